@@ -1,0 +1,103 @@
+package core
+
+import "time"
+
+// FactKind says what a Fact is a fact of.
+type FactKind uint8
+
+// Kinds of facts.
+const (
+	FactUnknown      FactKind = iota
+	FactProbe                 // State is a ProbeState, Value the duration in seconds
+	FactHeartbeat             // an agent with role site is alive; Seq is its sequence
+	FactEdgeRequests          // Value is a cumulative count, Reason the code class (2xx, 3xx, 4xx, 5xx, error)
+	FactEdgeWeight            // Value is the weight in percent of normal, 0 to 100
+	FactLink                  // State is a LinkState, Value the lag in seconds where known, Target the link name
+)
+
+// Fact is one thing the fast lane carries: small, recent, newest wins. It reaches health and the in-memory
+// view before the store and without it.
+type Fact struct {
+	Kind       FactKind
+	Site       string // who wrote it, from the credential: the vantage of a probe, the name of an edge
+	TargetSite string
+	Service    string
+	Target     string // name of the probe or of the link
+	Path       string // probes: "user" or "private"; a private path is link evidence only
+	State      uint8
+	Value      float64
+	Reason     string
+	AgentAt    time.Time     // the writer's own clock
+	ReceivedAt time.Time     // our clock
+	Interval   time.Duration // how often the writer repeats this fact
+	// ClockOffset is agent clock minus server clock, known to +-ClockErr; ClockKnown is false before the
+	// first exchange.
+	ClockOffset time.Duration
+	ClockErr    time.Duration
+	ClockKnown  bool
+	Seq         uint64
+}
+
+// At is the agent's time of the fact on the server's clock. Before the first clock exchange the time of
+// receipt stands in.
+func (f Fact) At() time.Time {
+	if !f.ClockKnown {
+		return f.ReceivedAt
+	}
+	return f.AgentAt.Add(-f.ClockOffset)
+}
+
+// History reports whether the fact is older than three of its intervals at the time at: it may be stored,
+// it may not vote. A fact that claims to come from the future by more than three intervals is no vote either.
+func (f Fact) History(at time.Time) bool {
+	window := 3 * f.Interval
+	if window <= 0 {
+		window = 3 * time.Second
+	}
+	age := at.Sub(f.At())
+	return age > window+f.ClockErr || age < -window-f.ClockErr
+}
+
+// Signal is what a detector says of one series, attributed to a subject.
+type Signal struct {
+	Detector  string // name of the watch
+	Subject   Subject
+	Class     Class // symptom or cause
+	State     DetectorState
+	At        time.Time
+	Interval  time.Duration
+	Value     float64
+	Expected  float64
+	Lower     float64
+	Upper     float64
+	Score     float64 // 0 to 1: one minus the tail probability
+	HasBand   bool    // false while warming: Expected, Lower and Upper mean nothing
+	Labels    map[string]string
+	Sentence  string
+	Direction string // above, below or both
+}
+
+// Sample is one value of one series on its way to the store.
+type Sample struct {
+	Name   string
+	Labels []Label // sorted by name, no duplicates, without the metric name
+	Value  float64
+	AtMS   int64
+}
+
+// Label is one name and value.
+type Label struct{ Name, Value string }
+
+// SeriesValue is one series of an instant query's answer.
+type SeriesValue struct {
+	Labels map[string]string
+	Value  float64
+	At     time.Time
+}
+
+// SeriesRange is one series of a range query's answer: Values[i] was true at Times[i].
+type SeriesRange struct {
+	Labels map[string]string
+	Times  []time.Time
+	Values []float64
+}
