@@ -313,3 +313,9 @@ type Credential struct {
 	CreatedAt time.Time  `json:"created_at"`
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 }
+
+// Event is one change of the ledger as it was written, for watchers.
+type Event struct {
+	Rev    int64
+	Change Change
+}
