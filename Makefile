@@ -1,0 +1,81 @@
+# Two commands do everything on a machine with Go, Node and make: `make run` and `make test`.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+BIN     := bin
+DATA    ?= data/lab
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+GO      := CGO_ENABLED=0 go
+TOOL    := $(GO) tool -modfile=tools/go.mod
+SETUP   := deploy/setup.sh
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+need-go:
+	@command -v go >/dev/null || { echo "go is missing: install Go 1.26 or newer from your package manager, then run this again"; exit 1; }
+need-node:
+	@command -v npm >/dev/null || { echo "node and npm are missing: install Node.js 20.19 or newer, then run this again"; exit 1; }
+
+.PHONY: help need-go need-node build web run test test-unit test-web test-race e2e check fuzz bench clean setup
+
+web: need-node ## build the live page
+	@cd web && if [ ! -d node_modules ] || [ package-lock.json -nt node_modules ]; then echo "web: installing the page's build tools"; npm ci --no-audit --no-fund --loglevel=error && touch node_modules; fi
+	@echo "web: building the page"; cd web && npm run --silent build
+
+build: need-go web ## build the three binaries into bin/
+	@echo "go: building bin/evenkeel-server, bin/evenkeel-agent and bin/evenkeel-lab (the first time this compiles"
+	@echo "    VictoriaMetrics, etcd and the OpenTelemetry Collector: some minutes; later it takes seconds)"
+	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/evenkeel-server ./server
+	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/evenkeel-agent ./agent
+	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/evenkeel-lab ./deploy/lab
+
+run: build ## build, start the server and a three-site lab, print the URL; Ctrl-C stops all of it
+	@exec $(BIN)/evenkeel-lab run --data $(DATA)
+
+setup: ## install what tests and benches need from the package manager (skipped where present)
+	@$(SETUP) test
+
+test: setup build test-unit test-web e2e ## install what the tests need and run all of them
+
+test-unit: need-go
+	@echo "go: unit, contract, property and scenario tests, with the race detector"
+	@go test -race -shuffle=on -timeout 15m $$(go list ./... | grep -v '/deploy/e2e')
+
+test-web: need-node
+	@echo "web: unit tests of the page"; cd web && npm run --silent test
+
+e2e: need-go ## start the real binaries as strangers and break sites
+	@echo "e2e: real binaries, real faults (about ten minutes)"
+	@$(GO) test -count=1 -timeout 40m -v ./deploy/e2e/... 2>&1 | grep -vE '^=== (RUN|PAUSE|CONT|NAME)'
+
+check: need-go ## formatting, linters, generated files, known vulnerabilities
+	@echo "check: formatting, linters"
+	@$(TOOL) golangci-lint config verify
+	@$(TOOL) golangci-lint run ./...
+	@$(TOOL) golangci-lint fmt --diff ./... >/dev/null || { echo "not formatted: run '$(TOOL) golangci-lint fmt'"; exit 1; }
+	@echo "check: go vet, go.mod, generated files"
+	@go vet ./...
+	@$(GO) mod tidy -diff >/dev/null || { echo "go.mod is not tidy: run 'go mod tidy'"; exit 1; }
+	@$(GO) generate ./... && git diff --exit-code -- '*.gen.go' || { echo "generated files differ: run 'go generate ./...' and commit"; exit 1; }
+	@echo "check: known vulnerabilities"
+	@$(TOOL) govulncheck ./... || echo "govulncheck did not pass or its database is out of reach; see above"
+
+FUZZTIME ?= 30s
+fuzz: need-go ## fuzz every parser of foreign bytes, FUZZTIME each
+	@for pkg in $$(go list ./...); do for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	  echo "fuzz: $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; done; done
+
+bench: build ## all benchmarks, one line a figure: name value unit
+	@$(SETUP) bench
+	@$(GO) run ./deploy/bench all
+
+bench-%: build ## one group of benchmarks
+	@$(SETUP) bench
+	@$(GO) run ./deploy/bench $*
+
+clean: ## remove what was built and the lab's data
+	@rm -rf $(BIN) data web/dist web/node_modules

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Installs what the tests (or the benches) need from Debian's packages; what is there already is left alone.
+# This is the only script that needs root. Usage: deploy/setup.sh test|bench
+set -euo pipefail
+
+what=${1:-test}
+case $what in
+  test)  packages=(gcc chromium) ;;
+  bench) packages=(prometheus prometheus-alertmanager) ;;
+  *) echo "usage: deploy/setup.sh test|bench" >&2; exit 2 ;;
+esac
+
+present() {
+  case $1 in
+    gcc) command -v gcc ;;
+    chromium) command -v chromium || command -v chromium-browser || command -v google-chrome ;;
+    prometheus) command -v prometheus ;;
+    prometheus-alertmanager) command -v prometheus-alertmanager || command -v alertmanager ;;
+  esac >/dev/null 2>&1
+}
+
+missing=()
+for p in "${packages[@]}"; do present "$p" || missing+=("$p"); done
+if [ ${#missing[@]} -eq 0 ]; then
+  echo "setup: ${packages[*]}: already there"
+  exit 0
+fi
+line="apt-get install -y --no-install-recommends ${missing[*]}"
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+  echo "setup: missing: ${missing[*]}. Install them, as root on Debian with:  $line" >&2
+  exit 1
+fi
+echo "setup: installing ${missing[*]}"
+# Debian starts services after installing them; here nothing may start by itself.
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+  printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+  chmod +x /usr/sbin/policy-rc.d
+  trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+$line -qq >/dev/null
+echo "setup: done"

@@ -1,0 +1,156 @@
+package config
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+var update = flag.Bool("update", false, "rewrite testdata/bad/*.want") //nolint:gochecknoglobals // a test flag
+
+func noEnv(string) (string, bool) { return "", false }
+
+func load(t *testing.T, path string) (Config, error) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Parse(path, data, noEnv)
+}
+
+func TestEveryKindOfMistakeHasItsMessage(t *testing.T) {
+	files, err := filepath.Glob("testdata/bad/*.yaml")
+	if err != nil || len(files) < 60 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	for _, path := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".yaml"), func(t *testing.T) {
+			_, err := load(t, path)
+			var problems Problems
+			if !errors.As(err, &problems) {
+				t.Fatalf("no problem found: %v", err)
+			}
+			for _, p := range problems {
+				if p.Line < 1 || p.Column < 1 || p.File == "" {
+					t.Errorf("no place: %+v", p)
+				}
+				if strings.Contains(p.Message, "hunter2") || strings.Contains(p.Message, "short-secret") || strings.Contains(p.Message, "aGVsbG8") {
+					t.Errorf("a secret stands in %q", p.Message)
+				}
+			}
+			want := strings.TrimSuffix(path, ".yaml") + ".want"
+			got := err.Error() + "\n"
+			if *update {
+				if err := os.WriteFile(want, []byte(got), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			data, err := os.ReadFile(want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != string(data) {
+				t.Errorf("got\n%swant\n%s", got, data)
+			}
+		})
+	}
+}
+
+func TestGoodFileIsReadWhole(t *testing.T) {
+	c, err := load(t, "testdata/good.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	topology := c.Topology(7)
+	if topology.Revision != 7 || len(topology.Sites) != 3 || len(topology.Services) != 2 || topology.Lab {
+		t.Errorf("topology %+v", topology)
+	}
+	drain, _ := topology.Plan("drain")
+	if drain.Kind != core.PlanDrain || len(drain.Steps) != 2 || drain.Steps[0].Verify.ShareBelow != 0 || drain.Steps[1].Verify.ShareBelow != 0.01 {
+		t.Errorf("drain %+v", drain)
+	}
+	restore, _ := topology.Plan("restore")
+	if restore.Kind != core.PlanRestore || len(restore.Steps) != 4 {
+		t.Errorf("restore %+v", restore)
+	}
+	if got := c.Targets[0].Secret.Reveal(); !strings.HasPrefix(got, "whsec_") || strings.HasSuffix(got, "\n") {
+		t.Errorf("the secret was not read from its file")
+	}
+}
+
+func TestEmptyFileActsOnNothing(t *testing.T) {
+	c, err := Parse("evenkeel.yaml", nil, noEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Lab || len(c.Policies) != 0 || c.Guards.MinServing != 1 {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestModeIsObserveUntilPromoted(t *testing.T) {
+	data, err := os.ReadFile("testdata/good.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Parse("testdata/good.yaml", []byte(strings.ReplaceAll(string(data), ", mode: observe", "")), noEnv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := core.Mode(c.Policies[0].Mode); m != core.ModeObserve {
+		t.Errorf("mode %s", m)
+	}
+}
+
+func TestRenderHidesSecretsAndReadsBack(t *testing.T) {
+	c, err := load(t, "testdata/good.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.Render()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(out), "MfKQ9") || strings.Contains(string(out), "0123456789abcdef") {
+		t.Errorf("a secret is shown:\n%s", out)
+	}
+	if !strings.Contains(string(out), "cooldown: 30m0s") || !strings.Contains(string(out), "success: 99.9%") {
+		t.Errorf("not as it is read:\n%s", out)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	files, err := filepath.Glob("testdata/*/*.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, path := range append(files, "testdata/good.yaml") {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if strings.Contains(string(data), "${file:") {
+			return // the disk is no part of this
+		}
+		c, err := Parse("fuzz.yaml", data, noEnv)
+		var problems Problems
+		if err != nil && !errors.As(err, &problems) {
+			t.Fatalf("an error without a place: %v", err)
+		}
+		if err == nil {
+			c.Topology(1)
+			if _, err := c.Render(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+}

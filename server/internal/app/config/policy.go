@@ -1,0 +1,100 @@
+package config
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+// HoldFloor is the shortest hold a policy may have outside the lab: the floor of the quickest signal its classes
+// could rest on. The guard of the hold applies the floor of the signal that is really there.
+func HoldFloor(condition core.Condition, classes []core.Class, kind core.PlanKind) (time.Duration, string) {
+	switch {
+	case kind == core.PlanRestore:
+		return 15 * time.Minute, "restore"
+	case condition != core.Failing:
+		return 180 * time.Second, "read drain of a site that is slow"
+	case slices.Contains(classes, core.ClassOutside) && slices.Contains(classes, core.ClassInside):
+		return 10 * time.Second, "read drain, refused from all vantages and inside dead"
+	default:
+		return 20 * time.Second, "read drain, time-outs or silence"
+	}
+}
+
+func (v *validator) policyList() {
+	seen := map[string]bool{}
+	automatic := -1
+	for i, p := range v.c.Policies {
+		path := fmt.Sprintf("policies[%d]", i)
+		v.name("policies", p.Name, i, seen)
+		condition := core.Condition(p.When.Condition)
+		if condition == core.ConditionUnknown {
+			v.bad(path+".when", "the condition is missing; add condition: failing (or degraded, healthy)")
+		}
+		for j, s := range p.Services {
+			v.known(fmt.Sprintf("%s.services[%d]", path, j), "service", s, v.services)
+		}
+		if _, ok := v.c.Plans[p.Plan]; !ok {
+			plans := map[string]bool{}
+			for name := range v.c.Plans {
+				plans[name] = true
+			}
+			v.known(path+".plan", "plan", p.Plan, plans)
+			continue
+		}
+		v.policyFloor(path, p, condition)
+		if core.Mode(p.Mode) == core.ModeAutomatic {
+			automatic = i
+		}
+	}
+	if automatic >= 0 && len(v.c.Sites) == 2 && len(v.c.Witnesses) == 0 && (v.c.Server.At == "" || v.sites[v.c.Server.At]) {
+		v.bad(fmt.Sprintf("policies[%d].mode", automatic),
+			"automatic mode with two sites, no witness and the only server in one of them: a cut link looks like a dead site; add a witness, or run the server elsewhere and say so with server: {at: NAME}")
+	}
+}
+
+func (v *validator) policyFloor(path string, p Policy, condition core.Condition) {
+	kind := v.c.plan(p.Plan).Kind
+	if (kind == core.PlanRestore) != (condition == core.Healthy) {
+		v.bad(path+".when.condition", "plan %q is a %s; a restore is for condition healthy, a drain for failing or degraded", p.Plan, kind)
+		return
+	}
+	var classes []core.Class
+	for _, c := range p.When.Classes {
+		classes = append(classes, core.Class(c))
+	}
+	if core.Mode(p.Mode) == core.ModeAutomatic && kind == core.PlanDrain {
+		v.automaticClasses(path, classes)
+	}
+	floor, row := HoldFloor(condition, classes, kind)
+	if !v.c.Lab && p.Hold.D() < floor {
+		v.bad(path+".hold", "%s is below the floor of %s (%s); raise it, or mark the file lab: true on a machine that serves nobody",
+			p.Hold.D(), floor, row)
+	}
+}
+
+func (v *validator) automaticClasses(path string, classes []core.Class) {
+	distinct := slices.Compact(slices.Sorted(slices.Values(classes)))
+	direct := slices.Contains(distinct, core.ClassOutside) || slices.Contains(distinct, core.ClassInside)
+	if len(distinct) < 2 || !direct {
+		v.bad(path+".when.classes", "automatic mode needs two classes of evidence, one of them outside or inside; as in [outside, inside]")
+	}
+}
+
+// checkSecret checks the form of a signing secret without showing it.
+func checkSecret(s core.Secret) error {
+	text, ok := strings.CutPrefix(s.Reveal(), "whsec_")
+	if !ok {
+		return errors.New("a signing secret starts with whsec_; make one with: evenkeel-server secret")
+	}
+	key, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || len(key) < 24 || len(key) > 64 {
+		return errors.New("a signing secret is whsec_ and the base64 of 24 to 64 bytes; make one with: evenkeel-server secret")
+	}
+	return nil
+}

@@ -1,0 +1,342 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/evenkeel/evenkeel/server/internal/calendar"
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+var nameRule = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`) //nolint:gochecknoglobals // a compiled constant
+
+// validate checks what the types cannot: names, references, and the floors that keep automatic actions safe.
+func (c *Config) validate(d *decoder) {
+	v := &validator{c: c, d: d, sites: map[string]bool{}, places: map[string]bool{}, services: map[string]bool{}, targets: map[string]bool{}}
+	v.locations()
+	v.serviceList()
+	v.storeList()
+	v.timing()
+	v.watchList()
+	v.targetList()
+	v.planList()
+	v.policyList()
+	v.guards()
+	v.windows()
+	v.notifyList()
+}
+
+type validator struct {
+	c        *Config
+	d        *decoder
+	sites    map[string]bool
+	places   map[string]bool // sites and witnesses
+	services map[string]bool
+	targets  map[string]bool
+}
+
+func (v *validator) bad(path, format string, args ...any) { v.d.addAt(path, format, args...) }
+
+// name checks form and uniqueness of one entry's name.
+func (v *validator) name(list, name string, i int, seen map[string]bool) {
+	path := fmt.Sprintf("%s[%d].name", list, i)
+	switch {
+	case name == "":
+		v.bad(fmt.Sprintf("%s[%d]", list, i), "the name is missing; add name: ...")
+	case !nameRule.MatchString(name):
+		v.bad(path, "%q is not a name; use lower-case letters, digits and - (at most 63)", name)
+	case seen[name]:
+		v.bad(path, "%q stands twice; names are unique", name)
+	}
+	seen[name] = true
+}
+
+// known checks a reference.
+func (v *validator) known(path, kind, name string, set map[string]bool) {
+	if set[name] {
+		return
+	}
+	names := slices.Sorted(maps.Keys(set))
+	hint := "declare it, or use one of: " + strings.Join(names, ", ")
+	if near := nearest(name, names); near != "" {
+		hint = fmt.Sprintf("did you mean %q?", near)
+	}
+	v.bad(path, "%s %q is not declared; %s", kind, name, hint)
+}
+
+func (v *validator) oneOf(path, value string, options ...string) {
+	if !slices.Contains(options, value) {
+		v.bad(path, "%q is not one of %s", value, strings.Join(options, ", "))
+	}
+}
+
+func (v *validator) url(path, value string) {
+	u, err := url.Parse(value)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		v.bad(path, "%q is not an address; write http://host:port/path or https://...", value)
+		return
+	}
+	if u.User != nil {
+		v.bad(path, "the address holds a password; keep secrets out of addresses")
+	}
+}
+
+func (v *validator) locations() {
+	for i, s := range v.c.Sites {
+		v.name("sites", s.Name, i, v.places)
+		v.sites[s.Name] = true
+		if _, err := time.LoadLocation(s.TimeZone); err != nil {
+			v.bad(fmt.Sprintf("sites[%d].time_zone", i), "%q is not a time zone; use a name as in Europe/Berlin", s.TimeZone)
+		}
+		v.oneOf(fmt.Sprintf("sites[%d].pattern", i), s.Pattern, "same-city", "cross-region", "global")
+	}
+	for i, w := range v.c.Witnesses {
+		v.name("witnesses", w.Name, i, v.places)
+	}
+	if v.c.Server.URL != "" {
+		v.url("server.url", v.c.Server.URL)
+	}
+}
+
+func (v *validator) serviceList() {
+	for i, s := range v.c.Services {
+		v.name("services", s.Name, i, v.services)
+		if s.Name == core.AllServices {
+			v.bad(fmt.Sprintf("services[%d].name", i), `"all" means every service; choose another name`)
+		}
+		if len(s.Entries) == 0 {
+			v.bad(fmt.Sprintf("services[%d]", i), "no entries: without a user-path address per site nothing can be probed; add entries: {site: url}")
+		}
+		for _, site := range slices.Sorted(maps.Keys(s.Entries)) {
+			path := fmt.Sprintf("services[%d].entries.%s", i, site)
+			v.known(path, "site", site, v.sites)
+			v.url(path, s.Entries[site])
+		}
+		for j, site := range s.Survivors {
+			v.known(fmt.Sprintf("services[%d].survivors[%d]", i, j), "site", site, v.sites)
+		}
+		if s.Objective.Success > 1 {
+			v.bad(fmt.Sprintf("services[%d].objective.success", i), "more than 100%%")
+		}
+	}
+	for i, s := range v.c.Services {
+		for j, other := range s.MovesWith {
+			v.known(fmt.Sprintf("services[%d].moves_with[%d]", i, j), "service", other, v.services)
+		}
+	}
+	for i, s := range v.c.Sites {
+		for _, service := range slices.Sorted(maps.Keys(s.Capacity)) {
+			path := fmt.Sprintf("sites[%d].capacity.%s", i, service)
+			v.known(path, "service", service, v.services)
+			if s.Capacity[service] <= 0 {
+				v.bad(path, "a capacity is a number of requests/s above zero")
+			}
+		}
+	}
+}
+
+func (v *validator) storeList() {
+	seen := map[string]bool{}
+	for i, s := range v.c.Stores {
+		v.name("stores", s.Name, i, seen)
+		if s.Controller != "" {
+			v.oneOf(fmt.Sprintf("stores[%d].controller", i), s.Controller, "patroni", "orchestrator", "repmgr", "managed", "none")
+		}
+		if s.Fence != "" {
+			v.oneOf(fmt.Sprintf("stores[%d].fence", i), s.Fence, "none", "power", "storage", "network", "lease", "db-native")
+		}
+		for j, l := range s.Links {
+			path := fmt.Sprintf("stores[%d].links[%d]", i, j)
+			v.known(path+".from", "site", l.From, v.places)
+			v.known(path+".to", "site", l.To, v.places)
+			if l.From == l.To {
+				v.bad(path, "a link from a site to itself")
+			}
+		}
+	}
+}
+
+func (v *validator) timing() {
+	p := v.c.Probes
+	if p.Interval.D() < 500*time.Millisecond || p.Interval.D() > time.Minute {
+		v.bad("probes.interval", "%s is outside 500ms to 1m", p.Interval.D())
+	}
+	if p.Deadline.D() <= 0 || p.Deadline >= p.Interval {
+		v.bad("probes.deadline", "%s is not below the interval of %s", p.Deadline.D(), p.Interval.D())
+	}
+	if r := v.c.Storage.Retention.D(); r < 24*time.Hour {
+		v.bad("storage.retention", "%s is less than a day", r)
+	}
+	if v.c.Storage.URL != "" {
+		v.url("storage.url", v.c.Storage.URL)
+	}
+}
+
+func (v *validator) watchList() {
+	seen := map[string]bool{}
+	for i, w := range v.c.Watches {
+		path := fmt.Sprintf("watches[%d]", i)
+		v.name("watches", w.Name, i, seen)
+		if w.Query == "" {
+			v.bad(path, "the query is missing; add query: ...")
+		}
+		if w.Every != 0 && w.Cron != "" {
+			v.bad(path+".cron", "every and cron exclude each other; keep one")
+		}
+		if w.Cron != "" {
+			if err := calendar.CheckCron(w.Cron); err != nil {
+				v.bad(path+".cron", "%s", err)
+			}
+		} else if w.Every.D() < time.Second {
+			v.bad(path+".every", "%s is less than a second", w.Every.D())
+		}
+		v.oneOf(path+".about", w.About, "site", "target_site", "link.from", "link.to")
+		v.oneOf(path+".direction", w.Direction, "above", "below", "both")
+		v.oneOf(path+".class", w.Class, "symptom", "cause")
+		v.model(path+".model", w.Model)
+		if w.Service != "" {
+			v.known(path+".service", "service", w.Service, v.services)
+		}
+	}
+}
+
+// model tells a model that is not there yet from one that is not known.
+func (v *validator) model(path, model string) {
+	switch model {
+	case "auto", "robust-z", "threshold":
+	case "seasonal", "local-fit", "burn-rate", "absence", "peers":
+		v.bad(path, "model %q is not in this version; use auto, robust-z or threshold", model)
+	default:
+		v.oneOf(path, model, "auto", "robust-z", "threshold")
+	}
+}
+
+func (v *validator) targetList() {
+	for i, t := range v.c.Targets {
+		path := fmt.Sprintf("targets[%d]", i)
+		v.name("targets", t.Name, i, v.targets)
+		v.oneOf(path+".type", t.Type, "webhook")
+		v.url(path+".url", t.URL)
+		if err := checkSecret(t.Secret); err != nil {
+			v.bad(path+".secret", "%s", err)
+		}
+		if t.OldSecret != "" {
+			if err := checkSecret(t.OldSecret); err != nil {
+				v.bad(path+".old_secret", "%s", err)
+			}
+		}
+	}
+}
+
+func (v *validator) planList() {
+	for _, name := range slices.Sorted(maps.Keys(v.c.Plans)) {
+		path := "plans." + name
+		if !nameRule.MatchString(name) {
+			v.bad(path, "%q is not a name; use lower-case letters, digits and -", name)
+		}
+		steps := v.c.Plans[name]
+		if len(steps) == 0 {
+			v.bad(path, "a plan without steps; add - {target: ..., weights: [0]}")
+			continue
+		}
+		last := -1
+		for i, s := range steps {
+			at := fmt.Sprintf("%s[%d]", path, i)
+			v.known(at+".target", "target", s.Target, v.targets)
+			v.oneOf(at+".on_fail", s.OnFail, "stop", "continue", "rollback")
+			if len(s.Weights) == 0 {
+				v.bad(at, "a step without weights; add weights: [0] (percent of normal)")
+			}
+			for j, w := range s.Weights {
+				if w < 0 || w > 100 {
+					v.bad(fmt.Sprintf("%s.weights[%d]", at, j), "%d is outside 0 to 100 (percent of normal)", w)
+				}
+				last = w
+			}
+			if s.Verify.ShareBelow == 0 && last == 0 {
+				v.bad(at+".verify", "a step to weight 0 needs verify: {share_below: 1%%, within: 30s}: an action nobody verified is not done")
+			}
+		}
+		if last > 0 && last < 100 {
+			v.bad(path, "the plan ends at weight %d; a drain ends at 0, a restore at 100", last)
+		}
+	}
+}
+
+func (v *validator) guards() {
+	g := v.c.Guards
+	atLeast := func(path string, n, least int) {
+		if n < least {
+			v.bad("guards."+path, "%d is below %d", n, least)
+		}
+	}
+	atLeast("max_drained_sites", g.MaxDrainedSites, 0)
+	atLeast("min_serving", g.MinServing, 1)
+	atLeast("budget.per_hour", g.Budget.PerHour, 0)
+	atLeast("budget.per_day", g.Budget.PerDay, 0)
+	if g.RetryFactor < 1 {
+		v.bad("guards.retry_factor", "%g is below 1: retries never make demand smaller", g.RetryFactor)
+	}
+	if g.NotAfter.D() < 5*time.Second || g.NotAfter.D() > 10*time.Minute {
+		v.bad("guards.not_after", "%s is outside 5s to 10m: a command must not be delivered late", g.NotAfter.D())
+	}
+	if g.DrainExpiry.D() > 72*time.Hour || g.DrainExpiry.D() < time.Minute {
+		v.bad("guards.drain_expiry", "%s is outside 1m to 3d", g.DrainExpiry.D())
+	}
+	if !v.c.Lab && g.Cooldown.D() < time.Minute {
+		v.bad("guards.cooldown", "%s is below the floor of 1m; only a file with lab: true may go lower", g.Cooldown.D())
+	}
+	seen := map[string]bool{}
+	for i, a := range v.c.Assertions {
+		path := fmt.Sprintf("assertions[%d]", i)
+		v.name("assertions", a.Name, i, seen)
+		for j, s := range a.Of {
+			v.known(fmt.Sprintf("%s.of[%d]", path, j), "site", s, v.sites)
+		}
+		if a.AtLeast < 0 || a.AtLeast > len(a.Of) {
+			v.bad(path+".at_least", "%d is outside 0 to %d, the number of sites named", a.AtLeast, len(a.Of))
+		}
+		if a.Wait != 0 {
+			v.bad(path+".wait", "waits are not in this version; write 0s or leave it out")
+		}
+	}
+}
+
+func (v *validator) windows() {
+	seen := map[string]bool{}
+	for i, f := range v.c.Freezes {
+		path := fmt.Sprintf("freezes[%d]", i)
+		v.name("freezes", f.Name, i, seen)
+		if err := calendar.CheckCron(f.Cron); err != nil {
+			v.bad(path+".cron", "%s", err)
+		}
+		if _, err := time.LoadLocation(f.TimeZone); err != nil {
+			v.bad(path+".time_zone", "%q is not a time zone; use a name as in Europe/Berlin", f.TimeZone)
+		}
+		if f.Lasts.D() < time.Minute {
+			v.bad(path+".lasts", "%s is less than a minute", f.Lasts.D())
+		}
+		for j, s := range f.Scope {
+			v.oneOf(fmt.Sprintf("%s.scope[%d]", path, j), s, "drills", "restores", "elective", "emergency")
+		}
+	}
+}
+
+func (v *validator) notifyList() {
+	for i, n := range v.c.Notify {
+		path := fmt.Sprintf("notify[%d]", i)
+		v.oneOf(path+".type", n.Type, "pagerduty")
+		v.url(path+".url", n.URL)
+		if len(n.RoutingKey.Reveal()) != 32 {
+			v.bad(path+".routing_key", "a routing key has 32 characters; this one has %d", len(n.RoutingKey.Reveal()))
+		}
+	}
+	if len(v.c.Notify) > 1 {
+		v.bad("notify[1]", "one way to page is supported in this version; remove the others")
+	}
+}

@@ -1,0 +1,109 @@
+package app
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+	"github.com/evenkeel/evenkeel/server/internal/health"
+)
+
+// eyes is the shared view on the tracker: facts and signals come in from many goroutines, one judges, and the
+// hand looks at the edge. It holds its lock only for as long as the tracker computes.
+type eyes struct {
+	mu      sync.Mutex
+	tracker *health.Tracker
+	latest  atomic.Pointer[core.Observation]
+	changed chan struct{} // one pending sign that there is something new
+	now     func() time.Time
+	lastRun time.Time
+}
+
+func newEyes(replica string, topology core.Topology, now func() time.Time) *eyes {
+	e := &eyes{tracker: health.New(replica, topology), changed: make(chan struct{}, 1), now: now}
+	e.latest.Store(&core.Observation{Replica: replica, At: now()})
+	return e
+}
+
+// Facts takes in what the fast lane brought.
+func (e *eyes) Facts(facts []core.Fact) {
+	at := e.now()
+	e.mu.Lock()
+	for _, f := range facts {
+		e.tracker.Fact(f, at)
+	}
+	e.mu.Unlock()
+	e.sign()
+}
+
+// Signal takes in what a detector says.
+func (e *eyes) Signal(s core.Signal) {
+	e.mu.Lock()
+	e.tracker.Signal(s)
+	e.mu.Unlock()
+	e.sign()
+}
+
+// Canary takes in whether this replica can reach what it ought to reach.
+func (e *eyes) Canary(ok bool) {
+	e.mu.Lock()
+	e.tracker.Canary(ok, e.now())
+	e.mu.Unlock()
+}
+
+func (e *eyes) sign() {
+	select {
+	case e.changed <- struct{}{}:
+	default:
+	}
+}
+
+// judge makes the observation of now. A judge that was called much later than it should have been tells the
+// tracker that this process was paused, and one whose wall clock ran apart from its monotonic clock that the
+// clock jumped.
+func (e *eyes) judge(routing []core.Routing) core.Observation {
+	at := e.now()
+	e.mu.Lock()
+	if !e.lastRun.IsZero() {
+		elapsed := at.Sub(e.lastRun) // monotonic
+		if pause := elapsed - judgeEvery; pause > time.Second {
+			e.tracker.Paused(pause, at)
+		}
+		wall := at.Round(0).Sub(e.lastRun.Round(0))
+		if jump := (wall - elapsed).Abs(); jump > time.Second {
+			e.tracker.ClockJumped(jump, at)
+		}
+	}
+	e.lastRun = at
+	observation := e.tracker.Judge(at, routing)
+	e.mu.Unlock()
+	e.latest.Store(&observation)
+	return observation
+}
+
+// Observation is the latest one.
+func (e *eyes) Observation() core.Observation { return *e.latest.Load() }
+
+// Traffic is what the edge says now.
+func (e *eyes) Traffic(site, service string) core.Traffic {
+	for _, t := range e.latest.Load().Traffic {
+		if t.Site == site && t.Service == service {
+			return t
+		}
+	}
+	return core.Traffic{Site: site, Service: service}
+}
+
+// TrafficSince is what the edge says of the time after since alone.
+func (e *eyes) TrafficSince(site, service string, since time.Time) core.Traffic {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.tracker.TrafficSince(site, service, since)
+}
+
+func (e *eyes) setTopology(t core.Topology) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.tracker.SetTopology(t)
+}

@@ -1,0 +1,188 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+	"github.com/evenkeel/evenkeel/server/internal/decide"
+)
+
+// recorder is the ledger as the loop needs it.
+type recorder interface {
+	Commit(ctx context.Context, changes []core.Change) (int64, error)
+	Load(ctx context.Context) (core.Snapshot, error)
+}
+
+// performer is the hand as the loop needs it. Both methods return at once.
+type performer interface {
+	Perform(intent core.Intent)
+	Notify(notice core.Notice)
+}
+
+// input is one thing to be decided upon; reply, when set, is answered once the outcome is on record.
+type input struct {
+	decide.Input
+	reply chan<- core.Reply
+}
+
+// loop decides, records, acts - in this order, one input at a time. A record that fails stops the acting: the
+// engine is thrown away and read back from the ledger before anything else happens (fail static).
+type loop struct {
+	ledger   recorder
+	hand     performer
+	inputs   <-chan input
+	topology func() core.Topology
+	observe  func(routing []core.Routing) core.Observation
+	changed  <-chan struct{} // facts came in that may change an observation
+	log      *slog.Logger
+	metrics  *loopMetrics
+
+	engine  *decide.Engine
+	routing []core.Routing
+	wake    time.Time
+	static  atomic.Pointer[string] // why nothing is recorded and so nothing acts; nil when all is well
+}
+
+const (
+	judgeEvery    = 250 * time.Millisecond // at least this often, whatever comes in
+	commitTimeout = 5 * time.Second
+	retryEvery    = time.Second
+)
+
+// run goes on until ctx ends.
+func (l *loop) run(ctx context.Context) {
+	ticker := time.NewTicker(judgeEvery)
+	defer ticker.Stop()
+	for ctx.Err() == nil {
+		if l.engine == nil && !l.reload(ctx) {
+			continue
+		}
+		wake := time.NewTimer(time.Until(l.wake))
+		select {
+		case <-ctx.Done():
+		case in := <-l.inputs:
+			l.step(ctx, in)
+		case <-l.changed:
+			l.judge(ctx)
+		case <-ticker.C:
+			l.judge(ctx)
+		case <-wake.C:
+			l.wake = time.Now().Add(time.Hour)
+			l.judge(ctx)
+		}
+		wake.Stop()
+	}
+}
+
+func (l *loop) judge(ctx context.Context) {
+	observation := l.observe(l.routing)
+	l.step(ctx, input{Input: decide.Input{At: observation.At, Observation: &observation}})
+}
+
+// step decides one input, records what follows, and only then acts on it.
+func (l *loop) step(ctx context.Context, in input) {
+	for l.engine != nil || l.reload(ctx) {
+		started := time.Now()
+		if in.At.IsZero() {
+			in.At = started
+		}
+		out := l.engine.Step(in.Input)
+		revision, err := l.record(ctx, out.Changes)
+		if err != nil {
+			l.stop(err)
+			if in.Observation != nil { // the next one says the same
+				return
+			}
+			continue // an outcome or a command is decided again on what the ledger really holds
+		}
+		for _, intent := range out.Intents {
+			intent.Seq = revision
+			l.hand.Perform(intent)
+		}
+		for _, notice := range out.Notices {
+			l.hand.Notify(notice)
+		}
+		l.remember(out)
+		if in.reply != nil && out.Reply != nil {
+			in.reply <- *out.Reply
+		}
+		l.metrics.step(time.Since(started), len(out.Changes))
+		return
+	}
+}
+
+func (l *loop) record(ctx context.Context, changes []core.Change) (int64, error) {
+	if len(changes) == 0 {
+		return 0, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	return l.ledger.Commit(ctx, changes)
+}
+
+func (l *loop) remember(out decide.Output) {
+	l.wake = time.Now().Add(time.Hour)
+	if !out.Wake.IsZero() {
+		l.wake = out.Wake
+	}
+	for _, c := range out.Changes {
+		if c.Routing != nil {
+			l.routing = withRouting(l.routing, *c.Routing)
+		}
+	}
+}
+
+// stop throws the engine away: it may know things that are not on record.
+func (l *loop) stop(err error) {
+	reason := fmt.Sprintf("the ledger cannot record, so nothing acts: %v", err)
+	if l.static.Swap(&reason) == nil {
+		l.log.Error("ledger cannot record, acting stopped", slog.Any("error", err))
+	}
+	l.metrics.static.Set(1)
+	l.engine = nil
+}
+
+// reload reads the engine back from the ledger and performs again what was under way. It waits a little when
+// that fails, so that its caller may simply try again.
+func (l *loop) reload(ctx context.Context) bool {
+	load, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	snapshot, err := l.ledger.Load(load)
+	if err != nil {
+		l.stop(err)
+		select {
+		case <-ctx.Done():
+		case <-time.After(retryEvery):
+		}
+		return false
+	}
+	l.engine = decide.New(l.topology(), snapshot)
+	l.routing = snapshot.Routing
+	intents, notices := l.engine.Pending()
+	for _, intent := range intents {
+		l.hand.Perform(intent)
+	}
+	for _, notice := range notices {
+		l.hand.Notify(notice)
+	}
+	if l.static.Swap(nil) != nil {
+		l.log.Info("ledger records again, acting resumed")
+	}
+	l.metrics.static.Set(0)
+	return true
+}
+
+// withRouting is routing with r in the place of its subject; the old slice stays as it is.
+func withRouting(routing []core.Routing, r core.Routing) []core.Routing {
+	out := make([]core.Routing, 0, len(routing)+1)
+	for _, old := range routing {
+		if old.Subject != r.Subject {
+			out = append(out, old)
+		}
+	}
+	return append(out, r)
+}
