@@ -1,0 +1,161 @@
+package topology
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/evenkeel/evenkeel/agent/internal/probe"
+)
+
+// Limits of what a server may ask of an agent.
+const (
+	MaxBytes  = 1 << 20 // of one state answer
+	MaxProbes = 2000
+	maxName   = 256
+)
+
+// Revision says how new a state is, within the cluster that issued it.
+type Revision struct {
+	ClusterID string
+	Epoch     int64
+	Revision  int64
+}
+
+// Compare orders two revisions of one cluster by epoch, then revision.
+func (r Revision) Compare(o Revision) int {
+	return cmp.Or(cmp.Compare(r.Epoch, o.Epoch), cmp.Compare(r.Revision, o.Revision))
+}
+
+func (r Revision) String() string {
+	return fmt.Sprintf("%s epoch %d revision %d", r.ClusterID, r.Epoch, r.Revision)
+}
+
+// Probe is one question this agent has to ask.
+type Probe struct {
+	Name       string
+	TargetSite string
+	Service    string
+	Path       string // user or private
+	Kind       string // a name in probe.Catalogue
+	URL        *url.URL
+	Interval   time.Duration
+	Deadline   time.Duration
+	Phase      time.Duration // probe when unix time mod Interval is Phase
+}
+
+// State is one answer of GET /api/v1/agent/state.
+type State struct {
+	At      Revision
+	Site    string
+	Kind    string // site or witness
+	Probes  []Probe
+	Refused []string // one sentence for each probe that cannot be made; the others are made
+	raw     []byte
+}
+
+// The wire form; fields that are not named here are left to newer servers.
+type wireState struct {
+	ClusterID string      `json:"cluster_id"`
+	Epoch     int64       `json:"epoch"`
+	Revision  int64       `json:"revision"`
+	Site      string      `json:"site"`
+	Kind      string      `json:"kind"`
+	Probes    []wireProbe `json:"probes"`
+}
+
+type wireProbe struct {
+	Name       string `json:"name"`
+	TargetSite string `json:"target_site"`
+	Service    string `json:"service"`
+	Path       string `json:"path"`
+	Kind       string `json:"kind"`
+	URL        string `json:"url"`
+	IntervalMS int64  `json:"interval_ms"`
+	DeadlineMS int64  `json:"deadline_ms"`
+	PhaseMS    int64  `json:"phase_ms"`
+}
+
+// Parse reads a state. A probe that cannot be made is left out and named in Refused: a newer server may know
+// kinds that this agent does not. Errors are for answers that are no state at all.
+func Parse(raw []byte) (State, error) {
+	if len(raw) > MaxBytes {
+		return State{}, fmt.Errorf("state is longer than %d bytes", MaxBytes)
+	}
+	var w wireState
+	if err := json.Unmarshal(raw, &w); err != nil {
+		return State{}, fmt.Errorf("state is not the expected JSON: %w", err)
+	}
+	switch {
+	case w.ClusterID == "" || len(w.ClusterID) > maxName:
+		return State{}, errors.New("state names no cluster_id")
+	case w.Epoch < 0 || w.Revision < 0:
+		return State{}, errors.New("state has a negative epoch or revision")
+	case w.Site == "" || len(w.Site) > maxName:
+		return State{}, errors.New("state names no site")
+	case len(w.Probes) > MaxProbes:
+		return State{}, fmt.Errorf("state has %d probes, at most %d are made", len(w.Probes), MaxProbes)
+	}
+	s := State{
+		At:   Revision{ClusterID: w.ClusterID, Epoch: w.Epoch, Revision: w.Revision},
+		Site: w.Site, Kind: w.Kind, raw: append([]byte(nil), raw...),
+	}
+	seen := map[[4]string]bool{}
+	for _, wp := range w.Probes {
+		p, err := wp.probe()
+		key := [4]string{p.TargetSite, p.Service, p.Name, p.Path}
+		if err == nil && seen[key] {
+			err = errors.New("is listed twice")
+		}
+		if err != nil {
+			s.Refused = append(s.Refused, fmt.Sprintf("probe %.64q of %.64q: %v", wp.Name, wp.TargetSite, err))
+			continue
+		}
+		seen[key] = true
+		s.Probes = append(s.Probes, p)
+	}
+	return s, nil
+}
+
+func (w wireProbe) probe() (Probe, error) {
+	for _, name := range []string{w.Name, w.TargetSite, w.Service} {
+		if name == "" || len(name) > maxName {
+			return Probe{}, errors.New("name, target_site and service must be given")
+		}
+	}
+	if w.Path == "" {
+		w.Path = "user"
+	}
+	if w.Path != "user" && w.Path != "private" {
+		return Probe{}, fmt.Errorf("path %.32q is not user or private", w.Path)
+	}
+	u, err := probe.ParseURL(w.Kind, w.URL)
+	if err != nil {
+		return Probe{}, err
+	}
+	p := Probe{Name: w.Name, TargetSite: w.TargetSite, Service: w.Service, Path: w.Path, Kind: w.Kind, URL: u}
+	if p.Interval, err = millis(w.IntervalMS, time.Second, 500*time.Millisecond, time.Hour); err != nil {
+		return Probe{}, fmt.Errorf("interval_ms: %w", err)
+	}
+	if p.Deadline, err = millis(w.DeadlineMS, 800*time.Millisecond, 10*time.Millisecond, time.Minute); err != nil {
+		return Probe{}, fmt.Errorf("deadline_ms: %w", err)
+	}
+	if w.PhaseMS < 0 || w.PhaseMS > time.Hour.Milliseconds() {
+		return Probe{}, fmt.Errorf("phase_ms: %d is out of range", w.PhaseMS)
+	}
+	p.Phase = (time.Duration(w.PhaseMS) * time.Millisecond) % p.Interval
+	return p, nil
+}
+
+func millis(ms int64, standard, low, high time.Duration) (time.Duration, error) {
+	if ms == 0 {
+		return standard, nil
+	}
+	if ms < low.Milliseconds() || ms > high.Milliseconds() {
+		return 0, fmt.Errorf("%d is not between %d and %d", ms, low.Milliseconds(), high.Milliseconds())
+	}
+	return time.Duration(ms) * time.Millisecond, nil
+}

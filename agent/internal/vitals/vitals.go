@@ -1,0 +1,135 @@
+package vitals
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Series names one probe target in counters.
+type Series struct {
+	TargetSite, Service, Target, Path string
+}
+
+// Lane is what was lost on the fast way to one server.
+type Lane struct {
+	Server  string
+	Stale   int64 // facts that grew too old before the server took them
+	Refused int64 // facts the server did not want
+}
+
+// Buffer is the bulk way to one server.
+type Buffer struct {
+	Server  string
+	Used    int64         // bytes waiting
+	Limit   int64         // bytes that may wait
+	Dropped int64         // data points refused because the buffer was full, since the start of the process
+	Left    time.Duration // until it is full at the present rate
+	// LeftKnown is false until a rate has been seen.
+	LeftKnown bool
+}
+
+// Vitals is safe for concurrent use. The zero value is ready.
+type Vitals struct {
+	mu        sync.Mutex
+	skipped   map[Series]int64
+	lanes     map[string]*Lane
+	delivered map[string]time.Time
+	buffers   map[string]Buffer
+}
+
+// New returns empty vitals.
+func New() *Vitals { return &Vitals{} }
+
+// Skip counts probes that were due and not made. n may be zero: the counter then exists.
+func (v *Vitals) Skip(s Series, n int64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.skipped == nil {
+		v.skipped = map[Series]int64{}
+	}
+	v.skipped[s] += n
+}
+
+// Skipped lists the counters, sorted, with what Skip has added up.
+func (v *Vitals) Skipped() ([]Series, []int64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	series := make([]Series, 0, len(v.skipped))
+	for s := range v.skipped {
+		series = append(series, s)
+	}
+	slices.SortFunc(series, func(a, b Series) int {
+		return cmp.Or(cmp.Compare(a.TargetSite, b.TargetSite), cmp.Compare(a.Service, b.Service),
+			cmp.Compare(a.Target, b.Target), cmp.Compare(a.Path, b.Path))
+	})
+	counts := make([]int64, len(series))
+	for i, s := range series {
+		counts[i] = v.skipped[s]
+	}
+	return series, counts
+}
+
+// Lose counts facts that did not reach the server by the fast lane. Zeroes make the counters exist.
+func (v *Vitals) Lose(server string, stale, refused int64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.lanes == nil {
+		v.lanes = map[string]*Lane{}
+	}
+	lane := v.lanes[server]
+	if lane == nil {
+		lane = &Lane{Server: server}
+		v.lanes[server] = lane
+	}
+	lane.Stale += stale
+	lane.Refused += refused
+}
+
+// Lanes lists the fast ways, sorted by server.
+func (v *Vitals) Lanes() []Lane {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	lanes := make([]Lane, 0, len(v.lanes))
+	for _, lane := range v.lanes {
+		lanes = append(lanes, *lane)
+	}
+	slices.SortFunc(lanes, func(a, b Lane) int { return cmp.Compare(a.Server, b.Server) })
+	return lanes
+}
+
+// Deliver notes that the server took facts at the given time.
+func (v *Vitals) Deliver(server string, at time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.delivered == nil {
+		v.delivered = map[string]time.Time{}
+	}
+	v.delivered[server] = at
+}
+
+// Delivered is when the server last took facts; the zero time means never.
+func (v *Vitals) Delivered(server string) time.Time {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.delivered[server]
+}
+
+// SetBuffer replaces what is known of the bulk way to one server.
+func (v *Vitals) SetBuffer(b Buffer) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.buffers == nil {
+		v.buffers = map[string]Buffer{}
+	}
+	v.buffers[b.Server] = b
+}
+
+// Buffer is the bulk way to one server; ok is false while nothing is known.
+func (v *Vitals) Buffer(server string) (b Buffer, ok bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	b, ok = v.buffers[server]
+	return b, ok
+}
