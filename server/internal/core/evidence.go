@@ -94,11 +94,13 @@ const (
 	KindGray         = "gray"          // some succeed, some fail
 	KindSlow         = "slow"
 	KindErrors       = "errors"
-	KindSilent       = "silent"    // only its agent is silent
-	KindLink         = "link"      // one cell of the matrix is bad
-	KindOneWay       = "one-way"   // a link that fails in one direction only
-	KindVantage      = "vantage"   // a row of the matrix is bad: the vantage, not what it looks at
-	KindNoQuorum     = "no-quorum" // failures are seen by fewer vantages than a quorum
+	KindSilent       = "silent"      // only its agent is silent
+	KindLink         = "link"        // one cell of the matrix is bad
+	KindOneWay       = "one-way"     // a link that fails in one direction only
+	KindVantage      = "vantage"     // a row of the matrix is bad: the vantage, not what it looks at
+	KindNoQuorum     = "no-quorum"   // failures are seen by fewer vantages than a quorum
+	KindUnreachable  = "unreachable" // outside by quorum, nothing known from inside
+	KindAnomaly      = "anomaly"     // only statistics object
 )
 
 // Assessment is what health says of one subject at one time.

@@ -25,6 +25,7 @@ type Episode struct {
 	// Demand is the requests/s of each site for the service just before the onset, frozen there.
 	Demand   map[string]float64 `json:"demand,omitempty"`
 	Sentence string             `json:"sentence"`
+	Standing Standing           `json:"standing,omitzero"`
 }
 
 // Ruling is what one guard said of one proposal.
@@ -318,4 +319,5 @@ type Credential struct {
 type Event struct {
 	Rev    int64
 	Change Change
+	More   bool // another event of the same revision follows
 }
