@@ -1,0 +1,14 @@
+// Package detectors holds statistical models that say, point by point, whether a series is where it should be.
+//
+// A [Model] is fed the points of one series in the order of their time and answers each with a [Verdict]:
+// a state, the band it expected, a score, and the figures they came from. Models have no clock, do no I/O
+// and start no goroutine; time comes in with the point. The same points give the same verdicts.
+//
+// The exported fields of a model are its parameters, and the zero value of each has a documented meaning, so
+// a literal such as &RobustZ{} is ready for use. Parameters must not be changed after the first Observe.
+// A model is not safe for concurrent use.
+//
+// Every model accepts every point. A missing value, NaN, an infinity and a point that is not later than the
+// one before leave the model as it was and are answered with [StateUnknown]; no field of a verdict is
+// ever NaN or infinite. Package detectortest checks these promises for any implementation.
+package detectors

@@ -1,0 +1,150 @@
+package detectors
+
+import (
+	"math"
+	"strconv"
+	"time"
+)
+
+// ScaleSource says which of its candidates the scale of a verdict is.
+type ScaleSource uint8
+
+// The sources of a scale.
+const (
+	ScaleNone       ScaleSource = iota // the model has no scale
+	ScaleMAD                           // the median absolute deviation of the window
+	ScaleDeviation                     // the standard deviation, where half of the window or more is one value
+	ScaleAbsolute                      // the absolute floor
+	ScaleRelative                      // the relative floor
+	ScaleResolution                    // half of the resolution of the series
+)
+
+func (s ScaleSource) String() string {
+	switch s {
+	case ScaleMAD:
+		return "median absolute deviation"
+	case ScaleDeviation:
+		return "standard deviation"
+	case ScaleAbsolute:
+		return "absolute floor"
+	case ScaleRelative:
+		return "relative floor"
+	case ScaleResolution:
+		return "resolution"
+	case ScaleNone:
+	}
+	return "none"
+}
+
+// Verdict is what a model says of one point. Values are in the unit of the series. No field is ever NaN or
+// infinite; a figure that is not known says so in its Has field and is zero.
+type Verdict struct {
+	At     time.Time
+	State  State
+	Reason Reason
+	Value  float64 // the point's value; zero when Reason is missing or not_finite
+
+	// Expected is the centre of the band and Lower and Upper its ends, as they were before the point was
+	// learned. A band may have one end only.
+	Expected    float64
+	Lower       float64
+	Upper       float64
+	HasExpected bool
+	HasLower    bool
+	HasUpper    bool
+
+	// Score is one minus Tail, from 0 (as expected, or deviating to the side that is not watched) to 1. Tail
+	// is the probability of a deviation of this size or more by chance, kept apart because it goes on
+	// where one minus it can no longer be told from 1. Both mean something only when HasScore.
+	Score    float64
+	Tail     float64
+	HasScore bool
+
+	// Since is the time of the first point of the present deviation; zero when there is none.
+	Since time.Time
+
+	// The figures of the judgement.
+	Deviation float64     // distance from Expected in scales; negative below
+	Scale     float64     // what one scale is, in the unit of the series
+	ScaleFrom ScaleSource // where the scale came from
+	Points    int         // how many points the band rests on
+	Needed    int         // how many it takes to judge
+}
+
+// Explain is the verdict in words, for people. It names no unit and no series: the caller knows them.
+func (v Verdict) Explain() string {
+	switch v.Reason {
+	case ReasonMissing:
+		return "no value"
+	case ReasonNotFinite:
+		return "the value is not a number"
+	case ReasonParameters:
+		return "the model has a parameter that makes no sense"
+	case ReasonOutOfOrder:
+		return "the point is not later than the one before"
+	case ReasonFewPoints:
+		return number(v.Value) + ", warming up: " + strconv.Itoa(v.Points) + " of " + strconv.Itoa(v.Needed) + " points"
+	case ReasonInside:
+		return number(v.Value) + " is inside " + v.band()
+	case ReasonOtherSide:
+		return number(v.Value) + " is outside " + v.band() + " on the side that is not watched"
+	case ReasonPending:
+		return number(v.Value) + " is outside " + v.band() + ", not yet for enough points"
+	case ReasonAbove:
+		return number(v.Value) + " is above " + v.band()
+	case ReasonBelow:
+		return number(v.Value) + " is below " + v.band()
+	case ReasonRecovering:
+		return number(v.Value) + " is coming back to " + v.band() + ", not yet for enough points"
+	case ReasonConstant:
+		return number(v.Value) + " after " + strconv.Itoa(v.Points) + " points of exactly " + number(v.Expected) +
+			"; no floor says how much it may move"
+	case ReasonAdapted:
+		return number(v.Value) + " is the new level: it has stood long enough"
+	case ReasonNone:
+	}
+	return v.State.String()
+}
+
+func (v Verdict) band() string {
+	var s string
+	switch {
+	case v.HasLower && v.HasUpper:
+		s = number(v.Lower) + " to " + number(v.Upper)
+	case v.HasUpper:
+		s = "the limit " + number(v.Upper)
+	case v.HasLower:
+		s = "the limit " + number(v.Lower)
+	default:
+		return "the band"
+	}
+	if !v.HasExpected {
+		return s
+	}
+	s += " (expected " + number(v.Expected)
+	if v.ScaleFrom != ScaleNone {
+		s += ", " + number(math.Abs(v.Deviation)) + " scales of " + number(v.Scale) + " away, scale from the " +
+			v.ScaleFrom.String() + " of " + strconv.Itoa(v.Points) + " points"
+	}
+	return s + ")"
+}
+
+// number is a figure with as many digits as a person reads.
+func number(x float64) string {
+	if math.Abs(x) >= 1e6 || (x != 0 && math.Abs(x) < 1e-4) {
+		return strconv.FormatFloat(x, 'g', 4, 64)
+	}
+	s := strconv.FormatFloat(x, 'f', -1, 64)
+	if r := strconv.FormatFloat(x, 'f', digits(x), 64); len(r) < len(s) {
+		return r
+	}
+	return s
+}
+
+// digits is how many decimals leave four significant figures.
+func digits(x float64) int {
+	if x == 0 {
+		return 0
+	}
+	return max(0, 3-int(math.Floor(math.Log10(math.Abs(x)))))
+}

@@ -1,0 +1,107 @@
+package detectors
+
+import (
+	"math"
+	"slices"
+
+	"gonum.org/v1/gonum/stat"
+)
+
+// window is the last values of a series, in the order of arrival and sorted. Adding one costs a binary search
+// and a move of memory, and allocates nothing.
+type window struct {
+	ring   []float64 // the oldest value is at next once the ring is full
+	sorted []float64
+	next   int
+}
+
+func newWindow(size int) window {
+	return window{ring: make([]float64, 0, size), sorted: make([]float64, 0, size)}
+}
+
+func (w *window) len() int { return len(w.ring) }
+
+func (w *window) clear() { w.ring, w.sorted, w.next = w.ring[:0], w.sorted[:0], 0 }
+
+// add takes a finite value and drops the oldest when the window is full.
+func (w *window) add(x float64) {
+	if len(w.ring) < cap(w.ring) {
+		w.ring = append(w.ring, x)
+	} else {
+		old := w.ring[w.next]
+		w.ring[w.next] = x
+		w.next = (w.next + 1) % len(w.ring)
+		i, _ := slices.BinarySearch(w.sorted, old)
+		w.sorted = append(w.sorted[:i], w.sorted[i+1:]...)
+	}
+	i, _ := slices.BinarySearch(w.sorted, x)
+	w.sorted = w.sorted[:len(w.sorted)+1]
+	copy(w.sorted[i+1:], w.sorted[i:])
+	w.sorted[i] = x
+}
+
+// each calls f with the values from the oldest to the newest.
+func (w *window) each(f func(float64)) {
+	for i := range w.ring {
+		f(w.ring[(w.next+i)%len(w.ring)])
+	}
+}
+
+// values is a copy, oldest first.
+func (w *window) values() []float64 {
+	out := make([]float64, 0, len(w.ring))
+	w.each(func(x float64) { out = append(out, x) })
+	return out
+}
+
+// median of the window, which must not be empty.
+func (w *window) median() float64 {
+	n := len(w.sorted)
+	return middle(w.sorted[(n-1)/2], w.sorted[n/2])
+}
+
+// mad is the median absolute deviation from m, which must be the median of the window: the absolute deviations
+// grow outwards from the middle on both sides, so the two sides are merged up to the half.
+func (w *window) mad(m float64) float64 {
+	n := len(w.sorted)
+	// With an odd length the middle value itself has deviation 0 and counts as merged.
+	l, r, seen := n/2-1, (n+1)/2, n%2
+	var low, high float64
+	for seen <= n/2 {
+		var d float64
+		switch {
+		case r >= n || (l >= 0 && m-w.sorted[l] <= w.sorted[r]-m):
+			d = m - w.sorted[l]
+			l--
+		default:
+			d = w.sorted[r] - m
+			r++
+		}
+		low, high = high, d
+		seen++
+	}
+	if n%2 == 1 {
+		low = high
+	}
+	return finite(middle(finite(low), finite(high)))
+}
+
+// deviation is the sample standard deviation of the window, 0 for fewer than two values.
+func (w *window) deviation() float64 {
+	if len(w.sorted) < 2 || w.sorted[0] == w.sorted[len(w.sorted)-1] {
+		return 0
+	}
+	sd := stat.StdDev(w.sorted, nil)
+	if math.IsNaN(sd) || math.IsInf(sd, 0) {
+		return math.MaxFloat64
+	}
+	return sd
+}
+
+// middle is the mean of two numbers, without overflow.
+func middle(a, b float64) float64 {
+	if a == b {
+		return a
+	}
+	return a/2 + b/2
+}
