@@ -1,0 +1,98 @@
+package layout
+
+import (
+	"fmt"
+	"strings"
+)
+
+// ServerConf are the choices of the generated server configuration.
+type ServerConf struct {
+	KeyFile string // the executor's secret, absolute
+	// Shipped leaves out `lab: true` and takes the floors of a real installation for the holds.
+	Shipped bool
+	// Capacity is what one site can serve, in requests per second.
+	Capacity float64
+}
+
+// holds of the policies, as the file says them.
+type holds struct{ dead, isolated, edge, slow, restore, cooldown string }
+
+// Config is the server's configuration for this lab.
+func (l Layout) Config(c ServerConf) string {
+	h := holds{dead: "3s", isolated: "3s", edge: "3s", slow: "10s", restore: "3s", cooldown: "10s"}
+	head := "# Written by evenkeel-lab; lost at its next start. Give your own by --config.\nlab: true\n"
+	if c.Shipped {
+		h = holds{dead: "10s", isolated: "20s", edge: "20s", slow: "180s", restore: "15m", cooldown: "30m"}
+		head = "# Written by evenkeel-lab with the holds of a real installation; lost at its next start.\n"
+	}
+	var b strings.Builder
+	b.WriteString(head)
+	b.WriteString("sites:\n")
+	for _, s := range l.Sites {
+		fmt.Fprintf(&b, "  - {name: %s, time_zone: %s, region: eu, pattern: same-city, capacity: {%s: %g}}\n",
+			s, zone(s), Service, c.Capacity)
+	}
+	if len(l.Witnesses) > 0 {
+		b.WriteString("witnesses:\n")
+		for _, w := range l.Witnesses {
+			fmt.Fprintf(&b, "  - {name: %s}\n", w)
+		}
+	}
+	fmt.Fprintf(&b, "services:\n  - name: %s\n    survivors: [%s]\n    entries:\n", Service, strings.Join(l.Sites, ", "))
+	for _, s := range l.Sites {
+		fmt.Fprintf(&b, "      %s: \"http://%s/healthz\"\n", s, EntryHost(s))
+	}
+	b.WriteString("    objective: {latency_p99: 400ms, success: 99%}\n")
+	b.WriteString(watches())
+	fmt.Fprintf(&b, `policies:
+  - {name: dead-service, when: {condition: failing, classes: [outside, inside]}, hold: %s, plan: drain, mode: automatic}
+  - {name: isolated-site, when: {condition: failing, classes: [outside, silence]}, hold: %s, plan: drain, mode: automatic}
+  - {name: dead-edge, when: {condition: failing, classes: [outside, symptom]}, hold: %s, plan: drain, mode: automatic}
+  - {name: slow, when: {condition: degraded, classes: [symptom, outside]}, hold: %s, plan: drain, mode: approve}
+  - {name: restore, when: {condition: healthy}, hold: %s, plan: restore, mode: automatic}
+guards: {max_drained_sites: 1, min_serving: 1, cooldown: %s, budget: {per_hour: 200, per_day: 2000}}
+targets:
+  - {name: director, type: webhook, url: "http://%s/hooks/evenkeel", secret: "${file:%s}", allow_private: true}
+plans:
+  drain:
+    - {target: director, weights: [0], verify: {share_below: 1%%, within: 10s}, on_fail: stop}
+  restore:
+    - {target: director, weights: [1, 10, 50, 100], verify: {success_above: 90%%, within: 4s}, on_fail: stop}
+`, h.dead, h.isolated, h.edge, h.slow, h.restore, h.cooldown, l.Director(), c.KeyFile)
+	return b.String()
+}
+
+// watches are what users feel at the edge. The windows are short because the edge reports twice a second.
+func watches() string {
+	return fmt.Sprintf(`watches:
+  - name: edge-errors
+    query: >-
+      sum by (target_site, service) (rate(evenkeel_edge_requests_total{service=%q,code_class=~"5xx|error"}[10s]))
+      / sum by (target_site, service) (rate(evenkeel_edge_requests_total{service=%q}[10s]))
+    about: target_site
+    every: 5s
+    model: robust-z
+    direction: above
+    floor: {absolute: 0.05}
+  - name: edge-latency
+    query: >-
+      histogram_quantile(0.99, sum by (target_site, service, le)
+      (rate(evenkeel_edge_duration_seconds_bucket{service=%q}[10s])))
+    about: target_site
+    every: 5s
+    model: robust-z
+    direction: above
+    floor: {absolute: 0.2, relative: 20%%}
+`, Service, Service, Service)
+}
+
+func zone(site string) string {
+	switch site {
+	case "ams":
+		return "Europe/Amsterdam"
+	case "lon":
+		return "Europe/London"
+	default:
+		return "Europe/Berlin"
+	}
+}
