@@ -1,0 +1,340 @@
+package health
+
+import (
+	"time"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+// Limits of what the edge's counters must show before they object.
+const (
+	symptomCount  = 20   // requests in the window
+	symptomFailed = 5    // failed ones
+	symptomRatio  = 0.10 // of the requests; half of it ends the symptom
+	grayConfirm   = 3 * time.Second
+)
+
+// bench is where one judgement is made.
+type bench struct {
+	t       *Tracker
+	now     int64
+	routes  []route
+	sums    []sum
+	signals [][]*signalState
+	fresh   int
+	votes   []core.Vote
+	claims  []core.Claim
+	times   []time.Time
+	cases   []trial
+}
+
+// trial is what was found about one subject.
+type trial struct {
+	condition core.Condition
+	kind      string
+	signal    string
+	sigOnset  int64
+	failing   int64 // FailingSince, 0 for none
+	global    []string
+
+	up, down, unknown int // eligible locations
+	confirmed         int // of the down ones, with a failure newer than the last success
+	gray, slow        int // eligible locations
+	accuser           int // a location behind a matrix kind
+	inside            core.ProbeState
+	silentFor         int64 // 0: not silent
+	symptom           bool
+	failed, elsewhere float64 // ratios at the edge
+	newest            int64
+}
+
+// weigh finds the condition, the kind and the signal of subject i.
+func (b *bench) weigh(i int, row serviceRow) {
+	t := b.t
+	s, c := t.subjects[i], &b.cases[i]
+	n := len(t.vantages)
+	view := t.seen[i*n : (i+1)*n]
+	success := false
+	for v := range view {
+		o := &view[v]
+		c.newest = max(c.newest, o.at)
+		if v == s.site {
+			c.inside = o.state
+			continue
+		}
+		success = success || o.success
+		switch o.state {
+		case core.ProbeUp:
+			c.up++
+		case core.ProbeDown:
+			c.down++
+			if o.downAt > s.run.lastUp {
+				c.confirmed++
+			}
+		case core.ProbeUnknown:
+			c.unknown++
+		}
+		if o.gray {
+			c.gray++
+		}
+		if o.slow {
+			c.slow++
+		}
+	}
+	if c.down > 0 && !success {
+		c.failing = s.run.first
+	}
+	if w := &t.vantages[s.site]; w.silent(b.now) {
+		c.silentFor = b.now - w.heardAt()
+	}
+	b.symptoms(i, row)
+
+	need := quorum(s.eligible)
+	lone := s.eligible == 1 && c.inside == core.ProbeDown // two locations in the world: the accused confesses
+	agreed := c.confirmed >= need || (lone && c.confirmed == 1)
+	shaky := c.gray > 0 && b.now-c.failing < int64(grayConfirm)
+	switch {
+	case c.failing != 0 && agreed && !shaky:
+		c.condition, c.sigOnset = core.Failing, c.failing
+		c.signal = b.downSignal(i)
+		switch {
+		case c.inside == core.ProbeDown:
+			c.kind = core.KindDeadService
+		case c.silentFor > 0:
+			c.kind = core.KindIsolatedSite
+		case c.inside == core.ProbeUp:
+			c.kind = core.KindDeadEdge
+		default:
+			c.kind = core.KindUnreachable
+		}
+	case c.gray >= need:
+		c.condition, c.kind, c.signal, c.sigOnset = core.Degraded, core.KindGray, b.downSignal(i), b.grayOnset(i)
+	case c.symptom:
+		c.condition, c.kind, c.signal, c.sigOnset = core.Degraded, core.KindErrors, b.edgeSignal(i), s.symptomSince
+	case c.slow >= need:
+		c.condition, c.kind, c.signal, c.sigOnset = core.Degraded, core.KindSlow, core.SignalSlow, b.slowOnset(i)
+	case c.down > 0:
+		c.condition, c.signal, c.sigOnset = core.Suspect, b.downSignal(i), b.downOnset(i)
+		c.kind = b.readMatrix(i)
+	case c.gray > 0:
+		c.condition, c.kind, c.signal, c.sigOnset = core.Suspect, core.KindGray, b.downSignal(i), b.grayOnset(i)
+	case c.inside == core.ProbeDown:
+		c.condition, c.kind = core.Suspect, core.KindNoQuorum
+		c.signal, c.sigOnset = view[s.site].signal(), view[s.site].since
+	case c.silentFor > 0 && c.up > 0:
+		c.condition, c.kind, c.signal = core.Suspect, core.KindSilent, core.SignalSilence
+		c.sigOnset = b.now - c.silentFor
+	case c.up > 0 && b.anomaly(i) != nil:
+		c.condition, c.kind, c.signal, c.sigOnset = core.Suspect, core.KindAnomaly, core.SignalAnomaly, b.anomaly(i).onset
+	case c.up > 0:
+		c.condition = core.Healthy
+	default:
+		c.condition = core.ConditionUnknown
+	}
+}
+
+// symptoms judges what users feel, by the edge's counters. A drained site has no users to ask.
+func (b *bench) symptoms(i int, row serviceRow) {
+	s, c, own := b.t.subjects[i], &b.cases[i], &b.sums[i]
+	limit := symptomRatio
+	if s.symptomSince != 0 {
+		limit /= 2
+	}
+	if b.routes[i].away || !own.ok || own.count < symptomCount || own.failed() < symptomFailed || own.failed() < limit*own.count {
+		s.symptomSince = 0
+		return
+	}
+	if s.symptomSince == 0 {
+		s.symptomSince = own.from
+	}
+	c.symptom, c.failed = true, own.failed()/own.count
+	var count, failed float64
+	for _, j := range row.subjects {
+		if j != i && b.sums[j].ok {
+			count += b.sums[j].count
+			failed += b.sums[j].failed()
+		}
+	}
+	if count > 0 {
+		c.elsewhere = failed / count
+	}
+}
+
+func (b *bench) edgeSignal(i int) string {
+	if b.sums[i].lost > b.sums[i].errors {
+		return core.SignalTimeout
+	}
+	return core.SignalErrors
+}
+
+// downSignal is the dominant signal of the failures. Refused, which has the shortest hold, needs all voices; in
+// a tie the signal with the longer hold stands.
+func (b *bench) downSignal(i int) string {
+	refused, timeout, errs := 0, 0, 0
+	b.eachOutside(i, func(o *seen) {
+		if o.state != core.ProbeDown && !o.gray {
+			return
+		}
+		switch o.signal() {
+		case core.SignalRefused:
+			refused++
+		case core.SignalErrors:
+			errs++
+		default:
+			timeout++
+		}
+	})
+	switch {
+	case timeout == 0 && errs == 0 && refused > 0:
+		return core.SignalRefused
+	case errs >= timeout && errs > 0:
+		return core.SignalErrors
+	default:
+		return core.SignalTimeout
+	}
+}
+
+func (b *bench) eachOutside(i int, f func(*seen)) {
+	n := len(b.t.vantages)
+	for v := range n {
+		if v != b.t.subjects[i].site {
+			f(&b.t.seen[i*n+v])
+		}
+	}
+}
+
+func (b *bench) downOnset(i int) int64 {
+	var onset int64
+	b.eachOutside(i, func(o *seen) {
+		if o.since != 0 && (onset == 0 || o.since < onset) {
+			onset = o.since
+		}
+	})
+	return onset
+}
+
+// grayOnset is the first failure within the window of the vantages that see gray.
+func (b *bench) grayOnset(i int) int64 { return b.first(i, isGray, isDown) }
+
+// slowOnset is the first late answer within the window of the vantages that see slowness.
+func (b *bench) slowOnset(i int) int64 {
+	limit := b.t.subjects[i].objective
+	return b.first(i, isSlow, func(r *result) bool { return r.state == core.ProbeUp && r.took > limit })
+}
+
+func isGray(o *seen) bool   { return o.gray }
+func isSlow(o *seen) bool   { return o.slow }
+func isDown(r *result) bool { return r.state == core.ProbeDown }
+
+func (b *bench) first(i int, who func(*seen) bool, what func(*result) bool) int64 {
+	t, s := b.t, b.t.subjects[i]
+	n := len(t.vantages)
+	var onset int64
+	for v := range n {
+		if v == s.site || !who(&t.seen[i*n+v]) {
+			continue
+		}
+		if at := b.firstIn(s.user[v], what); at != 0 && (onset == 0 || at < onset) {
+			onset = at
+		}
+	}
+	return onset
+}
+
+func (b *bench) firstIn(cells []*cell, what func(*result) bool) int64 {
+	var onset int64
+	for _, c := range cells {
+		for k := range c.results {
+			if r := &c.results[k]; b.now-r.at <= b.t.window && what(r) && (onset == 0 || r.at < onset) {
+				onset = r.at
+			}
+		}
+	}
+	return onset
+}
+
+func (b *bench) anomaly(i int) *signalState {
+	if b.signals == nil {
+		return nil
+	}
+	for _, st := range b.signals[i] {
+		if st.signal.Class == core.ClassSymptom {
+			return st
+		}
+	}
+	return nil
+}
+
+// readMatrix names failures that no quorum shares: a bad row is the vantage, a bad cell the link, and a cell
+// that is good the other way round a one-way cut.
+func (b *bench) readMatrix(i int) string {
+	t, s, c := b.t, b.t.subjects[i], &b.cases[i]
+	n := len(t.vantages)
+	rows, cells := 0, 0
+	for v := range n {
+		if v == s.site || t.seen[i*n+v].state != core.ProbeDown {
+			continue
+		}
+		if t.matrix.sick[v] {
+			if rows == 0 && cells == 0 {
+				c.accuser = v
+			}
+			rows++
+			continue
+		}
+		cells++
+		c.accuser = v
+	}
+	back := t.matrix.sees(s.site, c.accuser)
+	switch {
+	case cells == 0:
+		return core.KindVantage
+	case cells > 1:
+		return core.KindNoQuorum
+	case c.up > 0 && back == core.ProbeUp && c.inside != core.ProbeDown:
+		return core.KindOneWay
+	case c.up > 0 && c.inside != core.ProbeDown:
+		return core.KindLink
+	case s.eligible == 1 && c.inside == core.ProbeUp && back == core.ProbeDown &&
+		t.matrix.sees(c.accuser, c.accuser) == core.ProbeUp:
+		return core.KindLink // two sites that see themselves well and not each other
+	}
+	return core.KindNoQuorum
+}
+
+// global names the serving sites that show the same signal together, when they are at least two and more than
+// half: a drain cannot help then.
+func (b *bench) global(i int, row serviceRow) []string {
+	own := &b.cases[i]
+	if !accused(own) {
+		return nil
+	}
+	serving, same := 0, 0
+	for _, j := range row.subjects {
+		if b.routes[j].state == core.RoutingDrained && j != i {
+			continue
+		}
+		serving++
+		if b.together(own, &b.cases[j]) {
+			same++
+		}
+	}
+	if same < 2 || 2*same <= serving {
+		return nil
+	}
+	out := make([]string, 0, same)
+	for _, j := range row.subjects {
+		if (b.routes[j].state != core.RoutingDrained || j == i) && b.together(own, &b.cases[j]) {
+			out = append(out, b.t.subjects[j].subject.Site)
+		}
+	}
+	return out
+}
+
+func accused(c *trial) bool {
+	return c.condition >= core.Degraded || (c.condition == core.Suspect && c.kind == core.KindAnomaly)
+}
+
+func (b *bench) together(x, y *trial) bool {
+	return accused(y) && x.signal == y.signal && abs(x.sigOnset-y.sigOnset) <= b.t.window
+}

@@ -1,0 +1,35 @@
+// Package health is the judge: it weighs what the vantages saw and says what is known of each service at
+// each site. It may not act, and it says unknown when it does not know.
+//
+// The package is pure: time and facts come in as values, an observation goes out as a value. There is no
+// clock, no goroutine and no map order in an answer; the same calls give the same bytes. A Tracker is not
+// safe for concurrent use: its owner serialises the calls.
+//
+// Subjects are the pairs (site, service) for which the service has an entry at the site. Trouble of a whole
+// site shows at each of its services; decide joins them.
+//
+// # Votes
+//
+// A location has one vote per subject: the newest result of each of its probes on the user path, combined
+// by majority; anything else is unknown. A result votes for three intervals. The denominator is every
+// configured site and witness but the accused; quorum is more than half of it and at least two. With exactly
+// two locations in the world no outside quorum can exist; there the accused's own agent, when it says down
+// itself, stands in as the second voice.
+//
+// # When a subject is failing
+//
+// FailingSince is the first failure after the newest success of any eligible vantage; one success anywhere
+// resets it. A silence of all vantages longer than four intervals breaks the run: what nobody looked at is not
+// known to have failed. The condition is failing as soon as a quorum of locations each hold a failure newer than that
+// success: these are at least two distinct results from two places, and nothing is added to the hold, which
+// decide measures from FailingSince. Only a subject that was gray just before must first stay without
+// success for three seconds, or a coin that falls the same way twice would look like a death.
+//
+// # Paths
+//
+// Evidence names the network path it came over, so that two classes over one path count as one:
+// "user:ams>fra" a probe on the user path, "local:fra" what the site's own agent measured, "uplink:fra"
+// the way of its agent to the server, "edge:director" the edge's counters, "private:ams>fra" a private
+// path. A detector's path is that of the writer of its series when the series still carries it (label
+// site), else PathUnknown, which must never count as another path.
+package health

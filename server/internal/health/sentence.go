@@ -1,0 +1,147 @@
+package health
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+// phrase is what the sentence of a healthy subject depends on.
+type phrase struct {
+	up, eligible int
+	inside       core.ProbeState
+	state        core.RoutingState
+}
+
+// sentence says the assessment in plain words, with its numbers.
+func (b *bench) sentence(i, ups, downs int) string {
+	c := &b.cases[i]
+	if c.condition == core.Healthy {
+		p := phrase{c.up, b.t.subjects[i].eligible, c.inside, b.routes[i].state}
+		text, ok := b.t.phrases[p]
+		if !ok {
+			text = b.votesText(i) + b.routeText(i)
+			if len(b.t.phrases) < maxSignals {
+				b.t.phrases[p] = text
+			}
+		}
+		return text
+	}
+	text := b.trouble(i, ups, downs) + b.routeText(i)
+	if len(c.global) > 0 {
+		text += "; global: " + strings.Join(c.global, " and ") + " show " + c.signal + " together"
+	}
+	return text
+}
+
+func (b *bench) trouble(i, ups, downs int) string {
+	t, s, c := b.t, b.t.subjects[i], &b.cases[i]
+	who := t.vantages[c.accuser].name
+	site := s.subject.Site
+	votes := b.votesText(i)
+	switch c.condition {
+	case core.Failing:
+		text := votes + "; no success for " + seconds(b.now-c.failing)
+		if c.silentFor > 0 {
+			text += "; its agent silent for " + seconds(c.silentFor)
+		}
+		if c.symptom {
+			text += "; " + b.usersText(i)
+		}
+		return text
+	case core.Degraded:
+		switch c.kind {
+		case core.KindErrors:
+			return b.usersText(i) + "; " + votes
+		case core.KindSlow:
+			return fmt.Sprintf("slower than %s from %d/%d; %s", millis(s.objective), c.slow, s.eligible, votes)
+		}
+		return fmt.Sprintf("%s of %d outside probes fail over %s, seen from %d/%d; %s", percent(ratio(downs, ups+downs)),
+			ups+downs, seconds(t.window), c.gray, s.eligible, votes)
+	case core.Suspect:
+		switch c.kind {
+		case core.KindLink:
+			return "only " + who + " cannot reach it (" + c.signal + "): the link " + who + ">" + site + "; " + votes
+		case core.KindOneWay:
+			return who + " cannot reach " + site + " (" + c.signal + "), " + site + " reaches " + who + ": cut one way, " +
+				who + ">" + site + "; " + votes
+		case core.KindVantage:
+			return "the vantage " + who + " is in trouble itself and is not believed (" + c.signal + "); " + votes
+		case core.KindGray:
+			return fmt.Sprintf("%s of %d outside probes fail over %s, seen from %d/%d: no quorum; %s",
+				percent(ratio(downs, ups+downs)), ups+downs, seconds(t.window), c.gray, s.eligible, votes)
+		case core.KindSilent:
+			return "its agent is silent for " + seconds(c.silentFor) + "; " + votes
+		case core.KindAnomaly:
+			return "statistics only: " + b.anomaly(i).signal.Detector + "; " + votes
+		}
+		text := votes + "; no quorum"
+		if c.down >= quorum(s.eligible) {
+			text = votes + "; a success is too fresh"
+		}
+		if c.failing != 0 {
+			text += "; no success for " + seconds(b.now-c.failing)
+		}
+		if c.silentFor > 0 {
+			text += "; its agent silent for " + seconds(c.silentFor)
+		}
+		return text
+	case core.ConditionUnknown, core.Healthy:
+	}
+	text := "nothing is known yet"
+	if s.run.lastUp != 0 || s.run.last != 0 {
+		text = "nothing fresh is known; last result " + seconds(b.now-max(s.run.lastUp, s.run.last)) + " ago"
+	}
+	if b.fresh == 0 {
+		text += "; no agent is heard"
+	} else if c.silentFor > 0 {
+		text += "; its agent silent for " + seconds(c.silentFor)
+	}
+	return text
+}
+
+// votesText is "outside 2/3 down (refused), 1 unknown, inside up".
+func (b *bench) votesText(i int) string {
+	s, c := b.t.subjects[i], &b.cases[i]
+	of := "/" + strconv.Itoa(s.eligible)
+	text := "outside "
+	switch {
+	case c.down > 0:
+		text += strconv.Itoa(c.down) + of + " down (" + b.downSignal(i) + ")"
+	case c.up > 0:
+		text += strconv.Itoa(c.up) + of + " up"
+	default:
+		text += "0" + of + " known"
+	}
+	if c.unknown > 0 && (c.down > 0 || c.up > 0) {
+		text += ", " + strconv.Itoa(c.unknown) + " unknown"
+	}
+	return text + ", inside " + c.inside.String()
+}
+
+func (b *bench) usersText(i int) string {
+	c := &b.cases[i]
+	return fmt.Sprintf("%s of %.0f user requests fail at the edge (elsewhere %s)", percent(c.failed), b.sums[i].count, percent(c.elsewhere))
+}
+
+func (b *bench) routeText(i int) string {
+	if !b.routes[i].away {
+		return ""
+	}
+	return "; " + b.routes[i].state.String() + ": judged by probes only"
+}
+
+func ratio(part, whole int) float64 {
+	if whole == 0 {
+		return 0
+	}
+	return float64(part) / float64(whole)
+}
+
+func seconds(ns int64) string { return strconv.FormatFloat(secs(ns), 'f', 1, 64) + " s" }
+func percent(r float64) string {
+	return strconv.FormatFloat(100*r, 'f', 0, 64) + " %"
+}
+func millis(s float64) string { return strconv.FormatFloat(1000*s, 'f', 0, 64) + " ms" }

@@ -1,0 +1,165 @@
+package health
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+// signalState is the newest word of one detector on one series.
+type signalState struct {
+	signal core.Signal
+	at     int64
+	until  int64
+	onset  int64 // start of the present anomaly, 0 while there is none
+	path   string
+}
+
+// Signal takes the word of a detector in. Only symptoms and causes are signals; an older word than the one
+// known is ignored.
+func (t *Tracker) Signal(s core.Signal) {
+	_, known := t.vIndex[s.Subject.Site]
+	if !s.Subject.WholeSite() {
+		_, known = t.sIndex[key{s.Subject.Site, s.Subject.Service}]
+	}
+	if !known {
+		t.counts.Unknown++
+		return
+	}
+	if (s.Class != core.ClassSymptom && s.Class != core.ClassCause) || s.At.IsZero() {
+		t.counts.Malformed++
+		return
+	}
+	at := s.At.UnixNano()
+	id := signalID(s)
+	old, ok := t.signals[id]
+	switch {
+	case ok && (at < old.at || (at == old.at && !worse(s, old.signal))):
+		t.counts.Duplicate++
+		return
+	case !ok && len(t.signals) >= maxSignals:
+		maps.DeleteFunc(t.signals, func(_ string, o *signalState) bool { return o.until < at })
+		if len(t.signals) >= maxSignals {
+			t.counts.Dropped++
+			return
+		}
+		fallthrough
+	case !ok:
+		old = &signalState{}
+		t.signals[id] = old
+	}
+	ivl := s.Interval
+	if ivl <= 0 {
+		ivl = 10 * time.Second
+	}
+	if at > old.until { // what was known is too old to be continued
+		old.onset = 0
+	}
+	old.until = at + int64(min(VoteIntervals*ivl, maxSignalAge))
+	old.signal, old.at, old.path = s, at, t.signalPath(s)
+	old.signal.Labels = nil // the caller's map is not retained
+	if s.State != core.DetectorAnomalous {
+		old.onset = 0
+	} else if old.onset == 0 {
+		old.onset = at
+	}
+}
+
+// worse orders two words about the same series at the same time.
+func worse(a, b core.Signal) bool {
+	if a.State != b.State {
+		return a.State > b.State
+	}
+	return a.Score > b.Score
+}
+
+func signalID(s core.Signal) string {
+	var b strings.Builder
+	for _, part := range []string{s.Detector, s.Subject.Key(), s.Class.String()} {
+		b.WriteString(part)
+		b.WriteByte(0)
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Labels)) {
+		b.WriteString(name)
+		b.WriteByte(0)
+		b.WriteString(s.Labels[name])
+		b.WriteByte(0)
+	}
+	return b.String()
+}
+
+// signalPath is the way the series came: that of its writer, where it still says who wrote it.
+func (t *Tracker) signalPath(s core.Signal) string {
+	writer := s.Labels["site"]
+	if writer == "" {
+		return PathUnknown
+	}
+	if writer == s.Subject.Site {
+		return "local:" + writer
+	}
+	if v, ok := t.vIndex[writer]; ok {
+		return t.vantages[v].userPath[t.vIndex[s.Subject.Site]]
+	}
+	if _, ok := t.edges[writer]; ok {
+		return "edge:" + writer
+	}
+	return PathUnknown
+}
+
+// signalEvidence is what detectors hold against each subject, sorted by class and detector: the worst series
+// of each detector. Statistics about traffic that we or someone else has just moved are void.
+func (t *Tracker) signalEvidence(now int64, routes []route) [][]*signalState {
+	if len(t.signals) == 0 {
+		return nil
+	}
+	var out [][]*signalState
+	add := func(i int, st *signalState) {
+		if out == nil {
+			out = make([][]*signalState, len(t.subjects))
+		}
+		out[i] = append(out[i], st)
+	}
+	for _, id := range slices.Sorted(maps.Keys(t.signals)) {
+		st := t.signals[id]
+		if st.onset == 0 || now > st.until {
+			continue
+		}
+		for i, s := range t.subjects {
+			sub := st.signal.Subject
+			if sub.Site != s.subject.Site || (!sub.WholeSite() && sub.Service != s.subject.Service) {
+				continue
+			}
+			if st.signal.Class == core.ClassSymptom {
+				r := &routes[i]
+				if r.away || (r.changedAt != 0 && now < r.changedAt+int64(Rebase) && st.onset >= r.changedAt) {
+					continue
+				}
+			}
+			add(i, st)
+		}
+	}
+	for i := range out {
+		slices.SortStableFunc(out[i], func(a, b *signalState) int {
+			if a.signal.Class != b.signal.Class {
+				return int(a.signal.Class) - int(b.signal.Class)
+			}
+			if c := strings.Compare(a.signal.Detector, b.signal.Detector); c != 0 {
+				return c
+			}
+			switch {
+			case a.signal.Score > b.signal.Score:
+				return -1
+			case a.signal.Score < b.signal.Score:
+				return 1
+			}
+			return 0
+		})
+		out[i] = slices.CompactFunc(out[i], func(a, b *signalState) bool {
+			return a.signal.Class == b.signal.Class && a.signal.Detector == b.signal.Detector
+		})
+	}
+	return out
+}
