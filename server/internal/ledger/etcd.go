@@ -1,0 +1,131 @@
+package ledger
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	"go.etcd.io/etcd/server/v3/embed"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+// What one commit may hold. It is one transaction, so it cannot be split.
+const (
+	maxOps   = 4096
+	maxBytes = 8 << 20
+)
+
+// config is etcd for one member that nobody talks to over a network.
+func config(dir string, quota int64, log *slog.Logger) *embed.Config {
+	c := embed.NewConfig()
+	c.Name = "ledger"
+	c.Dir = dir
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(newZap(log))
+	c.LogLevel = "warn"
+
+	// No listener at all. The advertised address is a name in the membership record; nobody dials it.
+	peer := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
+	c.ListenPeerUrls, c.ListenClientUrls, c.ListenClientHttpUrls = nil, nil, nil
+	c.AdvertisePeerUrls, c.AdvertiseClientUrls = []url.URL{peer}, nil
+	c.InitialCluster = c.Name + "=" + peer.String()
+	c.EnableGRPCGateway = false
+	c.AuthToken = ""
+
+	// There is no network to be patient with: a short election makes for a short start.
+	c.TickMs, c.ElectionMs = 50, 250
+
+	// Entries are kept in memory until the next snapshot, for followers that do not exist.
+	c.SnapshotCount, c.SnapshotCatchUpEntries = 1000, 50
+	c.MaxSnapFiles, c.MaxWalFiles = 2, 2
+	// The write-ahead log is what makes a commit durable; the database file may trail it.
+	c.BackendBatchInterval, c.BackendBatchLimit = 500*time.Millisecond, 1000
+	c.QuotaBackendBytes = cmp.Or(quota, 1<<30)
+	c.BackendFreelistType = "map"
+	// Superseded versions of records are kept for so many revisions: a watcher may resume that far back.
+	c.AutoCompactionMode, c.AutoCompactionRetention = embed.CompactorModeRevision, "10000"
+
+	c.MaxTxnOps = maxOps + 8 // the fence and its company
+	c.MaxRequestBytes = maxBytes + 64<<10
+	c.WarningApplyDuration = time.Second
+	c.WarningUnaryRequestDuration = 2 * time.Second
+	return c
+}
+
+// startEtcd starts the member and waits until it serves. etcd panics about damaged files; what panics
+// on this goroutine comes back as an error.
+func startEtcd(ctx context.Context, dir string, quota int64, log *slog.Logger) (e *embed.Etcd, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = damaged(dir, fmt.Errorf("etcd panicked: %v", p))
+		}
+	}()
+	if e, err = embed.StartEtcd(config(dir, quota, log)); err != nil {
+		return nil, damaged(dir, err)
+	}
+	select {
+	case <-e.Server.ReadyNotify():
+		return e, nil
+	case <-e.Server.StopNotify():
+		err = errors.New("etcd stopped")
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	e.Close()
+	return nil, unavailable("the ledger did not start", err)
+}
+
+func damaged(dir string, err error) error {
+	return &core.Error{
+		Code: core.CodeInternal, Message: "the ledger in " + dir + " cannot be opened",
+		Hint: "check the disk; if the files are damaged, restore the data directory from a backup", Err: err,
+	}
+}
+
+// alarm is the error that etcd's alarms amount to.
+func (l *Ledger) alarm() error {
+	for _, a := range l.server.Server.Alarms() {
+		switch a.GetAlarm() {
+		case etcdserverpb.AlarmType_NOSPACE:
+			return noSpace(nil)
+		case etcdserverpb.AlarmType_CORRUPT:
+			return corrupt(nil)
+		case etcdserverpb.AlarmType_NONE:
+		}
+	}
+	return nil
+}
+
+func noSpace(err error) error {
+	return &core.Error{
+		Code: core.CodeUnavailable, Message: "the ledger is full and takes no more records",
+		Hint: "restart the server to give unused space free; if that is not enough, trim the history", Err: err,
+	}
+}
+
+func corrupt(err error) error {
+	return &core.Error{
+		Code: core.CodeUnavailable, Message: "the ledger found its own data damaged and takes no more records",
+		Hint: "check the disk and restore the data directory from a backup", Err: err,
+	}
+}
+
+// unavailable wraps what etcd answered into what an operator can use.
+func unavailable(message string, err error) error {
+	switch {
+	case errors.Is(err, rpctypes.ErrNoSpace):
+		return noSpace(err)
+	case errors.Is(err, rpctypes.ErrCorrupt):
+		return corrupt(err)
+	}
+	return &core.Error{
+		Code: core.CodeUnavailable, Message: message,
+		Hint: "see whether the disk is slow, full or failing", Err: err,
+	}
+}

@@ -1,0 +1,78 @@
+package ledger
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// newZap is a zap logger that writes warnings and worse to log. Where etcd would end the process it
+// panics instead, which Open turns into an error.
+func newZap(log *slog.Logger) *zap.Logger {
+	return zap.New(&bridge{log: log}, zap.WithFatalHook(zapcore.WriteThenPanic))
+}
+
+// bridge is a zap core that hands on to slog.
+type bridge struct {
+	log    *slog.Logger
+	fields []zapcore.Field
+}
+
+var _ zapcore.Core = (*bridge)(nil)
+
+func (b *bridge) Enabled(l zapcore.Level) bool { return l >= zapcore.WarnLevel }
+
+func (b *bridge) With(fields []zapcore.Field) zapcore.Core {
+	return &bridge{log: b.log, fields: append(b.fields[:len(b.fields):len(b.fields)], fields...)}
+}
+
+func (b *bridge) Check(e zapcore.Entry, c *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if b.Enabled(e.Level) && !expected(e.Message) {
+		return c.AddCore(e, b)
+	}
+	return c
+}
+
+// expected says of a message of etcd that it complains about something we chose.
+func expected(message string) bool {
+	switch message {
+	case "Running http and grpc server on single port. This is not recommended for production.":
+		return true // there is no port
+	case "Failed to detect schema version", "failed to update storage version":
+		return true // a new database has no version until its first write to disk; etcd tries again
+	}
+	return false
+}
+
+func (b *bridge) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	enc := zapcore.NewMapObjectEncoder()
+	for _, f := range b.fields {
+		f.AddTo(enc)
+	}
+	for _, f := range fields {
+		f.AddTo(enc)
+	}
+	level := slog.LevelWarn
+	if e.Level > zapcore.WarnLevel {
+		level = slog.LevelError
+	}
+	ctx := context.Background()
+	if !b.log.Enabled(ctx, level) {
+		return nil
+	}
+	r := slog.NewRecord(timeOr(e.Time), level, "message from etcd", 0)
+	r.AddAttrs(slog.String("text", e.Message), slog.Any("fields", enc.Fields))
+	return b.log.Handler().Handle(ctx, r)
+}
+
+func (b *bridge) Sync() error { return nil }
+
+func timeOr(t time.Time) time.Time {
+	if t.IsZero() {
+		return time.Now()
+	}
+	return t
+}
