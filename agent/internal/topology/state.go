@@ -106,7 +106,7 @@ func Parse(raw []byte) (State, error) {
 	seen := map[[4]string]bool{}
 	for _, wp := range w.Probes {
 		p, err := wp.probe()
-		key := [4]string{p.TargetSite, p.Service, p.Name, p.Path}
+		key := p.Key()
 		if err == nil && seen[key] {
 			err = errors.New("is listed twice")
 		}
@@ -158,4 +158,13 @@ func millis(ms int64, standard, low, high time.Duration) (time.Duration, error) 
 		return 0, fmt.Errorf("%d is not between %d and %d", ms, low.Milliseconds(), high.Milliseconds())
 	}
 	return time.Duration(ms) * time.Millisecond, nil
+}
+
+// Key names the series of a probe.
+func (p Probe) Key() [4]string { return [4]string{p.TargetSite, p.Service, p.Name, p.Path} }
+
+// Same reports whether nothing about the probe differs, so that it may go on as it is.
+func (p Probe) Same(o Probe) bool {
+	return p.Key() == o.Key() && p.Kind == o.Kind && p.URL.String() == o.URL.String() &&
+		p.Interval == o.Interval && p.Deadline == o.Deadline && p.Phase == o.Phase
 }
