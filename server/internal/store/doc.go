@@ -1,8 +1,14 @@
 // Package store is the memory: the only room that knows VictoriaMetrics.
 //
 // It runs VictoriaMetrics inside this process, or talks to a single node elsewhere. Either way a query sees
-// what was appended a second ago (a remote node shows it by its own clock, after about five seconds), NaN and stale values are dropped, and an answer that
+// what was appended a second ago, NaN and stale values are dropped, and an answer that
 // may be incomplete is an error, never a number.
+//
+// A remote node shows samples by its own clock: of a known series after about four seconds, of a new one after
+// up to eleven, or four when it runs with -storage.cacheSizeIndexDBTagFilters=1.
+//
+// A kill of the process loses at most about five seconds of what was acknowledged: that is how long
+// VictoriaMetrics may keep samples in memory alone. Close loses nothing.
 //
 // VictoriaMetrics keeps its state in package variables and flags: one embedded store per process. It exits
 // the process when its directory is not usable, so Open checks path, permissions, free space and lock first.

@@ -52,6 +52,9 @@ type embedded struct {
 	history   atomic.Bool // samples came that are old enough to be in a cached answer
 	flushMu   sync.Mutex
 	lastFlush time.Time // guarded by flushMu
+
+	stop chan struct{}
+	done sync.WaitGroup
 }
 
 var _ backend = (*embedded)(nil)
@@ -82,6 +85,7 @@ func openEmbedded(o Options) (*embedded, error) {
 		maxSeries: o.MaxSeries,
 		writers:   make(chan struct{}, 2*runtime.GOMAXPROCS(0)),
 		readers:   make(chan struct{}, queries),
+		stop:      make(chan struct{}),
 	}
 	e.rows.New = func() any { return &rowBuffer{} }
 	vmstorage.Init(queries, o.QueryTimeout, e.noticeHistory)
@@ -110,8 +114,11 @@ func setFlags(dir string, o Options) error {
 		"search.maxExportSeries":        strconv.Itoa(o.MaxSeries),
 		"search.maxPointsPerTimeseries": strconv.Itoa(maxPoints),
 		"search.maxMemoryPerQuery":      "256MiB",
-		"memory.allowedPercent":         "25",
-		"loggerDisableTimestamps":       "true",
+		// VictoriaMetrics remembers which series a filter matches, also that it matches none, for up to 11 s:
+		// a new series would stay unseen for as long. A cache of one byte remembers nothing.
+		"storage.cacheSizeIndexDBTagFilters": "1",
+		"memory.allowedPercent":              "25",
+		"loggerDisableTimestamps":            "true",
 	}
 	if o.MemoryBytes > 0 {
 		values["memory.allowedBytes"] = strconv.FormatInt(o.MemoryBytes, 10)
@@ -241,6 +248,21 @@ func (e *embedded) freshen() {
 	e.lastFlush = start
 }
 
+// flusher bounds what a kill can lose. VictoriaMetrics alone lets rows wait up to 4 s before they are parts in
+// memory and the parts up to 4 s before they are files.
+func (e *embedded) flusher() {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-e.stop:
+			return
+		case <-t.C:
+			e.freshen()
+		}
+	}
+}
+
 func (e *embedded) exec(ctx context.Context, expr string, from, to time.Time, step time.Duration, instant bool) ([]netstorage.Result, error) {
 	if child, _, _, _ := promql.IsRollup(expr); child != "" && instant {
 		return nil, invalidQuery(errRangeSelector)
@@ -352,6 +374,8 @@ func (e *embedded) close() error {
 		return nil
 	}
 	e.closed = true
+	close(e.stop)
+	e.done.Wait()
 	vmstorage.Stop()
 	promql.StopRollupResultCache()
 	vmstorage.VMInsertAPI = nil

@@ -105,7 +105,7 @@ func startRemote(root string) (func(), error) {
 		return nil, err
 	}
 	cmd := exec.Command(bin, "-storageDataPath="+filepath.Join(root, "remote"), "-httpListenAddr="+remoteAddr,
-		"-retentionPeriod=100d", "-inmemoryDataFlushInterval=1s")
+		"-retentionPeriod=100d", "-inmemoryDataFlushInterval=1s", "-storage.cacheSizeIndexDBTagFilters=1")
 	cmd.Stderr, cmd.Stdout = log, log
 	if err := cmd.Start(); err != nil {
 		return nil, err

@@ -96,6 +96,18 @@ func TestAppendedSamplesAreSeenSoon(t *testing.T) {
 	})
 }
 
+// VictoriaMetrics remembers for up to 11 s which series a filter matches; ours must not.
+func TestNewSeriesOfKnownFilterAreSeenSoon(t *testing.T) {
+	for n := 1; n <= 3; n++ {
+		must(t, shared.Append(t.Context(), []core.Sample{sample("grows", 1, time.Now(), "n", strconv.Itoa(n))}))
+		eventually(t, time.Second, func() (bool, string) {
+			got, err := shared.Query(t.Context(), `count(grows)`, time.Now())
+			must(t, err)
+			return len(got) == 1 && got[0].Value == float64(n), fmt.Sprint(got)
+		})
+	}
+}
+
 func TestRangeHasOnlyPointsWithValues(t *testing.T) {
 	both(t, func(t *testing.T, s *Store) {
 		end := time.Now().Truncate(time.Second)
@@ -382,9 +394,9 @@ func TestReady(t *testing.T) {
 	both(t, func(t *testing.T, s *Store) { must(t, s.Ready()) })
 }
 
-// A kill loses at most about two seconds of what was acknowledged; a second copy is refused before it can
+// A kill loses at most about five seconds of what was acknowledged; a second copy is refused before it can
 // exit, and a restart finds the rest.
-func TestKillLosesTwoSecondsAtMost(t *testing.T) {
+func TestKillLosesFiveSecondsAtMost(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "killed")
 	start := func() (*exec.Cmd, *bufio.Scanner) {
 		cmd := exec.Command(os.Args[0])
@@ -400,7 +412,7 @@ func TestKillLosesTwoSecondsAtMost(t *testing.T) {
 	began := time.Now()
 	for lines.Scan() {
 		_, _ = fmt.Sscan(lines.Text(), &last, &lastMS)
-		if time.Since(began) > 4*time.Second {
+		if time.Since(began) > 7*time.Second {
 			break
 		}
 	}
@@ -432,14 +444,12 @@ func TestKillLosesTwoSecondsAtMost(t *testing.T) {
 		}
 		got, err := s.Query(t.Context(), "max_over_time(child_total[5m])", time.Now())
 		must(t, err)
-		all, err := s.Query(t.Context(), "count({__name__=~'.+'}) by (__name__)", time.Now())
-		t.Log(all, err)
 		if len(got) == 0 {
 			return false, "nothing there"
 		}
 		lost := float64(last) - got[0].Value
 		t.Logf("acknowledged %d, lost the last %.0f (10 ms apart)", last, lost)
-		return lost <= 250, fmt.Sprint(lost, " lost")
+		return lost <= 550, fmt.Sprint(lost, " lost")
 	})
 }
 
