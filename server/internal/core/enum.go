@@ -14,12 +14,12 @@ func enumText(names []string, i int) string {
 	return names[i]
 }
 
-// enumValue is the inverse of enumText; its error lists what would be right.
+// enumValue is the inverse of enumText; its error lists what would be right, which unknown never is.
 func enumValue(kind string, names []string, text []byte) (int, error) {
 	if i := slices.Index(names, string(text)); i >= 0 {
 		return i, nil
 	}
-	return 0, fmt.Errorf("%s %q is not one of %s", kind, text, strings.Join(names, ", "))
+	return 0, fmt.Errorf("%s %q is not one of %s", kind, text, strings.Join(names[1:], ", "))
 }
 
 // Condition is what health says of a subject.

@@ -372,7 +372,7 @@ func join(path, key string) string {
 func nearest(name string, candidates []string) string {
 	best, at := "", 3
 	for _, c := range candidates {
-		if n := distance(name, c); n < at && n < max(len(c), 2) {
+		if n := distance(name, c); n < at && 2*n <= len(c) {
 			best, at = c, n
 		}
 	}

@@ -47,7 +47,9 @@ func (v *validator) policyList() {
 			v.known(path+".plan", "plan", p.Plan, plans)
 			continue
 		}
-		v.policyFloor(path, p, condition)
+		if condition != core.ConditionUnknown {
+			v.policyFloor(path, p, condition)
+		}
 		if core.Mode(p.Mode) == core.ModeAutomatic {
 			automatic = i
 		}

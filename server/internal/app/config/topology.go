@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/evenkeel/evenkeel/server/internal/calendar"
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
@@ -87,4 +88,9 @@ func (c Config) plan(name string) core.Plan {
 		}
 	}
 	return plan
+}
+
+// Window is the freeze as calendar reads it.
+func (f Freeze) Window() calendar.Window {
+	return calendar.Window{Name: f.Name, Cron: f.Cron, Lasts: f.Lasts.D(), Zone: f.TimeZone, Scope: slices.Clone(f.Scope)}
 }

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -189,9 +190,7 @@ func (v *validator) watchList() {
 			v.bad(path+".cron", "every and cron exclude each other; keep one")
 		}
 		if w.Cron != "" {
-			if err := calendar.CheckCron(w.Cron); err != nil {
-				v.bad(path+".cron", "%s", err)
-			}
+			v.window(path, calendar.Window{Name: w.Name, Cron: w.Cron, Lasts: time.Minute})
 		} else if w.Every.D() < time.Second {
 			v.bad(path+".every", "%s is less than a second", w.Every.D())
 		}
@@ -312,18 +311,21 @@ func (v *validator) windows() {
 	for i, f := range v.c.Freezes {
 		path := fmt.Sprintf("freezes[%d]", i)
 		v.name("freezes", f.Name, i, seen)
-		if err := calendar.CheckCron(f.Cron); err != nil {
-			v.bad(path+".cron", "%s", err)
-		}
-		if _, err := time.LoadLocation(f.TimeZone); err != nil {
-			v.bad(path+".time_zone", "%q is not a time zone; use a name as in Europe/Berlin", f.TimeZone)
-		}
-		if f.Lasts.D() < time.Minute {
-			v.bad(path+".lasts", "%s is less than a minute", f.Lasts.D())
-		}
+		v.window(path, f.Window())
 		for j, s := range f.Scope {
 			v.oneOf(fmt.Sprintf("%s.scope[%d]", path, j), s, "drills", "restores", "elective", "emergency")
 		}
+	}
+}
+
+// window lets calendar read a window, and puts what it says where the field stands.
+func (v *validator) window(path string, w calendar.Window) {
+	_, err := calendar.Parse(w)
+	var wrong *calendar.Error
+	if errors.As(err, &wrong) {
+		v.bad(path+"."+wrong.Field, "%q %s; %s", wrong.Value, wrong.Why, wrong.Want)
+	} else if err != nil {
+		v.bad(path, "%s", err)
 	}
 }
 
