@@ -1,0 +1,166 @@
+package detect
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/evenkeel/evenkeel/detectors"
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+// Names of what is written back.
+const (
+	metricScore    = "evenkeel_anomaly_score"
+	metricState    = "evenkeel_detector_state"
+	metricExpected = "evenkeel_expected"
+	metricLower    = "evenkeel_lower"
+	metricUpper    = "evenkeel_upper"
+)
+
+// bandStep is the change of the band, as a share of its half width, from which it is written again.
+const bandStep = 0.1
+
+// series is one series of a watch and its model.
+type series struct {
+	key     string
+	labels  map[string]string // as the query gave them, without the metric name
+	written []core.Label      // labels of what is written back, sorted
+	subject core.Subject
+	known   bool // subject means something
+	model   detectors.Model
+	lastAt  time.Time         // of the last value
+	verdict detectors.Verdict // of the last value
+	band    detectors.Verdict // of the band last written
+	banded  bool
+	anomaly bool
+	unknown string    // why the state is unknown now; empty when verdict stands
+	gone    time.Time // first answer that lacked the series; zero while it is there
+}
+
+// seriesKey is the labels in one text, and those labels sorted with the detector's name for the write-back. The
+// metric name is left out: what is written back has names of its own.
+func seriesKey(watch string, labels map[string]string) (string, []core.Label) {
+	out := make([]core.Label, 0, len(labels)+1)
+	for name, value := range labels {
+		if name != "__name__" && name != "detector" {
+			out = append(out, core.Label{Name: name, Value: value})
+		}
+	}
+	out = append(out, core.Label{Name: "detector", Value: watch})
+	slices.SortFunc(out, func(a, b core.Label) int { return strings.Compare(a.Name, b.Name) })
+	var b strings.Builder
+	for _, l := range out {
+		b.WriteString(l.Name)
+		b.WriteByte(0xff) // no byte of UTF-8
+		b.WriteString(l.Value)
+		b.WriteByte(0xff)
+	}
+	return b.String(), out
+}
+
+func newSeries(w Watch, key string, written []core.Label, labels map[string]string) *series {
+	s := &series{key: key, written: written, labels: make(map[string]string, len(labels)), model: w.newModel()}
+	for name, value := range labels {
+		if name != "__name__" {
+			s.labels[name] = value
+		}
+	}
+	s.subject, s.known = w.subject(labels)
+	return s
+}
+
+// observe judges a value.
+func (s *series) observe(at time.Time, value float64) {
+	v := s.model.Observe(detectors.Point{At: at, Value: value})
+	if v.Reason == detectors.ReasonOutOfOrder {
+		return // a second replica's answer, or a clock that went back: what we know stands
+	}
+	s.verdict, s.lastAt = v, at
+	s.anomaly = v.State == detectors.StateAnomalous
+}
+
+// state is the series' state on the wire.
+func (s *series) state() core.DetectorState {
+	if s.unknown != "" {
+		return core.DetectorUnknown
+	}
+	switch s.verdict.State {
+	case detectors.StateWarming:
+		return core.DetectorWarming
+	case detectors.StateNormal:
+		return core.DetectorNormal
+	case detectors.StateAnomalous:
+		return core.DetectorAnomalous
+	case detectors.StateUnknown:
+	}
+	return core.DetectorUnknown
+}
+
+// samples are what is written back of the series' present state at a time.
+func (s *series) samples(out []core.Sample, at time.Time) []core.Sample {
+	add := func(name string, value float64) {
+		if !math.IsNaN(value) && !math.IsInf(value, 0) {
+			out = append(out, core.Sample{Name: name, Labels: s.written, Value: value, AtMS: at.UnixMilli()})
+		}
+	}
+	add(metricState, float64(s.state()))
+	if s.unknown != "" {
+		return out
+	}
+	v := s.verdict
+	if v.HasScore {
+		add(metricScore, v.Score)
+	}
+	if v.State != detectors.StateAnomalous && !s.moved(v) {
+		return out
+	}
+	s.band, s.banded = v, true
+	if v.HasExpected {
+		add(metricExpected, v.Expected)
+	}
+	if v.HasLower {
+		add(metricLower, v.Lower)
+	}
+	if v.HasUpper {
+		add(metricUpper, v.Upper)
+	}
+	return out
+}
+
+// moved reports whether the band differs from the one last written by more than a small step.
+func (s *series) moved(v detectors.Verdict) bool {
+	if !v.HasExpected && !v.HasLower && !v.HasUpper {
+		return false
+	}
+	if !s.banded || v.HasExpected != s.band.HasExpected || v.HasLower != s.band.HasLower || v.HasUpper != s.band.HasUpper {
+		return true
+	}
+	step := bandStep * math.Abs(s.band.Upper-s.band.Lower) / 2
+	return math.Abs(v.Lower-s.band.Lower) > step || math.Abs(v.Upper-s.band.Upper) > step ||
+		math.Abs(v.Expected-s.band.Expected) > step
+}
+
+// signal is what health hears of the series.
+func (s *series) signal(w Watch, interval time.Duration, at time.Time) core.Signal {
+	v := s.verdict
+	sig := core.Signal{
+		Detector: w.Name, Subject: s.subject, Class: w.class(), State: s.state(), At: at, Interval: interval,
+		Labels: s.labels, Direction: w.direction(),
+	}
+	about := w.Name + " of " + s.subject.String() + ": "
+	if s.unknown != "" {
+		sig.Sentence = about + s.unknown
+		return sig
+	}
+	sig.Value, sig.Score = v.Value, v.Score
+	if v.HasExpected && v.HasLower && v.HasUpper {
+		sig.Expected, sig.Lower, sig.Upper, sig.HasBand = v.Expected, v.Lower, v.Upper, true
+	}
+	sig.Sentence = about + v.Explain()
+	if v.State == detectors.StateAnomalous {
+		sig.Sentence += ", since " + v.Since.UTC().Format("15:04:05") + " UTC"
+	}
+	return sig
+}

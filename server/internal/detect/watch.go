@@ -1,0 +1,231 @@
+package detect
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/robfig/cron/v3"
+
+	"github.com/evenkeel/evenkeel/detectors"
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+// About says by which label the series of a watch name the site they are about.
+type About string
+
+// The places a subject can be read from. A link label is "<store>:<from>><to>".
+const (
+	AboutSite       About = "site"
+	AboutTargetSite About = "target_site"
+	AboutLinkFrom   About = "link.from"
+	AboutLinkTo     About = "link.to"
+)
+
+// Model names the statistical model of a watch.
+type Model string
+
+// The models. ModelAuto is robust-z for now.
+const (
+	ModelThreshold Model = "threshold"
+	ModelRobustZ   Model = "robust-z"
+	ModelAuto      Model = "auto"
+)
+
+// Direction is the side on which a deviation counts.
+type Direction string
+
+// The directions.
+const (
+	DirectionAbove Direction = "above"
+	DirectionBelow Direction = "below"
+	DirectionBoth  Direction = "both"
+)
+
+// Floor is the smallest scale of a series: deviations are counted in scales, and one scale is never less.
+type Floor struct {
+	Absolute float64 // in the unit of the query; zero means none
+	Relative float64 // share of the median, 0.05 for 5 %; zero means 2 %, negative means none
+}
+
+// Watch is one question that is asked again and again, and how its answers are judged.
+type Watch struct {
+	Name    string
+	Query   string // MetricsQL; one series per subject
+	About   About
+	Service string        // empty: the label service of each series, or the whole site where there is none
+	Every   time.Duration // this or Cron
+	Cron    string        // five fields, in UTC
+	Model   Model         // empty means auto
+	// Direction is the watched side. Empty means both.
+	Direction Direction
+	Floor     Floor
+	// Threshold is the limit of model threshold in the unit of the query, and the reach of the band in scales
+	// for robust-z, where zero means 5.
+	Threshold float64
+	Class     core.Class // symptom or cause; zero means symptom
+	// EvalDelay is how far behind the clock the question is asked, so that late samples are in. Zero means none.
+	EvalDelay time.Duration
+	// Training is how much history is replayed at the start. Zero means 360 intervals.
+	Training time.Duration
+	// MaxSeries is how many series the watch may have; more are refused and counted. Zero means 1000.
+	MaxSeries int
+}
+
+const (
+	modelWindow      = 360
+	defaultMaxSeries = 1000
+	minEvery         = time.Second
+	maxEvery         = 24 * time.Hour
+)
+
+// Validate says what is wrong with the watch and what would be right. It has all that is wrong, not the first.
+func (w Watch) Validate() error {
+	var errs []error
+	bad := func(field, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("watch %q: %s: %s", w.Name, field, fmt.Sprintf(format, args...)))
+	}
+	if w.Name == "" {
+		bad("name", "it is empty; want a name to speak of it by")
+	}
+	if strings.TrimSpace(w.Query) == "" {
+		bad("query", "it is empty; want a MetricsQL expression")
+	}
+	switch w.About {
+	case AboutSite, AboutTargetSite, AboutLinkFrom, AboutLinkTo:
+	default:
+		bad("about", "%q is not one of site, target_site, link.from, link.to", w.About)
+	}
+	if _, err := w.schedule(); err != nil {
+		errs = append(errs, fmt.Errorf("watch %q: %w", w.Name, err))
+	}
+	switch w.Direction {
+	case "", DirectionAbove, DirectionBelow, DirectionBoth:
+	default:
+		bad("direction", "%q is not one of above, below, both", w.Direction)
+	}
+	switch w.Class {
+	case core.ClassUnknown, core.ClassSymptom, core.ClassCause:
+	case core.ClassOutside, core.ClassInside, core.ClassSilence, core.ClassLink:
+		bad("class", "statistics are symptom or cause, never %s", w.Class)
+	}
+	if m := w.newModel(); m == nil {
+		bad("model", "%q is not one of threshold, robust-z, auto", w.Model)
+	} else if err := m.Validate(); err != nil {
+		errs = append(errs, fmt.Errorf("watch %q: %w", w.Name, err))
+	}
+	if w.EvalDelay < 0 || w.EvalDelay > time.Hour {
+		bad("eval_delay", "%v is out of range; want 0s to 1h", w.EvalDelay)
+	}
+	if w.Training < 0 || w.Training > 100*24*time.Hour {
+		bad("training", "%v is out of range; want 0s to 2400h", w.Training)
+	}
+	if w.MaxSeries < 0 {
+		bad("max_series", "%d; want 1 or more, or 0 for %d", w.MaxSeries, defaultMaxSeries)
+	}
+	return errors.Join(errs...)
+}
+
+// schedule is when the watch asks.
+func (w Watch) schedule() (cron.Schedule, error) {
+	switch {
+	case (w.Every != 0) == (w.Cron != ""):
+		return nil, errors.New(`every, cron: want one of the two, such as every: 10s or cron: "*/5 * * * *"`)
+	case w.Cron == "":
+		if w.Every < minEvery || w.Every > maxEvery || w.Every%time.Millisecond != 0 {
+			return nil, fmt.Errorf("every: %v is out of range; want 1s to 24h in whole milliseconds", w.Every)
+		}
+		return grid(w.Every), nil
+	case strings.Contains(w.Cron, "TZ=") || strings.HasPrefix(w.Cron, "@every"):
+		return nil, fmt.Errorf("cron: %q has a zone or an interval inside; want five fields in UTC, or every", w.Cron)
+	}
+	parser := cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor)
+	s, err := parser.Parse("CRON_TZ=UTC " + w.Cron)
+	if err != nil {
+		return nil, fmt.Errorf(`cron: %q: %w; want five fields "minute hour day month weekday" in UTC`, w.Cron, err)
+	}
+	if s.Next(time.Unix(0, 0).UTC()).IsZero() {
+		return nil, fmt.Errorf("cron: %q: there is no such day", w.Cron)
+	}
+	return s, nil
+}
+
+// grid is a schedule on the multiples of an interval since 1970, so that every replica asks at the same times.
+type grid time.Duration
+
+// Next implements cron.Schedule.
+func (g grid) Next(t time.Time) time.Time {
+	ms, every := t.UnixMilli(), time.Duration(g).Milliseconds()
+	return time.UnixMilli((ms/every + 1) * every).UTC()
+}
+
+// newModel is a fresh model for one series of the watch; nil when there is none of that name.
+func (w Watch) newModel() detectors.Model {
+	direction := detectors.Both
+	switch w.Direction {
+	case DirectionAbove:
+		direction = detectors.Above
+	case DirectionBelow:
+		direction = detectors.Below
+	case DirectionBoth:
+	}
+	switch w.Model {
+	case ModelThreshold:
+		return &detectors.Threshold{Limit: w.Threshold, Direction: direction}
+	case ModelRobustZ, ModelAuto, "":
+		return &detectors.RobustZ{
+			Window: modelWindow, Threshold: w.Threshold, Direction: direction,
+			AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative,
+		}
+	}
+	return nil
+}
+
+func (w Watch) maxSeries() int {
+	if w.MaxSeries == 0 {
+		return defaultMaxSeries
+	}
+	return w.MaxSeries
+}
+
+func (w Watch) class() core.Class {
+	if w.Class == core.ClassUnknown {
+		return core.ClassSymptom
+	}
+	return w.Class
+}
+
+func (w Watch) direction() string {
+	if w.Direction == "" {
+		return string(DirectionBoth)
+	}
+	return string(w.Direction)
+}
+
+// subject reads whom a series is about. It is false when the series does not say.
+func (w Watch) subject(labels map[string]string) (core.Subject, bool) {
+	var site string
+	switch w.About {
+	case AboutSite, AboutTargetSite:
+		site = labels[string(w.About)]
+	case AboutLinkFrom, AboutLinkTo:
+		_, ends, _ := strings.Cut(labels["link"], ":")
+		from, to, ok := strings.Cut(ends, ">")
+		if !ok || from == "" || to == "" {
+			return core.Subject{}, false
+		}
+		site = from
+		if w.About == AboutLinkTo {
+			site = to
+		}
+	}
+	service := w.Service
+	if service == "" {
+		service = labels["service"]
+	}
+	if service == "" {
+		service = core.AllServices
+	}
+	return core.Subject{Site: site, Service: service}, site != ""
+}

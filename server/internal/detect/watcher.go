@@ -1,0 +1,315 @@
+package detect
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/robfig/cron/v3"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+const (
+	// unknownAfter is for how many intervals a series may be missing from the answers before it is unknown; until
+	// then its state holds.
+	unknownAfter = 3
+	// removeAfter is how long, and removeIntervals for how many intervals, a series must be missing to be forgotten.
+	removeAfter     = time.Hour
+	removeIntervals = 30
+
+	maxQueryTime  = 30 * time.Second
+	replayTime    = time.Minute
+	maxReplay     = 10_000 // points of one series
+	maxSkipCount  = 10_000
+	maxClockSleep = time.Minute // a jump of the clock is noticed within it
+)
+
+// watcher runs one watch. Everything in it belongs to its goroutine, except what is shared by all watches: the
+// slots, the signals and the metrics.
+type watcher struct {
+	watch    Watch
+	schedule cron.Schedule
+	querier  Querier
+	writer   Writer
+	tell     func(core.Signal)
+	now      func() time.Time
+	log      *slog.Logger
+	metrics  *metrics
+	slots    chan struct{}
+
+	series    map[string]*series
+	replayed  bool
+	queryErr  string // the failures last logged
+	replayErr string
+	writeErr  string
+}
+
+// run asks at the times of the schedule. An evaluation that outlasts its interval makes ticks pass; they are
+// counted and not made up for.
+func (w *watcher) run(ctx context.Context) {
+	if w.acquire(ctx) {
+		now := w.now()
+		w.replay(ctx, w.schedule.Next(now.UTC()))
+		w.release()
+	}
+	for ctx.Err() == nil {
+		tick := w.schedule.Next(w.now().UTC())
+		if tick.IsZero() || !w.sleep(ctx, tick) || !w.acquire(ctx) {
+			<-ctx.Done()
+			return
+		}
+		w.tick(ctx, tick)
+		w.release()
+		w.countSkipped(tick)
+	}
+}
+
+// sleep waits until the clock shows t. It is false when ctx is done first.
+func (w *watcher) sleep(ctx context.Context, t time.Time) bool {
+	for {
+		d := t.Sub(w.now())
+		if d <= 0 {
+			return ctx.Err() == nil
+		}
+		timer := time.NewTimer(min(d, maxClockSleep))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return false
+		case <-timer.C:
+		}
+	}
+}
+
+func (w *watcher) acquire(ctx context.Context) bool {
+	select {
+	case w.slots <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (w *watcher) release() { <-w.slots }
+
+func (w *watcher) countSkipped(tick time.Time) {
+	now := w.now()
+	skipped := 0
+	for next := w.schedule.Next(tick); !next.IsZero() && !next.After(now) && skipped < maxSkipCount; next = w.schedule.Next(next) {
+		skipped++
+	}
+	w.metrics.skipped.WithLabelValues(w.watch.Name).Add(float64(skipped))
+}
+
+// interval is the time from a tick to the next.
+func (w *watcher) interval(tick time.Time) time.Duration {
+	if w.watch.Every > 0 {
+		return w.watch.Every
+	}
+	return max(minEvery, w.schedule.Next(tick).Sub(tick))
+}
+
+// tick is one evaluation.
+func (w *watcher) tick(ctx context.Context, tick time.Time) {
+	start := w.now()
+	if !w.replayed {
+		w.replay(ctx, tick)
+	}
+	interval := w.interval(tick)
+	within, cancel := context.WithTimeout(ctx, min(interval, maxQueryTime))
+	defer cancel()
+	at := tick.Add(-w.watch.EvalDelay)
+	answer, err := w.querier.Query(within, w.watch.Query, at)
+	if ctx.Err() != nil {
+		return // the end, not an error
+	}
+	w.metrics.evaluations.WithLabelValues(w.watch.Name).Inc()
+	w.note(&w.queryErr, "query failed, its series are unknown", err)
+	if err != nil {
+		w.metrics.queryErrors.WithLabelValues(w.watch.Name).Inc()
+		for _, s := range w.series {
+			s.unknown = "unknown, the query failed: " + cause(err)
+		}
+	} else {
+		w.take(answer, at)
+		w.age(at, interval)
+	}
+	w.report(within, at, interval)
+	w.metrics.seconds.WithLabelValues(w.watch.Name).Add(max(0, w.now().Sub(start).Seconds()))
+}
+
+// take gives each series of an answer to its model.
+func (w *watcher) take(answer []core.SeriesValue, at time.Time) {
+	seen := make(map[string]bool, len(answer))
+	for _, a := range answer {
+		if math.IsNaN(a.Value) || math.IsInf(a.Value, 0) {
+			w.ignore(ignoredNotFinite)
+			continue
+		}
+		key, written := seriesKey(w.watch.Name, a.Labels)
+		if seen[key] {
+			w.ignore(ignoredDuplicate)
+			continue
+		}
+		seen[key] = true
+		s := w.lookup(key, written, a.Labels)
+		if s == nil {
+			w.metrics.refused.WithLabelValues(w.watch.Name).Inc()
+			continue
+		}
+		if !s.known {
+			w.ignore(ignoredSubject)
+		}
+		s.unknown, s.gone = "", time.Time{}
+		s.observe(at, a.Value)
+	}
+	for key, s := range w.series {
+		if !seen[key] && s.gone.IsZero() {
+			s.gone = at
+		}
+	}
+}
+
+// age marks the series that are missing and forgets those that are missing for long.
+func (w *watcher) age(at time.Time, interval time.Duration) {
+	for key, s := range w.series {
+		if s.gone.IsZero() {
+			continue
+		}
+		missing := at.Sub(s.gone)
+		if missing >= max(removeAfter, removeIntervals*interval) {
+			delete(w.series, key)
+			continue
+		}
+		if missing >= (unknownAfter-1)*interval {
+			s.unknown = "unknown, no data since " + s.lastAt.UTC().Format("15:04:05") + " UTC"
+		}
+	}
+}
+
+// report tells and writes back the state of every series. A series that is missing for a short time is passed
+// over: what was said of it stands.
+func (w *watcher) report(ctx context.Context, at time.Time, interval time.Duration) {
+	var samples []core.Sample
+	anomalous := 0
+	for _, key := range slices.Sorted(maps.Keys(w.series)) {
+		s := w.series[key]
+		if !s.gone.IsZero() && s.unknown == "" {
+			continue
+		}
+		if s.state() == core.DetectorAnomalous {
+			anomalous++
+		}
+		if s.known {
+			w.tell(s.signal(w.watch, interval, at))
+		}
+		samples = s.samples(samples, at)
+	}
+	w.metrics.series.WithLabelValues(w.watch.Name).Set(float64(len(w.series)))
+	w.metrics.anomalous.WithLabelValues(w.watch.Name).Set(float64(anomalous))
+	if len(samples) == 0 {
+		return
+	}
+	err := w.writer.Append(ctx, samples)
+	w.note(&w.writeErr, "writing back failed", err)
+	if err != nil {
+		w.metrics.writeErrors.WithLabelValues(w.watch.Name).Inc()
+	}
+}
+
+// replay teaches the models what the store remembers from before the tick. It is tried again at every tick until it
+// has worked once, and then takes the place of what was learned without it.
+func (w *watcher) replay(ctx context.Context, tick time.Time) {
+	interval := w.interval(tick)
+	training := w.watch.Training
+	if training == 0 {
+		training = modelWindow * interval
+	}
+	training = min(training, maxReplay*interval)
+	until := tick.Add(-w.watch.EvalDelay - interval)
+	within, cancel := context.WithTimeout(ctx, replayTime)
+	defer cancel()
+	past, err := w.querier.QueryRange(within, w.watch.Query, until.Add(-training), until, interval)
+	if ctx.Err() != nil {
+		return
+	}
+	w.note(&w.replayErr, "replay of the training window failed", err)
+	if err != nil {
+		w.metrics.replayErrors.WithLabelValues(w.watch.Name).Inc()
+		return
+	}
+	w.replayed = true
+	w.series = make(map[string]*series, len(past))
+	for _, r := range past {
+		key, written := seriesKey(w.watch.Name, r.Labels)
+		if w.series[key] != nil {
+			w.ignore(ignoredDuplicate)
+			continue
+		}
+		s := w.lookup(key, written, r.Labels)
+		if s == nil {
+			w.metrics.refused.WithLabelValues(w.watch.Name).Inc()
+			continue
+		}
+		for i, x := range r.Values {
+			if i < len(r.Times) && !math.IsNaN(x) && !math.IsInf(x, 0) {
+				s.observe(r.Times[i], x)
+			}
+		}
+		if until.Sub(s.lastAt) >= max(removeAfter, removeIntervals*interval) {
+			delete(w.series, key) // it ended long ago, or never had a value
+		}
+	}
+	w.metrics.series.WithLabelValues(w.watch.Name).Set(float64(len(w.series)))
+}
+
+// lookup is the series of a key, made where it is new; nil when the watch has as many as it may have.
+func (w *watcher) lookup(key string, written []core.Label, labels map[string]string) *series {
+	if s, ok := w.series[key]; ok {
+		return s
+	}
+	if len(w.series) >= w.watch.maxSeries() {
+		return nil
+	}
+	s := newSeries(w.watch, key, written, labels)
+	w.series[key] = s
+	return s
+}
+
+func (w *watcher) ignore(reason string) {
+	w.metrics.ignored.WithLabelValues(w.watch.Name, reason).Inc()
+}
+
+// note logs a failure when it is another one than before, and its end.
+func (w *watcher) note(last *string, message string, err error) {
+	text := ""
+	if err != nil {
+		text = message + ": " + err.Error()
+	}
+	if text == *last {
+		return
+	}
+	if err == nil {
+		w.log.Info("works again", slog.String("was", *last))
+	} else {
+		w.log.Warn(message, slog.Any("error", err))
+	}
+	*last = text
+}
+
+// cause is an error in a few words.
+func cause(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "no answer in time"
+	}
+	text := []rune(err.Error())
+	if len(text) > 200 {
+		return string(text[:200]) + "..."
+	}
+	return string(text)
+}

@@ -1,0 +1,112 @@
+package detect
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+// Querier answers MetricsQL.
+type Querier interface {
+	Query(ctx context.Context, expr string, at time.Time) ([]core.SeriesValue, error)
+	QueryRange(ctx context.Context, expr string, from, to time.Time, step time.Duration) ([]core.SeriesRange, error)
+}
+
+// Writer keeps what the watchman writes back.
+type Writer interface {
+	Append(ctx context.Context, samples []core.Sample) error
+}
+
+// Options are what a Watchman works with. Watches, Querier, Writer and Signals are required.
+type Options struct {
+	Watches []Watch
+	Querier Querier
+	Writer  Writer
+	// Signals hears of every series at every tick. It is called from one goroutine at a time and must return
+	// soon; the Labels of a signal are shared and must not be changed.
+	Signals func(core.Signal)
+	// Now is the clock. Nil means time.Now.
+	Now func() time.Time
+	// Log may be nil.
+	Log *slog.Logger
+	// Registry may be nil.
+	Registry prometheus.Registerer
+	// Parallel is how many evaluations run at the same time. Zero means 4.
+	Parallel int
+}
+
+// Watchman runs watches.
+type Watchman struct {
+	watchers []*watcher
+}
+
+const defaultParallel = 4
+
+// New checks the watches. Its error has everything that is wrong with them.
+func New(o Options) (*Watchman, error) {
+	if o.Querier == nil || o.Writer == nil || o.Signals == nil {
+		return nil, errors.New("detect needs a Querier, a Writer and Signals")
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Parallel <= 0 {
+		o.Parallel = defaultParallel
+	}
+	var errs []error
+	names := map[string]bool{}
+	for _, w := range o.Watches {
+		errs = append(errs, w.Validate())
+		if names[w.Name] {
+			errs = append(errs, fmt.Errorf("watch %q: name: there are two of them; want another name", w.Name))
+		}
+		names[w.Name] = true
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	metrics, err := newMetrics(o.Registry, o.Watches)
+	if err != nil {
+		return nil, err
+	}
+	slots := make(chan struct{}, o.Parallel)
+	var mu sync.Mutex
+	tell := func(s core.Signal) {
+		mu.Lock()
+		defer mu.Unlock()
+		o.Signals(s)
+	}
+	m := &Watchman{}
+	for _, w := range o.Watches {
+		schedule, err := w.schedule()
+		if err != nil {
+			return nil, err
+		}
+		m.watchers = append(m.watchers, &watcher{
+			watch: w, schedule: schedule, querier: o.Querier, writer: o.Writer, tell: tell, now: o.Now,
+			log: o.Log.With(slog.String("watch", w.Name)), metrics: metrics, slots: slots, series: map[string]*series{},
+		})
+	}
+	return m, nil
+}
+
+// Run replays the training window of each watch and then asks at its times, until ctx is done. It returns nil
+// when every evaluation has ended. A Watchman runs once.
+func (m *Watchman) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	for _, w := range m.watchers {
+		wg.Go(func() { w.run(ctx) })
+	}
+	wg.Wait()
+	return nil
+}
