@@ -85,7 +85,7 @@ func (b *bench) command(site string, weight int, seq int64) remediations.Request
 		Data: remediations.Data{
 			ActionID: fmt.Sprintf("act_%d", seq), EpisodeID: "ep_1", Site: site, Service: "checkout", DesiredState: desired,
 			Scope: []string{"reads"}, Seq: seq, Fencing: remediations.Fencing{ClusterID: "c_1", Epoch: 1, Seq: seq},
-			Mode: "automatic", NotAfter: time.Now().Add(time.Minute), Step: remediations.Step{N: 1, Of: 1, Weight: weight},
+			Mode: "automatic", NotBefore: time.Now(), NotAfter: time.Now().Add(time.Minute), Step: remediations.Step{N: 1, Of: 1, Weight: weight},
 			Precondition: remediations.Precondition{MinActiveSites: 1},
 		},
 	}
