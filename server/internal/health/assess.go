@@ -54,7 +54,8 @@ func (b *bench) weigh(i int, row serviceRow) {
 	s, c := t.subjects[i], &b.cases[i]
 	n := len(t.vantages)
 	view := t.seen[i*n : (i+1)*n]
-	success := false
+	success, sure := false, false
+	ups, downs := 0, 0
 	for v := range view {
 		o := &view[v]
 		c.newest = max(c.newest, o.at)
@@ -68,12 +69,14 @@ func (b *bench) weigh(i int, row serviceRow) {
 			c.up++
 		case core.ProbeDown:
 			c.down++
+			sure = sure || o.downAt > o.since
 			if o.downAt > s.run.lastUp {
 				c.confirmed++
 			}
 		case core.ProbeUnknown:
 			c.unknown++
 		}
+		ups, downs = ups+o.ups, downs+o.downs
 		if o.gray {
 			c.gray++
 		}
@@ -88,11 +91,17 @@ func (b *bench) weigh(i int, row serviceRow) {
 		c.silentFor = b.now - w.heardAt()
 	}
 	b.symptoms(i, row)
+	b.judgeGray(i, ups, downs)
+	s.graySince = keep(s.graySince, c.gray > 0, func() int64 { return b.first(i, isGray, isDown) })
+	s.slowSince = keep(s.slowSince, c.slow > 0, func() int64 {
+		return b.first(i, isSlow, func(r *result) bool { return r.state == core.ProbeUp && r.took > s.objective })
+	})
 
 	need := quorum(s.eligible)
+	s.gray = c.gray >= need
 	lone := s.eligible == 1 && c.inside == core.ProbeDown // two locations in the world: the accused confesses
 	agreed := c.confirmed >= need || (lone && c.confirmed == 1)
-	shaky := c.gray > 0 && b.now-c.failing < int64(grayConfirm)
+	shaky := c.gray > 0 && b.now-c.failing <= int64(grayConfirm)
 	switch {
 	case c.failing != 0 && agreed && !shaky:
 		c.condition, c.sigOnset = core.Failing, c.failing
@@ -102,23 +111,23 @@ func (b *bench) weigh(i int, row serviceRow) {
 			c.kind = core.KindDeadService
 		case c.silentFor > 0:
 			c.kind = core.KindIsolatedSite
-		case c.inside == core.ProbeUp:
+		case c.inside == core.ProbeUp && view[s.site].at >= c.failing:
 			c.kind = core.KindDeadEdge
 		default:
 			c.kind = core.KindUnreachable
 		}
 	case c.gray >= need:
-		c.condition, c.kind, c.signal, c.sigOnset = core.Degraded, core.KindGray, b.downSignal(i), b.grayOnset(i)
+		c.condition, c.kind, c.signal, c.sigOnset = core.Degraded, core.KindGray, b.downSignal(i), s.graySince
 	case c.symptom:
 		c.condition, c.kind, c.signal, c.sigOnset = core.Degraded, core.KindErrors, b.edgeSignal(i), s.symptomSince
 	case c.slow >= need:
-		c.condition, c.kind, c.signal, c.sigOnset = core.Degraded, core.KindSlow, core.SignalSlow, b.slowOnset(i)
-	case c.down > 0:
+		c.condition, c.kind, c.signal, c.sigOnset = core.Degraded, core.KindSlow, core.SignalSlow, s.slowSince
+	case c.gray > 0:
+		c.condition, c.kind, c.signal, c.sigOnset = core.Suspect, core.KindGray, b.downSignal(i), s.graySince
+	case c.down > 1 || sure || (c.down > 0 && c.up == 0): // one lost probe among successes is no suspicion
 		c.condition, c.signal, c.sigOnset = core.Suspect, b.downSignal(i), b.downOnset(i)
 		c.kind = b.readMatrix(i)
-	case c.gray > 0:
-		c.condition, c.kind, c.signal, c.sigOnset = core.Suspect, core.KindGray, b.downSignal(i), b.grayOnset(i)
-	case c.inside == core.ProbeDown:
+	case c.inside == core.ProbeDown && (c.up == 0 || view[s.site].downAt > view[s.site].since):
 		c.condition, c.kind = core.Suspect, core.KindNoQuorum
 		c.signal, c.sigOnset = view[s.site].signal(), view[s.site].since
 	case c.silentFor > 0 && c.up > 0:
@@ -131,6 +140,34 @@ func (b *bench) weigh(i int, row serviceRow) {
 	default:
 		c.condition = core.ConditionUnknown
 	}
+}
+
+// judgeGray settles how many locations see the subject gray. What was gray by quorum stays so, as long as a
+// quorum sees both successes and failures, until the share of failures is low: a coin has quiet seconds.
+func (b *bench) judgeGray(i, ups, downs int) {
+	s, c := b.t.subjects[i], &b.cases[i]
+	limit := grayRatio
+	if s.gray {
+		limit = grayLeave
+	}
+	if float64(downs) < limit*float64(ups+downs) {
+		c.gray = 0
+		return
+	}
+	if !s.gray {
+		return
+	}
+	mixed := 0
+	b.eachOutside(i, func(o *seen) {
+		if o.ups > 0 && o.downs > 0 {
+			mixed++
+		}
+	})
+	if mixed < quorum(s.eligible) {
+		return
+	}
+	c.gray = mixed
+	b.eachOutside(i, func(o *seen) { o.gray = o.ups > 0 && o.downs > 0 })
 }
 
 // symptoms judges what users feel, by the edge's counters. A drained site has no users to ask.
@@ -213,19 +250,22 @@ func (b *bench) downOnset(i int) int64 {
 	return onset
 }
 
-// grayOnset is the first failure within the window of the vantages that see gray.
-func (b *bench) grayOnset(i int) int64 { return b.first(i, isGray, isDown) }
-
-// slowOnset is the first late answer within the window of the vantages that see slowness.
-func (b *bench) slowOnset(i int) int64 {
-	limit := b.t.subjects[i].objective
-	return b.first(i, isSlow, func(r *result) bool { return r.state == core.ProbeUp && r.took > limit })
+// keep is the time at which something now true began: the one known, or that of onset when it is new.
+func keep(known int64, now bool, onset func() int64) int64 {
+	switch {
+	case !now:
+		return 0
+	case known != 0:
+		return known
+	}
+	return onset()
 }
 
 func isGray(o *seen) bool   { return o.gray }
 func isSlow(o *seen) bool   { return o.slow }
 func isDown(r *result) bool { return r.state == core.ProbeDown }
 
+// first is the first result within the window that is what is looked for, at the eligible vantages that count.
 func (b *bench) first(i int, who func(*seen) bool, what func(*result) bool) int64 {
 	t, s := b.t, b.t.subjects[i]
 	n := len(t.vantages)
@@ -234,25 +274,18 @@ func (b *bench) first(i int, who func(*seen) bool, what func(*result) bool) int6
 		if v == s.site || !who(&t.seen[i*n+v]) {
 			continue
 		}
-		if at := b.firstIn(s.user[v], what); at != 0 && (onset == 0 || at < onset) {
-			onset = at
-		}
-	}
-	return onset
-}
-
-func (b *bench) firstIn(cells []*cell, what func(*result) bool) int64 {
-	var onset int64
-	for _, c := range cells {
-		for k := range c.results {
-			if r := &c.results[k]; b.now-r.at <= b.t.window && what(r) && (onset == 0 || r.at < onset) {
-				onset = r.at
+		for _, c := range s.user[v] {
+			for k := range c.results {
+				if r := &c.results[k]; b.now-r.at <= t.window && what(r) && (onset == 0 || r.at < onset) {
+					onset = r.at
+				}
 			}
 		}
 	}
 	return onset
 }
 
+// anomaly is the symptom that the first of the detectors holds against the subject, nil for none.
 func (b *bench) anomaly(i int) *signalState {
 	if b.signals == nil {
 		return nil
@@ -285,21 +318,53 @@ func (b *bench) readMatrix(i int) string {
 		cells++
 		c.accuser = v
 	}
-	back := t.matrix.sees(s.site, c.accuser)
 	switch {
 	case cells == 0:
 		return core.KindVantage
-	case cells > 1:
+	case cells > 1 || c.inside == core.ProbeDown:
 		return core.KindNoQuorum
-	case c.up > 0 && back == core.ProbeUp && c.inside != core.ProbeDown:
-		return core.KindOneWay
-	case c.up > 0 && c.inside != core.ProbeDown:
-		return core.KindLink
+	}
+	// Votes are compared by time: only a success younger than the failure contradicts it.
+	since := t.seen[i*n+c.accuser].since
+	back := t.matrix.sees(s.site, c.accuser)
+	switch {
+	case b.contradicted(i, c.accuser):
+		switch {
+		case back != core.ProbeUp:
+			return core.KindLink
+		case t.matrix.upAt[s.site*n+c.accuser] >= since:
+			return core.KindOneWay
+		}
 	case s.eligible == 1 && c.inside == core.ProbeUp && back == core.ProbeDown &&
 		t.matrix.sees(c.accuser, c.accuser) == core.ProbeUp:
 		return core.KindLink // two sites that see themselves well and not each other
 	}
 	return core.KindNoQuorum
+}
+
+// contradicted reports whether another eligible vantage had a success while v was failing: after its first
+// failure and before its newest one.
+func (b *bench) contradicted(i, v int) bool {
+	t, s := b.t, b.t.subjects[i]
+	n := len(t.vantages)
+	o := &t.seen[i*n+v]
+	for w := range n {
+		if w == v || w == s.site || !t.seen[i*n+w].success {
+			continue
+		}
+		for _, c := range s.user[w] {
+			for k := len(c.results) - 1; k >= 0; k-- {
+				r := &c.results[k]
+				if r.at < o.since {
+					break
+				}
+				if r.state == core.ProbeUp && r.at <= o.downAt {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // global names the serving sites that show the same signal together, when they are at least two and more than

@@ -25,6 +25,9 @@
 // decide measures from FailingSince. Only a subject that was gray just before must first stay without
 // success for three seconds, or a coin that falls the same way twice would look like a death.
 //
+// A single failure while another vantage succeeds is no suspicion yet: at a loss of one packet in twenty it
+// happens every few seconds. Two in a row, or two vantages, are.
+//
 // # Paths
 //
 // Evidence names the network path it came over, so that two classes over one path count as one:

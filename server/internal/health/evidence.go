@@ -150,9 +150,9 @@ func (b *bench) outside(out []core.Evidence, i, v int, name string) []core.Evide
 		e.Onset, e.Last = stamp(o.since), stamp(o.downAt)
 		e.Numbers = []core.Number{{Name: "failing_for", Value: secs(b.now - o.since), Unit: "s"}}
 		e.Sentence = from.name + " finds " + name + " down (" + e.Signal + ") for " + seconds(b.now-o.since)
-	case o.gray:
+	case o.gray && b.cases[i].gray > 0:
 		e.Signal = o.signal()
-		e.Onset, e.Last = stamp(b.firstIn(s.user[v], isDown)), stamp(o.at)
+		e.Onset, e.Last = stamp(s.graySince), stamp(o.at)
 		ratio := float64(o.downs) / float64(o.ups+o.downs)
 		e.Numbers = []core.Number{
 			{Name: "failed", Value: ratio, Unit: "1"}, {Name: "probes", Value: float64(o.ups + o.downs), Unit: "1"},
@@ -160,8 +160,7 @@ func (b *bench) outside(out []core.Evidence, i, v int, name string) []core.Evide
 		e.Sentence = from.name + " finds " + percent(ratio) + " of its probes of " + name + " failing"
 	case o.slow:
 		e.Signal = core.SignalSlow
-		late := func(r *result) bool { return r.state == core.ProbeUp && r.took > s.objective }
-		e.Onset, e.Last = stamp(b.firstIn(s.user[v], late)), stamp(o.at)
+		e.Onset, e.Last = stamp(s.slowSince), stamp(o.at)
 		e.Numbers = []core.Number{
 			{Name: "late", Value: float64(o.late), Unit: "1"}, {Name: "probes", Value: float64(o.ups), Unit: "1"},
 			{Name: "objective", Value: s.objective, Unit: "s"},

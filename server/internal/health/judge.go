@@ -144,21 +144,17 @@ func (t *Tracker) NextWake(at time.Time) time.Time {
 		}
 	}
 	for _, s := range t.subjects {
-		mixed := false
+		if s.run.first != 0 {
+			wake(s.run.first + int64(grayConfirm))
+		}
 		for v := range t.vantages {
 			for _, c := range s.user[v] {
-				if len(c.results) == 0 {
-					continue
-				}
 				wake(c.newest().until())
-				mixed = mixed || (c.run.first != 0 && c.run.last+t.window >= now)
+				wake(t.slides(c, s.objective, now))
 			}
 			for _, c := range s.private[v] {
 				wake(c.newest().until())
 			}
-		}
-		if mixed { // the window slides
-			wake(now + t.interval)
 		}
 	}
 	for i := range t.vantages {
@@ -184,9 +180,7 @@ func (t *Tracker) NextWake(at time.Time) time.Time {
 	}
 	for _, st := range t.signals {
 		wake(st.until)
-		if st.onset != 0 {
-			wake(st.onset + int64(Rebase))
-		}
+		wake(st.voidUntil)
 	}
 	if t.tilt.since != 0 {
 		wake(t.tilt.until)
@@ -198,4 +192,22 @@ func (t *Tracker) NextWake(at time.Time) time.Time {
 		return time.Time{}
 	}
 	return stamp(next + int64(time.Millisecond))
+}
+
+// slides is when the oldest result leaves the window of a probe that is not simply well; 0 when it is.
+func (t *Tracker) slides(c *cell, objective float64, now int64) int64 {
+	var oldest int64
+	ill := false
+	for i := len(c.results) - 1; i >= 0; i-- {
+		r := &c.results[i]
+		if now-r.at > t.window {
+			break
+		}
+		oldest = r.at
+		ill = ill || r.state == core.ProbeDown || (objective > 0 && r.took > objective)
+	}
+	if !ill {
+		return 0
+	}
+	return oldest + t.window
 }

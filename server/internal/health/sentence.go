@@ -18,7 +18,7 @@ type phrase struct {
 // sentence says the assessment in plain words, with its numbers.
 func (b *bench) sentence(i, ups, downs int) string {
 	c := &b.cases[i]
-	if c.condition == core.Healthy {
+	if c.condition == core.Healthy && c.down == 0 {
 		p := phrase{c.up, b.t.subjects[i].eligible, c.inside, b.routes[i].state}
 		text, ok := b.t.phrases[p]
 		if !ok {
@@ -78,7 +78,10 @@ func (b *bench) trouble(i, ups, downs int) string {
 			return "statistics only: " + b.anomaly(i).signal.Detector + "; " + votes
 		}
 		text := votes + "; no quorum"
-		if c.down >= quorum(s.eligible) {
+		switch {
+		case c.down == 0:
+			text = votes + "; only its own agent objects"
+		case c.down >= quorum(s.eligible):
 			text = votes + "; a success is too fresh"
 		}
 		if c.failing != 0 {
@@ -88,7 +91,9 @@ func (b *bench) trouble(i, ups, downs int) string {
 			text += "; its agent silent for " + seconds(c.silentFor)
 		}
 		return text
-	case core.ConditionUnknown, core.Healthy:
+	case core.Healthy:
+		return votes + ": one lost probe is no suspicion"
+	case core.ConditionUnknown:
 	}
 	text := "nothing is known yet"
 	if s.run.lastUp != 0 || s.run.last != 0 {
@@ -118,7 +123,11 @@ func (b *bench) votesText(i int) string {
 	if c.unknown > 0 && (c.down > 0 || c.up > 0) {
 		text += ", " + strconv.Itoa(c.unknown) + " unknown"
 	}
-	return text + ", inside " + c.inside.String()
+	text += ", inside "
+	if c.inside == core.ProbeUp && c.failing != 0 && b.t.seen[i*len(b.t.vantages)+s.site].at < c.failing {
+		text += "last " // it has not answered since the failure began
+	}
+	return text + c.inside.String()
 }
 
 func (b *bench) usersText(i int) string {

@@ -16,6 +16,8 @@ type signalState struct {
 	until  int64
 	onset  int64 // start of the present anomaly, 0 while there is none
 	path   string
+	// voidUntil is set when Judge finds that a change of routing explains the anomaly.
+	voidUntil int64
 }
 
 // Signal takes the word of a detector in. Only symptoms and causes are signals; an older word than the one
@@ -116,6 +118,7 @@ func (t *Tracker) signalEvidence(now int64, routes []route) [][]*signalState {
 		return nil
 	}
 	var out [][]*signalState
+	var touched []int
 	add := func(i int, st *signalState) {
 		if out == nil {
 			out = make([][]*signalState, len(t.subjects))
@@ -127,17 +130,24 @@ func (t *Tracker) signalEvidence(now int64, routes []route) [][]*signalState {
 		if st.onset == 0 || now > st.until {
 			continue
 		}
+		touched = touched[:0]
 		for i, s := range t.subjects {
 			sub := st.signal.Subject
 			if sub.Site != s.subject.Site || (!sub.WholeSite() && sub.Service != s.subject.Service) {
 				continue
 			}
-			if st.signal.Class == core.ClassSymptom {
-				r := &routes[i]
-				if r.away || (r.changedAt != 0 && now < r.changedAt+int64(Rebase) && st.onset >= r.changedAt) {
-					continue
-				}
+			touched = append(touched, i)
+			switch r := &routes[i]; {
+			case r.away:
+				st.voidUntil = max(st.voidUntil, now+int64(Rebase))
+			case r.changedAt != 0 && st.onset >= r.changedAt && st.onset < r.changedAt+int64(Rebase):
+				st.voidUntil = max(st.voidUntil, r.changedAt+int64(Rebase))
 			}
+		}
+		if st.signal.Class == core.ClassSymptom && now <= st.voidUntil {
+			continue
+		}
+		for _, i := range touched {
 			add(i, st)
 		}
 	}

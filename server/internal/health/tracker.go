@@ -131,6 +131,9 @@ type subject struct {
 	onset        int64
 	healthySince int64
 	symptomSince int64
+	graySince    int64
+	gray         bool // by quorum
+	slowSince    int64
 }
 
 // New returns a tracker for one server replica. The topology is not retained for writing and must not change.
@@ -188,7 +191,8 @@ func (t *Tracker) SetTopology(topo core.Topology) {
 			}
 			if j, ok := oldS[key{site.Name, svc.Name}]; ok {
 				old := oldSubjects[j]
-				s.run, s.onset, s.healthySince, s.symptomSince = old.run, old.onset, old.healthySince, old.symptomSince
+				s.run, s.onset, s.healthySince = old.run, old.onset, old.healthySince
+				s.symptomSince, s.graySince, s.gray, s.slowSince = old.symptomSince, old.graySince, old.gray, old.slowSince
 				for i, name := range names {
 					if k, ok := oldV[name]; ok {
 						s.user[i], s.private[i] = old.user[k], old.private[k]

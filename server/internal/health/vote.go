@@ -4,11 +4,12 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
-// Limits of what counts as gray or slow at one vantage.
+// Limits of what counts as gray or slow.
 const (
-	grayDowns   = 3    // failures in the window
-	grayRatio   = 0.25 // of its results
+	grayDowns   = 2    // failures of one vantage in the window
 	grayChanges = 3    // from success to failure or back: a step, up or down, is not gray
+	grayRatio   = 0.25 // of the results of all eligible vantages
+	grayLeave   = 0.10 // the same, to end it
 	slowUps     = 3    // successes in the window, more than half of them past the objective
 )
 
@@ -100,7 +101,7 @@ func (t *Tracker) sumUp(c *cell, objective float64, now int64, out *seen) {
 	}
 	out.ups += ups
 	out.downs += downs
-	if downs >= grayDowns && changes >= grayChanges && float64(downs) >= grayRatio*float64(ups+downs) {
+	if downs >= grayDowns && changes >= grayChanges && float64(downs) >= grayLeave*float64(ups+downs) {
 		out.gray = true
 	}
 }
@@ -117,25 +118,38 @@ func (o *seen) signal() string {
 type matrix struct {
 	n    int
 	cell []core.ProbeState // [row*n+column]
+	upAt []int64           // newest success of the cell's votes that are up
+	down []int64           // start of the failures of the cell's votes that are down
 	sick []bool            // by row: a vantage whose failures say something of itself
 }
 
-// fill reads the table. A row that is bad while the others see its columns well is a bad vantage; so is one
-// whose own column is bad, since a site in trouble sees trouble.
+// fill reads the table. A row that is bad while others saw its columns well after that is a bad vantage; so
+// is one whose own column is bad, since a site in trouble sees trouble.
 func (m *matrix) fill(t *Tracker) {
 	n := len(t.vantages)
 	m.n = n
 	if len(m.cell) != n*n {
 		m.cell, m.sick = make([]core.ProbeState, n*n), make([]bool, n)
+		m.upAt, m.down = make([]int64, n*n), make([]int64, n*n)
 	}
 	clear(m.cell)
+	clear(m.upAt)
+	clear(m.down)
 	clear(m.sick)
 	for i, s := range t.subjects {
 		for v := range n {
-			c := &m.cell[v*n+s.site]
-			switch state := t.seen[i*n+v].state; {
-			case state == core.ProbeUp, state == core.ProbeDown && *c == core.ProbeUnknown:
-				*c = state
+			k, o := v*n+s.site, &t.seen[i*n+v]
+			switch o.state {
+			case core.ProbeUp:
+				m.cell[k], m.upAt[k] = core.ProbeUp, max(m.upAt[k], o.at)
+			case core.ProbeDown:
+				if m.cell[k] == core.ProbeUnknown {
+					m.cell[k] = core.ProbeDown
+				}
+				if m.down[k] == 0 || o.since < m.down[k] {
+					m.down[k] = o.since
+				}
+			case core.ProbeUnknown:
 			}
 		}
 	}
@@ -169,7 +183,7 @@ func (m *matrix) fill(t *Tracker) {
 			case core.ProbeDown:
 				down++
 				for w := range n {
-					if w != v && w != x && m.cell[w*n+x] == core.ProbeUp {
+					if w != v && w != x && m.cell[w*n+x] == core.ProbeUp && m.upAt[w*n+x] >= m.down[v*n+x] {
 						contradicted++
 						break
 					}
