@@ -1,0 +1,50 @@
+// Package decide is the conscience: it proposes, objects to itself, and explains. It may touch nothing.
+//
+// Step takes one input and the time and returns what is to be recorded and then done. There is no clock, no
+// I/O and no goroutine here; the same inputs give the same outputs, byte for byte.
+//
+// # Guards
+//
+// Every guard rules on every proposal it fits. Object and cannot_tell hold the action, a bound limits it, and
+// an answer that is missing, or a guard that breaks, is an objection.
+//
+//	n  name          drain restore operator  what it asks
+//	 1 policy          x      x    -         condition and classes of the policy are present; its mode lets it act
+//	 2 quorum          x           recorded  more than half of the configured vantages and at least 2; replicas
+//	 3 classes         x           recorded  two classes over two paths, one of them outside or inside
+//	 4 not_global      x           recorded  fewer than half of the serving sites show the same
+//	 5 hold            x      x    recorded  failing (or healthy) for max(policy hold, floor), tilt taken out
+//	 6 tilt            x      x    recorded  this replica does not doubt itself
+//	 7 fresh           x      x    recorded  the observation is recent and two sites' inputs are fresh
+//	 8 last_serving    x           refuses   min_serving sites, at least one, serve afterwards
+//	 9 max_drained     x           recorded  no more than max_drained_sites are out afterwards
+//	10 capacity        x           recorded  survivors can take the demand of before the onset x retry factor
+//	11 exposure        x           recorded  reads only, or the exposure of the stores is known
+//	12 assertions      x           recorded  every assertion holds in the state afterwards
+//	13 brake           x      x    recorded  the brake is off
+//	14 budget          x           recorded  fewer automatic drains than the budget in this hour and day
+//	15 lock            x      x    refuses   nothing runs on the subject or a service that moves with it; cooldown;
+//	                                         what did not work in this episode is not repeated by itself
+//	16 flapping        x           recorded  fewer than 3 failing episodes of the subject in the last hour; one that
+//	                                         led to a drain counts twice
+//	17 freeze          x      x    recorded  no freeze window of its scope: emergency for a failing subject, else
+//	                                         elective; restores
+//	19 routing         x      x    recorded  the edge reports the weight that was commanded
+//	20 approval        x      x    -         a person's yes where the mode asks for it, and nobody's veto or hold
+//
+// Guard 18, maintenance, is not there: no command declares a maintenance yet, and a guard that always passes
+// would be a lie in every record.
+//
+// An operator's drain or restore runs the same guards. Guard 8 (nobody may take the last site) and a step in
+// flight on the same lock refuse it; every other objection is recorded as overridden, with the operator's
+// reason: refusing more would drive people to change the routing behind our back. A restore is asked neither
+// for capacity nor for the last serving site: it adds a site, it takes none away.
+//
+// Restores do not use the budget: what could run away is the drain that each of them undoes, and a drain
+// ordered by a person is undone by a person only.
+//
+// # Limits
+//
+// A zero in core.Guards takes the default: 1 drained site, 1 serving site, 30 min cooldown, 2 drains an hour
+// and 4 a day, retry factor 1, 4 h until a drain expires, 120 s to deliver a command, 60 s healthy to close.
+package decide

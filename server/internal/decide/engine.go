@@ -1,0 +1,247 @@
+package decide
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+// Logic is the version of the deciding code, stored in every decision record.
+const Logic = "decide/1"
+
+// remembered is how long closed episodes and ended actions count for budgets, cooldowns and flapping.
+const remembered = 48 * time.Hour
+
+// Input is the time and exactly one thing that happened. Nothing in it is retained or changed.
+type Input struct {
+	At            time.Time
+	Observation   *core.Observation
+	Tick          bool
+	Outcome       *core.Outcome
+	NoticeOutcome *core.NoticeOutcome
+	Command       *core.Command
+	Topology      *core.Topology
+}
+
+// Output is what must be recorded, in one transaction, and then done.
+type Output struct {
+	Changes []core.Change // no record appears twice
+	Intents []core.Intent // also among Changes; to be performed once recorded
+	Notices []core.Notice // also among Changes; new ones, to be sent once recorded
+	Wake    time.Time     // when the answer may change without a new fact; zero: never
+	Reply   *core.Reply   // set for commands
+}
+
+// Engine decides. It is not safe for concurrent use.
+type Engine struct {
+	topo     core.Topology
+	guards   []guard
+	episodes map[string]*core.Episode
+	open     map[core.Subject]*core.Episode
+	actions  map[string]*core.Action
+	intents  map[string]core.Intent
+	routing  map[core.Subject]core.Routing
+	notices  map[string]*core.Notice // not settled yet
+	brake    core.Brake
+	obs      *core.Observation
+	history  map[core.Subject][]reading
+	started  time.Time // of the first input
+}
+
+// New returns an engine that goes on where the snapshot ends. Until its first observation it starts nothing.
+func New(topo core.Topology, snap core.Snapshot) *Engine {
+	e := &Engine{
+		topo:     topo,
+		guards:   guardList(),
+		episodes: map[string]*core.Episode{},
+		open:     map[core.Subject]*core.Episode{},
+		actions:  map[string]*core.Action{},
+		intents:  map[string]core.Intent{},
+		routing:  map[core.Subject]core.Routing{},
+		notices:  map[string]*core.Notice{},
+		history:  map[core.Subject][]reading{},
+	}
+	for _, ep := range snap.Episodes {
+		c := cloneEpisode(ep)
+		e.episodes[c.ID] = &c
+		if c.ClosedAt == nil {
+			e.open[c.Subject] = &c
+		}
+	}
+	for _, a := range snap.Actions {
+		c := cloneAction(a)
+		e.actions[c.ID] = &c
+	}
+	for _, i := range snap.Intents {
+		e.intents[i.ID] = i
+	}
+	for _, r := range snap.Routing {
+		e.routing[r.Subject] = r
+	}
+	for _, n := range snap.Notices {
+		if n.State == noticePending {
+			c := cloneNotice(n)
+			e.notices[c.ID] = &c
+		}
+	}
+	if snap.Brake != nil {
+		e.brake = *snap.Brake
+	}
+	return e
+}
+
+// Step takes one input in and says what follows from it.
+func (e *Engine) Step(in Input) Output {
+	s := newStep(e, in.At)
+	switch {
+	case in.Observation != nil:
+		s.observe(*in.Observation)
+	case in.Outcome != nil:
+		s.outcome(*in.Outcome)
+	case in.NoticeOutcome != nil:
+		s.noticeOutcome(*in.NoticeOutcome)
+	case in.Command != nil:
+		r := s.command(*in.Command)
+		s.out.Reply = &r
+	case in.Topology != nil:
+		s.topology(*in.Topology)
+	}
+	s.timers()
+	for _, ep := range e.openEpisodes() {
+		s.watchRestore(ep)
+		s.judge(ep)
+	}
+	s.advanceAll()
+	for _, ep := range e.openEpisodes() {
+		s.closeIfOver(ep)
+	}
+	return s.finish()
+}
+
+// Pending returns what a restart must perform again: the intents of steps whose outcome is not known yet, and
+// the notices that are not settled. The ids stay the same, so doing them twice is harmless.
+func (e *Engine) Pending() ([]core.Intent, []core.Notice) {
+	var intents []core.Intent
+	for _, a := range e.sortedActions() {
+		if !running(a) {
+			continue
+		}
+		for _, st := range a.Steps {
+			it, ok := e.intents[core.WebhookID(a.ID, st.N)]
+			if ok && inFlight(st) {
+				it.Delivered = st.State == core.StepVerifying
+				intents = append(intents, it)
+			}
+		}
+	}
+	var notices []core.Notice
+	for _, n := range e.notices {
+		notices = append(notices, cloneNotice(*n))
+	}
+	slices.SortFunc(notices, func(a, b core.Notice) int {
+		return cmpOr(a.At.Compare(b.At), strings.Compare(a.EpisodeID, b.EpisodeID), a.N-b.N)
+	})
+	return intents, notices
+}
+
+// Routing is what is commanded now for every subject ever commanded, sorted by subject.
+func (e *Engine) Routing() []core.Routing {
+	return slices.SortedFunc(maps.Values(e.routing), func(a, b core.Routing) int { return a.Subject.Compare(b.Subject) })
+}
+
+func cmpOr(vals ...int) int {
+	for _, v := range vals {
+		if v != 0 {
+			return v
+		}
+	}
+	return 0
+}
+
+// openEpisodes are the open episodes, sorted by subject.
+func (e *Engine) openEpisodes() []*core.Episode {
+	return slices.SortedFunc(maps.Values(e.open), func(a, b *core.Episode) int { return a.Subject.Compare(b.Subject) })
+}
+
+// sortedActions are all remembered actions, oldest first.
+func (e *Engine) sortedActions() []*core.Action {
+	return slices.SortedFunc(maps.Values(e.actions), func(a, b *core.Action) int {
+		return cmpOr(a.CreatedAt.Compare(b.CreatedAt), strings.Compare(a.ID, b.ID))
+	})
+}
+
+// assessment is what the last observation says of the subject; false when it says nothing.
+func (e *Engine) assessment(s core.Subject) (core.Assessment, bool) {
+	if e.obs == nil {
+		return core.Assessment{Subject: s}, false
+	}
+	i := slices.IndexFunc(e.obs.Assessments, func(a core.Assessment) bool { return a.Subject == s })
+	if i < 0 {
+		return core.Assessment{Subject: s}, false
+	}
+	return e.obs.Assessments[i], true
+}
+
+// traffic is what the last observation says of one service at one site; Known is false when it says nothing.
+func (e *Engine) traffic(site, service string, at time.Time) core.Traffic {
+	if e.obs != nil {
+		for _, t := range e.obs.Traffic {
+			if t.Site == site && t.Service == service {
+				return t
+			}
+		}
+	}
+	return core.Traffic{Site: site, Service: service, At: at}
+}
+
+// routingOf is what is commanded for one service at one site, a command for the whole site included: of the
+// two the one that sends fewer users.
+func (e *Engine) routingOf(sub core.Subject) core.Routing {
+	best := core.Routing{Subject: sub, State: core.RoutingActive, Weight: 100}
+	for _, k := range []core.Subject{{Site: sub.Site, Service: core.AllServices}, {Site: sub.Site, Service: sub.Service}, sub} {
+		r, ok := e.routing[k]
+		if ok && r.State != core.RoutingActive && (best.State == core.RoutingActive || r.Weight < best.Weight) {
+			best = r
+		}
+	}
+	return best
+}
+
+// services are the services that the subject is about, in configured order.
+func (e *Engine) services(sub core.Subject) []string {
+	if !sub.WholeSite() {
+		return []string{sub.Service}
+	}
+	var out []string
+	for _, svc := range e.topo.Services {
+		if _, ok := svc.Entries[sub.Site]; ok {
+			out = append(out, svc.Name)
+		}
+	}
+	return out
+}
+
+// limits fills the defaults into the limits of the guards.
+func limits(g core.Guards) core.Guards {
+	g.MaxDrainedSites = orDefault(g.MaxDrainedSites, 1)
+	g.MinServing = orDefault(g.MinServing, 1)
+	g.Cooldown = orDefault(g.Cooldown, 30*time.Minute)
+	g.BudgetPerHour = orDefault(g.BudgetPerHour, 2)
+	g.BudgetPerDay = orDefault(g.BudgetPerDay, 4)
+	g.RetryFactor = orDefault(g.RetryFactor, 1)
+	g.DrainExpiry = orDefault(g.DrainExpiry, 4*time.Hour)
+	g.NotAfter = orDefault(g.NotAfter, 2*time.Minute)
+	g.CloseAfter = orDefault(g.CloseAfter, time.Minute)
+	return g
+}
+
+// orDefault is v, or the default when v is zero, negative or not a number.
+func orDefault[T int | time.Duration | float64](v, def T) T {
+	if v > 0 {
+		return v
+	}
+	return def
+}

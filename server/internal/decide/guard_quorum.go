@@ -1,0 +1,115 @@
+package decide
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+// obsFresh is how old an observation may be to decide upon; freshSites is how many sites' inputs must be fresh.
+const (
+	obsFresh   = 5 * time.Second
+	freshSites = 2
+)
+
+// outsideVotes counts the configured vantages other than the accused: how many there are and how many of them
+// accuse. One vote per vantage; unknown does not shrink the denominator.
+func outsideVotes(t core.Topology, a core.Assessment) (down, eligible int) {
+	for _, vantage := range t.Vantages() {
+		if vantage == a.Subject.Site {
+			continue
+		}
+		eligible++
+		i := slices.IndexFunc(a.Votes, func(v core.Vote) bool { return v.Vantage == vantage })
+		if i >= 0 && accuses(a, a.Votes[i]) {
+			down++
+		}
+	}
+	return down, eligible
+}
+
+func accuses(a core.Assessment, v core.Vote) bool {
+	if !v.Eligible {
+		return false
+	}
+	return v.State == core.ProbeDown || (v.State == core.ProbeUp && a.Kind == core.KindSlow && v.Signal == core.SignalSlow)
+}
+
+// insideState is what the accused site's own agent says of the service.
+func insideState(a core.Assessment) core.ProbeState {
+	for _, v := range a.Votes {
+		if v.Vantage == a.Subject.Site {
+			return v.State
+		}
+	}
+	return core.ProbeUnknown
+}
+
+// ruleQuorum is guard 2: more than half of the configured eligible vantages, and at least two. With exactly two
+// sites and no witness there is nobody to outvote the other end of a cut link: there only the accused site's
+// own word counts. Replicas are one of one until there are more.
+func ruleQuorum(v view) ruled {
+	down, eligible := outsideVotes(v.e.topo, v.a)
+	nums := []core.Number{
+		count("down", down), count("eligible", eligible),
+		count("replicas", 1), count("replicas_configured", 1),
+	}
+	said := fmt.Sprintf("%d of %s down", down, plural(eligible, "vantage says", "vantages say"))
+	if len(v.e.topo.Sites) == 2 && len(v.e.topo.Witnesses) == 0 {
+		if down == 1 && insideState(v.a) == core.ProbeDown && v.a.Has(core.ClassInside) {
+			return pass("the other site and the site's own agent both say down; 1 of 1 replica agrees", nums...)
+		}
+		return object("two sites and no witness: reachability alone may only recommend, and the site's own agent does not say down; "+said,
+			nums...).as(recommendable)
+	}
+	if down < 2 || down*2 <= eligible {
+		return object(fmt.Sprintf("%s; more than half and at least 2 are needed", said), nums...)
+	}
+	return pass(said+"; 1 of 1 replica agrees", nums...)
+}
+
+// ruleNotGlobal is guard 4: trouble at half of the sites is not cured by moving users between them.
+func ruleNotGlobal(v view) ruled {
+	nums := []core.Number{count("sites", len(v.a.Global))}
+	if len(v.a.Global) >= 2 {
+		return object("global: "+listText(v.a.Global)+" show the same at the same time, draining cannot help", nums...)
+	}
+	return pass("no other site shows the same at the same time", nums...)
+}
+
+// ruleTilt is guard 6.
+func ruleTilt(v view) ruled {
+	if v.e.obs == nil {
+		return cannotTell("there is no observation yet")
+	}
+	if t := v.e.obs.Tilt; t.On {
+		return object(withReason("this replica doubts itself and its vote is withdrawn", t.Reason))
+	}
+	return pass("this replica does not doubt itself")
+}
+
+// ruleFresh is guard 7.
+func ruleFresh(v view) ruled {
+	o := v.e.obs
+	if o == nil {
+		return cannotTell("there is no observation yet")
+	}
+	fresh := 0
+	for _, w := range o.Writers {
+		if w.Fresh && (w.Kind == "site" || w.Kind == "witness") {
+			fresh++
+		}
+	}
+	fresh = min(fresh, o.FreshSites)
+	age := v.at.Sub(o.At)
+	nums := []core.Number{seconds("age", age), count("fresh_sites", fresh), count("fresh_sites_wanted", freshSites)}
+	switch {
+	case age >= obsFresh || age < 0:
+		return object(fmt.Sprintf("the last observation is of %s, older than %s", clockText(o.At), spanText(obsFresh)), nums...)
+	case fresh < freshSites:
+		return object(fmt.Sprintf("fresh inputs from %s, %d are needed", plural(fresh, "site", "sites"), freshSites), nums...)
+	}
+	return pass(fmt.Sprintf("fresh inputs from %s", plural(fresh, "site", "sites")), nums...)
+}

@@ -1,0 +1,327 @@
+package decide
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+// reading is one known figure of a service's demand at a site.
+type reading struct {
+	at       time.Time
+	requests float64
+}
+
+// How far around an onset a reading may stand for the demand just before it. Before the onset is the rule; a
+// reading shortly after it serves only where nothing older is known, as after a restart.
+const (
+	demandBefore = time.Minute
+	demandAfter  = 30 * time.Second
+	historyKept  = 3 * time.Minute
+)
+
+// observe takes an observation in; one that is older than the last is dropped.
+func (s *step) observe(in core.Observation) {
+	if s.e.obs != nil && in.At.Before(s.e.obs.At) {
+		return
+	}
+	o := cleanObservation(in)
+	s.e.obs = &o
+	s.remember(o.Traffic)
+	for _, a := range o.Assessments {
+		s.see(a)
+	}
+}
+
+// remember keeps the last minutes of known demand per site and service.
+func (s *step) remember(traffic []core.Traffic) {
+	for _, t := range traffic {
+		if !t.Known {
+			continue
+		}
+		k := core.Subject{Site: t.Site, Service: t.Service}
+		h := s.e.history[k]
+		if n := len(h); n > 0 && !t.At.After(h[n-1].at) {
+			continue
+		}
+		h = append(h, reading{at: t.At, requests: t.Requests})
+		h = slices.DeleteFunc(h, func(r reading) bool { return t.At.Sub(r.at) > historyKept })
+		s.e.history[k] = h
+	}
+}
+
+// see compares one assessment with the episode of its subject and opens one at the first evidence.
+func (s *step) see(a core.Assessment) {
+	ep := s.e.open[a.Subject]
+	if ep == nil {
+		if !trouble(a) {
+			return
+		}
+		ep = s.newEpisode(a, firstEvidence(a, s.at))
+		s.enter(ep)
+	}
+	if ep.Condition != a.Condition || (a.Kind != core.KindNone && ep.Kind != a.Kind) {
+		ep.Condition = a.Condition
+		if a.Kind != core.KindNone {
+			ep.Kind = a.Kind
+		}
+		ep.Sentence = conditionText(s.e.topo, a)
+		s.line(lineCondition, ep.ID, ep.Subject, ep.Sentence)
+		s.touch(ep)
+	}
+	ep.Worst = max(ep.Worst, a.Condition)
+	s.stretch(ep, a)
+	if slices.ContainsFunc(a.Evidence, func(ev core.Evidence) bool { return evidenceIndex(ep.Evidence, ev) < 0 }) {
+		s.touch(ep)
+	}
+	if ep.Demand == nil && s.at.Sub(ep.Onset) <= demandAfter {
+		if ep.Demand = s.demand(ep); ep.Demand != nil {
+			s.touch(ep)
+		}
+	}
+}
+
+// trouble reports whether an assessment is first evidence: suspect or worse, or unknown because something that
+// spoke before fell silent.
+func trouble(a core.Assessment) bool {
+	return a.Condition >= core.Suspect || a.Condition == core.ConditionUnknown && a.Has(core.ClassSilence)
+}
+
+func conditionText(t core.Topology, a core.Assessment) string {
+	out := a.Subject.String() + ": " + a.Condition.String()
+	if a.Kind != core.KindNone {
+		out += " (" + a.Kind + ")"
+	}
+	if ev := evidenceText(t, a); ev != "" {
+		out += " - " + ev
+	}
+	return out
+}
+
+// newEpisode makes the episode of a subject that has none.
+func (s *step) newEpisode(a core.Assessment, onset time.Time) *core.Episode {
+	id := core.EpisodeID(a.Subject, onset)
+	for n := 1; s.e.episodes[id] != nil; n++ { // the same onset has had its episode: this is another trouble
+		onset = s.at.Add(time.Duration(n-1) * time.Millisecond)
+		id = core.EpisodeID(a.Subject, onset)
+	}
+	ep := &core.Episode{
+		ID: id, Subject: a.Subject, Onset: onset, OpenedAt: s.at,
+		Condition: a.Condition, Worst: a.Condition, Kind: a.Kind,
+		Routing: s.e.routingOf(a.Subject).State, Sentence: conditionText(s.e.topo, a),
+	}
+	ep.Demand = s.demand(ep)
+	return ep
+}
+
+// enter makes a new episode one of the open ones.
+func (s *step) enter(ep *core.Episode) {
+	s.e.episodes[ep.ID], s.e.open[ep.Subject] = ep, ep
+	s.line(lineCondition, ep.ID, ep.Subject, ep.Sentence)
+	s.touch(ep)
+}
+
+func firstEvidence(a core.Assessment, at time.Time) time.Time {
+	if a.Onset != nil {
+		return *a.Onset
+	}
+	for _, ev := range a.Evidence {
+		if !ev.Onset.IsZero() && ev.Onset.Before(at) {
+			at = ev.Onset
+		}
+	}
+	return at
+}
+
+// demand is the requests/s of every site for the subject's services just before the onset, nil when the
+// subject's own is not known. Keys are sites; for a whole site they are site/service.
+func (s *step) demand(ep *core.Episode) map[string]float64 {
+	out := map[string]float64{}
+	own := false
+	for _, svc := range s.e.services(ep.Subject) {
+		for _, site := range s.e.topo.Serving(svc) {
+			if v, ok := s.demandAt(site, svc, ep.Onset); ok {
+				out[demandKey(ep.Subject, site, svc)] = v
+				own = own || site == ep.Subject.Site
+			}
+		}
+	}
+	if !own {
+		return nil
+	}
+	return out
+}
+
+func demandKey(sub core.Subject, site, service string) string {
+	if sub.WholeSite() {
+		return site + "/" + service
+	}
+	return site
+}
+
+func (s *step) demandAt(site, service string, onset time.Time) (float64, bool) {
+	h := s.e.history[core.Subject{Site: site, Service: service}]
+	for _, r := range slices.Backward(h) {
+		if !r.at.After(onset) {
+			return r.requests, onset.Sub(r.at) <= demandBefore
+		}
+	}
+	if len(h) > 0 && h[0].at.Sub(onset) <= demandAfter {
+		return h[0].requests, true
+	}
+	return 0, false
+}
+
+// stretch follows the continuous failure under way: where it began, how long the longest was, and how much of
+// it passed in tilt. Tilt pauses the hold and does not reset it, so a stretch is not ended by what is seen
+// while tilted.
+func (s *step) stretch(ep *core.Episode, a core.Assessment) {
+	st := &ep.Standing
+	tilt := s.e.obs.Tilt
+	switch {
+	case a.FailingSince == nil && st.Stretch != nil && !tilt.On:
+		end := s.at
+		if h := a.HealthySince; h != nil && h.After(*st.Stretch) && h.Before(end) {
+			end = *h
+		}
+		s.endStretch(ep, end)
+	case a.FailingSince != nil && (st.Stretch == nil || !st.Stretch.Equal(*a.FailingSince)):
+		if st.Stretch != nil && a.FailingSince.After(*st.Stretch) {
+			s.endStretch(ep, *a.FailingSince)
+		}
+		st.Stretch, st.Paused, st.TiltSince = cloneTime(a.FailingSince), 0, nil
+		s.touch(ep)
+	}
+	switch {
+	case st.Stretch != nil && tilt.On && st.TiltSince == nil:
+		since := s.at
+		if tilt.Since.After(*st.Stretch) && tilt.Since.Before(since) {
+			since = tilt.Since
+		}
+		st.TiltSince = &since
+		s.touch(ep)
+	case st.TiltSince != nil && !tilt.On:
+		st.Paused += max(0, s.at.Sub(*st.TiltSince))
+		st.TiltSince = nil
+		s.touch(ep)
+	}
+}
+
+func (s *step) endStretch(ep *core.Episode, end time.Time) {
+	st := &ep.Standing
+	ep.LongestFailure = max(ep.LongestFailure, core.ToSeconds(end.Sub(*st.Stretch)))
+	st.Stretch, st.Paused, st.TiltSince = nil, 0, nil
+	s.touch(ep)
+}
+
+// longest is the longest continuous failure so far, the one under way included.
+func longest(ep *core.Episode, obs *core.Observation) time.Duration {
+	out := ep.LongestFailure.Duration()
+	if st := ep.Standing.Stretch; st != nil && obs != nil {
+		out = max(out, obs.At.Sub(*st))
+	}
+	return out
+}
+
+// refresh brings the parts of an episode up to date that are not worth a record of their own.
+func (s *step) refresh(ep *core.Episode) {
+	ep.LongestFailure = max(ep.LongestFailure, core.ToSeconds(longest(ep, s.e.obs)))
+	a, ok := s.e.assessment(ep.Subject)
+	if !ok || ep.ClosedAt != nil {
+		return
+	}
+	for _, ev := range cloneEvidence(a.Evidence) {
+		if i := evidenceIndex(ep.Evidence, ev); i >= 0 {
+			ep.Evidence[i] = ev
+		} else {
+			ep.Evidence = append(ep.Evidence, ev)
+		}
+	}
+}
+
+// evidenceIndex finds evidence of the same class, source and signal.
+func evidenceIndex(list []core.Evidence, ev core.Evidence) int {
+	return slices.IndexFunc(list, func(o core.Evidence) bool {
+		return o.Class == ev.Class && o.Source == ev.Source && o.Signal == ev.Signal
+	})
+}
+
+// closeIfOver closes an episode once its subject has been healthy for long enough and users are sent to it
+// again. A drained subject keeps its episode until it is restored.
+func (s *step) closeIfOver(ep *core.Episode) {
+	if s.e.routingOf(ep.Subject).State != core.RoutingActive || s.runningOn(ep) != nil {
+		return
+	}
+	if !s.configured(ep.Subject) {
+		s.closeEpisode(ep, "closed: no longer configured")
+		return
+	}
+	a, ok := s.e.assessment(ep.Subject)
+	if !ok || a.Condition != core.Healthy || a.HealthySince == nil || s.e.obs.Tilt.On {
+		return
+	}
+	over := a.HealthySince.Add(s.lim.CloseAfter)
+	if s.at.Before(over) {
+		s.wakeAt(over)
+		return
+	}
+	if len(ep.ActionIDs) == 0 {
+		s.closeQuietly(ep)
+		return
+	}
+	var did []string
+	for _, id := range ep.ActionIDs {
+		if act := s.e.actions[id]; act != nil {
+			did = append(did, fmt.Sprintf("%s %s", act.Plan, act.State))
+		}
+	}
+	s.closeEpisode(ep, fmt.Sprintf("closed after %s: %s; longest continuous failure %s",
+		plural(len(ep.ActionIDs), "action", "actions"), listText(did), elapsedText(longest(ep, s.e.obs))))
+}
+
+// closeQuietly closes an episode without an action; its last record says with final numbers why there was none.
+func (s *step) closeQuietly(ep *core.Episode) {
+	sentence := fmt.Sprintf("closed without action: longest continuous failure %s of %s",
+		elapsedText(longest(ep, s.e.obs)), spanText(ep.Standing.Need))
+	if ep.Standing.Need <= 0 {
+		sentence = fmt.Sprintf("closed without action: longest continuous failure %s", elapsedText(longest(ep, s.e.obs)))
+	}
+	s.finalRecord(ep, sentence)
+	s.closeEpisode(ep, sentence)
+}
+
+func (s *step) closeEpisode(ep *core.Episode, sentence string) {
+	s.refresh(ep)
+	ep.ClosedAt, ep.HeldUntil = cloneTime(&s.at), nil
+	ep.Sentence = ep.Subject.String() + ": " + sentence
+	ep.Standing.Stretch, ep.Standing.TiltSince = nil, nil
+	s.line(lineCondition, ep.ID, ep.Subject, ep.Sentence)
+	if ep.Paged {
+		s.notice(ep, noticeResolve, severityInfo, ep.Sentence)
+		ep.Paged = false
+	}
+	s.touch(ep)
+	delete(s.e.open, ep.Subject)
+}
+
+// configured reports whether the subject still exists in the configuration.
+func (s *step) configured(sub core.Subject) bool {
+	if _, ok := s.e.topo.Site(sub.Site); !ok {
+		return false
+	}
+	return sub.WholeSite() || slices.Contains(s.e.topo.Serving(sub.Service), sub.Site)
+}
+
+// topology takes a new configuration in; an older one than the present is dropped.
+func (s *step) topology(t core.Topology) {
+	if t.Revision < s.e.topo.Revision {
+		return
+	}
+	s.e.topo = t
+	s.lim = limits(t.Guards)
+}
+
+func ceilInt(f float64) int { return int(math.Ceil(f - 1e-9)) }

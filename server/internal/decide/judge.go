@@ -1,0 +1,290 @@
+package decide
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+// approvalTTL is how long a decision may be approved or vetoed; after it the question is asked anew.
+const approvalTTL = 15 * time.Minute
+
+// A subject that changes its mind every second would fill the ledger: past this many records of one episode,
+// a hold that only changes its reasons is recorded at this pace.
+const (
+	recordsFree = 24
+	recordsPace = time.Minute
+)
+
+// judged is one proposal with its rulings.
+type judged struct {
+	v       view
+	rulings []ruled
+	verdict core.Verdict
+}
+
+// judge proposes for one episode, lets every guard object, and records, acts and pages accordingly. While an
+// action of the episode runs, its decision stands.
+func (s *step) judge(ep *core.Episode) {
+	if s.e.obs == nil || s.runningOn(ep) != nil {
+		return
+	}
+	a, _ := s.e.assessment(ep.Subject)
+	asked := ep.Standing.Verdict == core.VerdictAwaitApproval || ep.Standing.Verdict == core.VerdictRecommend
+	if ep.Routing == core.RoutingActive && a.Condition == core.Healthy && !asked {
+		return // nothing to propose: closing tells the rest
+	}
+	all := s.weigh(ep, a, false)
+	if len(all) == 0 {
+		return
+	}
+	best := all[0]
+	for _, j := range all {
+		s.wakeFor(j.v)
+	}
+	if best.verdict == core.VerdictAct {
+		s.start(ep, best, s.record(ep, best, all[1:], ""))
+		return
+	}
+	if s.standsOut(ep, best) {
+		s.record(ep, best, all[1:], "")
+	}
+	s.tripBrake(ep, best)
+	s.pageHeld(ep, best)
+}
+
+// weigh returns every proposal for the episode with its rulings, the best first: fewest objections, then
+// configured order.
+func (s *step) weigh(ep *core.Episode, a core.Assessment, final bool) []judged {
+	var all []judged
+	for _, p := range s.proposals(ep, final) {
+		all = append(all, s.ruleOn(s.view(ep, a, p, final)))
+	}
+	slices.SortStableFunc(all, func(x, y judged) int { return objections(x.rulings) - objections(y.rulings) })
+	return all
+}
+
+func (s *step) view(ep *core.Episode, a core.Assessment, p proposal, final bool) view {
+	return view{e: s.e, at: s.at, lim: s.lim, ep: ep, a: a, p: p, final: final}
+}
+
+func (s *step) ruleOn(v view) judged {
+	j := judged{v: v, rulings: s.e.rule(v)}
+	j.verdict = verdict(v.p, j.rulings)
+	if v.final && j.verdict != core.VerdictIgnore {
+		j.verdict = core.VerdictHold
+	}
+	return j
+}
+
+func objections(rs []ruled) int {
+	n := 0
+	for _, r := range rs {
+		if r.holds() {
+			n++
+		}
+	}
+	return n
+}
+
+// proposals are the plans that every policy asks for: to drain what users are sent to, to restore what is
+// drained. Without a policy there is one proposal that says so.
+func (s *step) proposals(ep *core.Episode, final bool) []proposal {
+	state := s.e.routingOf(ep.Subject).State
+	restore := state == core.RoutingDrained
+	if restore && s.e.routing[ep.Subject].State != core.RoutingDrained {
+		return nil // drained with the whole site: that episode brings it back
+	}
+	var out []proposal
+	for _, p := range s.e.topo.Policies {
+		if len(p.Services) > 0 && !slices.Contains(p.Services, ep.Subject.Service) {
+			continue
+		}
+		plan, ok := s.e.topo.Plan(p.Plan)
+		if restores := plan.Kind == core.PlanRestore || (!ok && p.Condition == core.Healthy); restores == restore {
+			out = append(out, proposal{policy: p, plan: plan, exists: ok})
+		}
+	}
+	if len(out) == 0 && !restore && (final || state != core.RoutingRestoring) {
+		out = append(out, proposal{none: true, plan: core.Plan{Kind: core.PlanDrain}})
+	}
+	return out
+}
+
+// verdict: to act takes a mode that allows it and not one objection.
+func verdict(p proposal, rs []ruled) core.Verdict {
+	var kinds [wantsApproval + 1]int
+	for _, r := range rs {
+		if r.holds() {
+			kinds[r.kind]++
+		}
+	}
+	mode := p.policy.Mode
+	switch {
+	case p.person == "" && (p.none || mode == core.ModeObserve || mode == core.ModeUnknown):
+		return core.VerdictIgnore
+	case kinds[hard] > 0:
+		return core.VerdictHold
+	case kinds[byMode] > 0 || kinds[recommendable] > 0:
+		return core.VerdictRecommend
+	case kinds[wantsApproval] > 0:
+		return core.VerdictAwaitApproval
+	}
+	return core.VerdictAct
+}
+
+// standsOut reports whether the judgement differs from the recorded one in something worth a record.
+func (s *step) standsOut(ep *core.Episode, j judged) bool {
+	st := ep.Standing
+	if ep.Decisions == 0 || st.Verdict != j.verdict || st.Policy != j.v.p.policy.Name {
+		return true
+	}
+	if j.verdict == core.VerdictAwaitApproval && s.at.Sub(st.DecidedAt) >= approvalTTL {
+		return true
+	}
+	if slices.Equal(st.Objections, notPassed(j.rulings)) {
+		return false
+	}
+	if next := st.DecidedAt.Add(recordsPace); ep.Decisions >= recordsFree && s.at.Before(next) {
+		s.wakeAt(next)
+		return false
+	}
+	return true
+}
+
+// notPassed names the guards that object, cannot tell or bound.
+func notPassed(rs []ruled) []string {
+	var out []string
+	for _, r := range rs {
+		switch r.Answer {
+		case core.Pass:
+		case core.Bound:
+			out = append(out, r.Guard+":bound")
+		case core.AnswerUnknown, core.Object, core.CannotTell:
+			out = append(out, r.Guard)
+		}
+	}
+	return out
+}
+
+// record writes down one judgement with everything it rests on. A sentence that is given replaces the usual.
+func (s *step) record(ep *core.Episode, j judged, others []judged, sentence string) *core.Decision {
+	ep.Decisions++
+	d := core.Decision{
+		ID: core.DecisionID(ep.ID, ep.Decisions), EpisodeID: ep.ID, N: ep.Decisions, Subject: ep.Subject,
+		At: s.at, Condition: j.v.a.Condition, Kind: ep.Kind,
+		Policy: j.v.p.policy.Name, Plan: j.v.p.plan.Name, Mode: j.v.p.policy.Mode, Verdict: j.verdict,
+		Evidence: cloneEvidence(j.v.a.Evidence), Votes: slices.Clone(j.v.a.Votes),
+		Effect: effectOf(j.v, boundOf(j.rulings)), Logic: Logic,
+	}
+	for _, r := range j.rulings {
+		d.Rulings = append(d.Rulings, r.Ruling)
+	}
+	for _, o := range others {
+		why := objectionText(o)
+		if why == "" {
+			why = "configured after " + d.Policy
+		}
+		d.Alternatives = append(d.Alternatives, core.Alternative{
+			Policy: o.v.p.policy.Name, Plan: o.v.p.plan.Name, Verdict: o.verdict, Sentence: why,
+		})
+	}
+	if d.Sentence = sentence; sentence == "" {
+		d.Sentence = decisionText(s.e.topo, j)
+	}
+	_, need, _, _ := held(j.v)
+	ep.DecisionID, ep.Sentence = d.ID, d.Sentence
+	st := &ep.Standing
+	st.DecidedAt, st.Verdict, st.Policy, st.Need = s.at, j.verdict, j.v.p.policy.Name, need
+	st.Objections = notPassed(j.rulings)
+	s.decisions = append(s.decisions, d)
+	s.touch(ep)
+	if !j.v.final {
+		s.line(lineDecision, ep.ID, ep.Subject, d.Sentence)
+	}
+	if d.Verdict == core.VerdictAwaitApproval {
+		s.page(ep, severityCritical, d.Sentence)
+	}
+	return &s.decisions[len(s.decisions)-1]
+}
+
+// finalRecord is the last record of an episode that closes without an action: the rulings over everything that
+// was seen in it.
+func (s *step) finalRecord(ep *core.Episode, sentence string) {
+	a, _ := s.e.assessment(ep.Subject)
+	a.Condition, a.Kind, a.Evidence, a.FailingSince = ep.Worst, ep.Kind, cloneEvidence(ep.Evidence), nil
+	if all := s.weigh(ep, a, true); len(all) > 0 {
+		s.record(ep, all[0], all[1:], ep.Subject.String()+": "+sentence)
+	}
+}
+
+func boundOf(rs []ruled) float64 {
+	out := 1.0
+	for _, r := range rs {
+		if r.Answer == core.Bound {
+			out = min(out, r.Bound)
+		}
+	}
+	return out
+}
+
+// decisionText is "checkout at fra: failing - outside 2/2, inside dead, 3.0 s -> drain".
+func decisionText(t core.Topology, j judged) string {
+	var b strings.Builder
+	b.WriteString(j.v.ep.Subject.String() + ": " + j.v.a.Condition.String())
+	var facts []string
+	if ev := evidenceText(t, j.v.a); ev != "" {
+		facts = append(facts, ev)
+	}
+	if elapsed, _, _, known := held(j.v); known {
+		facts = append(facts, elapsedText(elapsed))
+	}
+	if len(facts) > 0 {
+		b.WriteString(" - " + strings.Join(facts, ", "))
+	}
+	plan := j.v.p.plan.Name
+	switch j.verdict {
+	case core.VerdictAct:
+		b.WriteString(" -> " + plan)
+		if bound := boundOf(j.rulings); bound < 1 {
+			b.WriteString(", " + pctText(bound) + " of it")
+		}
+	case core.VerdictAwaitApproval:
+		b.WriteString(" -> " + plan + " awaits approval")
+	case core.VerdictRecommend:
+		b.WriteString(" -> " + plan + " recommended: " + objectionText(j))
+	case core.VerdictIgnore:
+		b.WriteString(" -> nothing: " + objectionText(j))
+	case core.VerdictHold, core.VerdictUnknown:
+		b.WriteString(" -> hold: " + objectionText(j))
+	}
+	return b.String()
+}
+
+// objectionText is why a judgement does not act, in a sentence or two: the hold last, for it passes by itself.
+func objectionText(j judged) string {
+	var out []string
+	hold := ""
+	for _, r := range j.rulings {
+		switch {
+		case !r.holds():
+		case r.Guard == guardHold:
+			hold = r.Sentence
+		default:
+			out = append(out, r.Sentence)
+		}
+	}
+	more := max(0, len(out)-2)
+	out = out[:len(out)-more]
+	if hold != "" {
+		out = append(out, hold)
+	}
+	text := strings.Join(out, "; ")
+	if more > 0 {
+		text += fmt.Sprintf("; and %s", plural(more, "more objection", "more objections"))
+	}
+	return text
+}

@@ -1,0 +1,139 @@
+package decide
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+// Kinds, states and severities of notices.
+const (
+	noticeTrigger = "trigger"
+	noticeUpdate  = "update"
+	noticeResolve = "resolve"
+
+	noticePending = "pending"
+
+	severityCritical = "critical"
+	severityError    = "error"
+	severityInfo     = "info"
+)
+
+// maxSummary is what PagerDuty takes.
+const maxSummary = 1024
+
+// page tells people: the first time as a trigger, then as updates of the same key.
+func (s *step) page(ep *core.Episode, severity, summary string) {
+	if ep.ClosedAt != nil {
+		return
+	}
+	kind := noticeUpdate
+	if !ep.Paged {
+		kind, ep.Paged = noticeTrigger, true
+	}
+	s.notice(ep, kind, severity, summary)
+}
+
+func (s *step) notice(ep *core.Episode, kind, severity, summary string) {
+	if ep.Standing.PageKind == "" {
+		ep.Standing.PageKind = ep.Kind
+	}
+	ep.Notices++
+	n := core.Notice{
+		ID: core.NoticeID(ep.ID, ep.Notices), EpisodeID: ep.ID, N: ep.Notices, Kind: kind, DedupKey: dedupKey(ep),
+		Severity: severity, Summary: cut(summary, maxSummary), Source: ep.Subject.Site, At: s.at, State: noticePending,
+		Details: []core.Detail{
+			{Name: "subject", Value: ep.Subject.String()},
+			{Name: "condition", Value: ep.Condition.String()},
+			{Name: "kind", Value: ep.Kind},
+			{Name: "onset", Value: ep.Onset.UTC().Format("2006-01-02T15:04:05.000Z")},
+			{Name: "routing", Value: ep.Routing.String()},
+			{Name: "decision_id", Value: ep.DecisionID},
+		},
+	}
+	if len(ep.ActionIDs) > 0 {
+		n.Details = append(n.Details, core.Detail{Name: "action_id", Value: ep.ActionIDs[len(ep.ActionIDs)-1]})
+	}
+	c := cloneNotice(n)
+	s.e.notices[n.ID] = &c
+	s.notices[n.ID] = true
+	s.out.Notices = append(s.out.Notices, n)
+	s.line(lineNotice, ep.ID, ep.Subject, fmt.Sprintf("%s (%s): %s", kind, severity, n.Summary))
+	s.touch(ep)
+}
+
+// dedupKey is the same for all notices of an episode and at most 255 characters.
+func dedupKey(ep *core.Episode) string {
+	key := "evenkeel:" + ep.Subject.Site + ":" + ep.Standing.PageKind + ":" + ep.ID
+	if len(key) > 255 {
+		sum := sha256.Sum256([]byte(key))
+		key = key[:200] + "-" + hex.EncodeToString(sum[:])[:32]
+	}
+	return key
+}
+
+// noticeOutcome keeps what became of a notice; of one that is settled or unknown nothing more is kept.
+func (s *step) noticeOutcome(o core.NoticeOutcome) {
+	n := s.e.notices[o.NoticeID]
+	if n == nil {
+		return
+	}
+	if o.Attempt != nil && !slices.ContainsFunc(n.Attempts, func(x core.Attempt) bool { return x.N == o.Attempt.N }) {
+		at := *o.Attempt
+		if !finite(at.LatencyMS) {
+			at.LatencyMS = 0
+		}
+		n.Attempts = append(n.Attempts, at)
+		s.notices[n.ID] = true
+	}
+	if o.State != "" && o.State != n.State {
+		n.State = o.State
+		s.notices[n.ID] = true
+	}
+}
+
+// once reports whether people have not been told of this in the episode yet, and notes that they are now.
+func once(ep *core.Episode, key string) bool {
+	if slices.Contains(ep.Standing.Told, key) {
+		return false
+	}
+	ep.Standing.Told = append(ep.Standing.Told, key)
+	return true
+}
+
+// pageHeld tells people once that a subject has been failing beyond its hold and nothing acts.
+func (s *step) pageHeld(ep *core.Episode, j judged) {
+	if j.v.a.Condition != core.Failing || j.v.p.restores() || j.verdict == core.VerdictAwaitApproval || len(ep.ActionIDs) > 0 {
+		return
+	}
+	elapsed, need, _, known := held(j.v)
+	if j.v.p.none {
+		need = max(need, floorTimeout)
+		s.wakeAt(s.at.Add(need - elapsed))
+	}
+	if !known || elapsed < need || !once(ep, "held") {
+		return
+	}
+	s.page(ep, severityCritical, fmt.Sprintf("%s fails for %s and nothing acts: %s", ep.Subject, elapsedText(elapsed), objectionText(j)))
+}
+
+// tripBrake pulls the brake when the one thing against an automatic action is the budget: something keeps
+// asking for more than anyone planned for.
+func (s *step) tripBrake(ep *core.Episode, j judged) {
+	if s.e.brake.On || j.verdict != core.VerdictHold || j.v.p.policy.Mode != core.ModeAutomatic ||
+		!slices.Equal(notPassed(withoutBounds(j.rulings)), []string{guardBudget}) {
+		return
+	}
+	s.e.brake = core.Brake{On: true, By: "evenkeel", Reason: "the budget of automatic actions is spent and one more was asked for", At: s.at}
+	s.brake = true
+	text := "the brake tripped: " + s.e.brake.Reason + "; a person releases it with a reason"
+	s.line(lineAction, ep.ID, ep.Subject, text)
+	s.page(ep, severityCritical, text)
+}
+
+func withoutBounds(rs []ruled) []ruled {
+	return slices.DeleteFunc(slices.Clone(rs), func(r ruled) bool { return r.Answer == core.Bound })
+}
