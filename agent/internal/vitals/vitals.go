@@ -24,7 +24,8 @@ type Buffer struct {
 	Server  string
 	Used    int64         // bytes waiting
 	Limit   int64         // bytes that may wait
-	Dropped int64         // data points refused because the buffer was full, since the start of the process
+	Full    int64         // data points turned away because there was no room
+	Refused int64         // data points the server will never take
 	Left    time.Duration // until it is full at the present rate
 	// LeftKnown is false until a rate has been seen.
 	LeftKnown bool
