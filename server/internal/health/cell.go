@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
@@ -18,15 +19,13 @@ type result struct {
 // until is how long the result may vote.
 func (r result) until() int64 { return r.at + VoteIntervals*r.ivl + r.err }
 
-// milder reports whether r is to be believed over o when both claim to be the same result.
+// milder reports whether r is to be believed over o when both claim to be the same result: success before
+// failure, the later before the earlier.
 func (r result) milder(o result) bool {
-	if a, b := mildness(r.state), mildness(o.state); a != b {
-		return a > b
-	}
-	if r.reason != o.reason {
-		return r.reason < o.reason
-	}
-	return r.took < o.took
+	return cmp.Or(
+		cmp.Compare(mildness(r.state), mildness(o.state)), cmp.Compare(r.at, o.at), cmp.Compare(o.reason, r.reason),
+		cmp.Compare(o.took, r.took), cmp.Compare(r.ivl, o.ivl), cmp.Compare(r.err, o.err),
+	) > 0
 }
 
 func mildness(s core.ProbeState) int {
@@ -56,18 +55,26 @@ func (c *cell) newest() result {
 	return c.results[len(c.results)-1]
 }
 
-// add takes a result in, in order of time. It reports false when there was nothing new in it.
-func (c *cell) add(r result) bool {
+// added is what became of a result.
+type added uint8
+
+const (
+	addedNothing added = iota // there was nothing new in it
+	addedNew
+	addedInstead // it stands for a failure that is taken back
+)
+
+// add takes a result in, in order of time.
+func (c *cell) add(r result) added {
+	what := addedNew
 	if i := slices.IndexFunc(c.results, func(o result) bool { return o.id == r.id }); i >= 0 {
 		old := c.results[i]
 		if !r.milder(old) {
-			return false
+			return addedNothing
 		}
-		r.at = min(r.at, old.at)
 		c.results = slices.Delete(c.results, i, i+1)
 		if old.state == core.ProbeDown {
-			c.run.clear()
-			defer c.rebuild()
+			what = addedInstead
 		}
 	}
 	n := len(c.results)
@@ -77,23 +84,21 @@ func (c *cell) add(r result) bool {
 	}
 	if n >= maxResults {
 		if i == 0 {
-			return false
+			return addedNothing
 		}
 		copy(c.results, c.results[1:i])
 		c.results[i-1] = r
 	} else {
 		c.results = slices.Insert(c.results, i, r)
 	}
-	switch r.state {
-	case core.ProbeUp:
-		if c.run.up(r.at) {
-			c.rebuild()
-		}
-	case core.ProbeDown:
+	switch {
+	case r.state == core.ProbeUp && c.run.up(r.at), what == addedInstead:
+		c.run.clear()
+		c.rebuild()
+	case r.state == core.ProbeDown:
 		c.run.down(r.at, GapIntervals*r.ivl)
-	case core.ProbeUnknown:
 	}
-	return true
+	return what
 }
 
 // before orders results by time; at the same time the milder one comes last and is the newest.

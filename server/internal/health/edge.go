@@ -46,6 +46,7 @@ type report struct {
 // edgeSeries is one edge's counters of one subject, oldest report first, and the weight it gives it.
 type edgeSeries struct {
 	reports         []report
+	at              int64
 	ivl             int64
 	weight          float64
 	weightAt        int64
@@ -85,9 +86,7 @@ func (t *Tracker) edgeFact(f core.Fact, at, id, ivl int64) {
 		n, _ := slices.BinarySearch(t.edgeIDs, e.name)
 		t.edgeIDs = slices.Insert(t.edgeIDs, n, e.name)
 	}
-	if at >= e.at {
-		e.at, e.ivl = at, ivl
-	}
+	newer(&e.at, &e.ivl, at, ivl)
 	s := e.series[i]
 	if s == nil {
 		s = &edgeSeries{}
@@ -97,7 +96,7 @@ func (t *Tracker) edgeFact(f core.Fact, at, id, ivl int64) {
 		s.setWeight(f.Value, at, ivl)
 		return
 	}
-	s.ivl = ivl
+	newer(&s.at, &s.ivl, at, ivl)
 	if !s.add(at, id, class, f.Value) {
 		t.counts.Duplicate++
 	}

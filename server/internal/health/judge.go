@@ -147,14 +147,22 @@ func (t *Tracker) NextWake(at time.Time) time.Time {
 		if s.run.first != 0 {
 			wake(s.run.first + int64(grayConfirm))
 		}
+		ill, slides := false, int64(0)
 		for v := range t.vantages {
 			for _, c := range s.user[v] {
 				wake(c.newest().until())
-				wake(t.slides(c, s.objective, now))
+				end, bad := t.slides(c, s.objective, now)
+				ill = ill || bad
+				if slides == 0 || (end != 0 && end < slides) {
+					slides = end
+				}
 			}
 			for _, c := range s.private[v] {
 				wake(c.newest().until())
 			}
+		}
+		if ill {
+			wake(slides)
 		}
 	}
 	for i := range t.vantages {
@@ -194,20 +202,16 @@ func (t *Tracker) NextWake(at time.Time) time.Time {
 	return stamp(next + int64(time.Millisecond))
 }
 
-// slides is when the oldest result leaves the window of a probe that is not simply well; 0 when it is.
-func (t *Tracker) slides(c *cell, objective float64, now int64) int64 {
-	var oldest int64
-	ill := false
+// slides is when the oldest result of a probe leaves the window, 0 for none, and whether there is anything but
+// prompt successes in the window.
+func (t *Tracker) slides(c *cell, objective float64, now int64) (end int64, ill bool) {
 	for i := len(c.results) - 1; i >= 0; i-- {
 		r := &c.results[i]
 		if now-r.at > t.window {
 			break
 		}
-		oldest = r.at
+		end = r.at + t.window
 		ill = ill || r.state == core.ProbeDown || (objective > 0 && r.took > objective)
 	}
-	if !ill {
-		return 0
-	}
-	return oldest + t.window
+	return end, ill
 }

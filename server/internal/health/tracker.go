@@ -267,9 +267,8 @@ func (t *Tracker) Fact(f core.Fact, at time.Time) {
 			t.counts.Unknown++
 			return
 		}
-		if w := &t.vantages[v]; factAt >= w.beatAt {
-			w.beatAt, w.beatIvl = factAt, ivl
-		}
+		w := &t.vantages[v]
+		newer(&w.beatAt, &w.beatIvl, factAt, ivl)
 	case core.FactEdgeRequests, core.FactEdgeWeight:
 		t.edgeFact(f, factAt, id, ivl)
 	case core.FactLink:
@@ -294,6 +293,16 @@ func (t *Tracker) tick(at time.Time) int64 {
 	}
 	t.now = max(t.now, now)
 	return now
+}
+
+// newer keeps the newest time and its interval; of two at one time the longer interval.
+func newer(at, ivl *int64, newAt, newIvl int64) {
+	switch {
+	case newAt > *at:
+		*at, *ivl = newAt, newIvl
+	case newAt == *at:
+		*ivl = max(*ivl, newIvl)
+	}
 }
 
 // history takes the one thing an old fact may still say: that there was a success. It can only make a
@@ -329,9 +338,7 @@ func (t *Tracker) probe(f core.Fact, at, id, ivl int64) {
 		state = core.ProbeUnknown
 	}
 	w, s := &t.vantages[v], t.subjects[i]
-	if at >= w.factAt {
-		w.factAt, w.factIvl = at, ivl
-	}
+	newer(&w.factAt, &w.factIvl, at, ivl)
 	cells := &s.user[v]
 	if f.Path == "private" {
 		cells = &s.private[v]
@@ -345,21 +352,19 @@ func (t *Tracker) probe(f core.Fact, at, id, ivl int64) {
 	if math.IsNaN(r.took) || r.took < 0 {
 		r.took = 0
 	}
-	if !c.add(r) {
+	what := c.add(r)
+	if what == addedNothing {
 		t.counts.Duplicate++
 		return
 	}
 	if f.Path != "user" || v == s.site {
 		return
 	}
-	switch state {
-	case core.ProbeUp:
-		if s.run.up(at) {
-			t.rebuild(s)
-		}
-	case core.ProbeDown:
+	switch {
+	case state == core.ProbeUp && s.run.up(at), what == addedInstead:
+		t.rebuild(s)
+	case state == core.ProbeDown:
 		s.run.down(at, GapIntervals*ivl)
-	case core.ProbeUnknown:
 	}
 }
 
@@ -387,6 +392,7 @@ func (t *Tracker) cell(cells *[]*cell, target string) *cell {
 // rebuild finds the failures after the last success anew.
 func (t *Tracker) rebuild(s *subject) {
 	var gap int64
+	s.run.clear()
 	downs := t.scratch[:0]
 	for v, cells := range s.user {
 		if v == s.site {

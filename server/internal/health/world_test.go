@@ -79,7 +79,7 @@ func testTopology(sites, witnesses, services []string) core.Topology {
 
 func newWorld(tb testing.TB, topo core.Topology) *world {
 	w := &world{
-		tb: tb, topo: topo, tracker: New("r1", topo), start: time.Unix(1_700_000_000, 0).UTC(), rng: rand.New(rand.NewPCG(1, 2)),
+		tb: tb, topo: topo, tracker: New("r1", topo), start: time.Unix(1_700_000_000, 0).UTC(), rng: rand.New(rand.NewPCG(7, 2026)),
 		judged: map[string]string{}, probes: map[string]*prober{}, down: map[string]string{}, outside: map[string]string{},
 		inside: map[string]string{}, cut: map[string]string{}, private: map[string]string{}, loss: map[string]float64{},
 		took: map[string]time.Duration{}, silent: map[string]bool{}, skew: map[string]time.Duration{}, naive: map[string]bool{},
