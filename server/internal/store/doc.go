@@ -7,7 +7,7 @@
 // A remote node shows samples by its own clock: of a known series after about four seconds, of a new one after
 // up to eleven, or four when it runs with -storage.cacheSizeIndexDBTagFilters=1.
 //
-// A kill of the process loses at most about five seconds of what was acknowledged: that is how long
+// A kill of the process loses at most about six seconds of what was acknowledged: that is how long
 // VictoriaMetrics may keep samples in memory alone. Close loses nothing.
 //
 // VictoriaMetrics keeps its state in package variables and flags: one embedded store per process. It exits

@@ -107,7 +107,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 }
 
 // Append hands samples to VictoriaMetrics. Nil means handed over: the embedded store keeps them in memory and
-// writes them to disk within about five seconds. A sample that cannot be stored as it is (NaN, Inf, outside
+// writes them to disk within about six seconds. A sample that cannot be stored as it is (NaN, Inf, outside
 // retention, over-long labels) refuses the whole call with core.CodeInvalid and nothing is stored;
 // core.CodeUnavailable means try again. Samples are not retained.
 func (s *Store) Append(ctx context.Context, samples []core.Sample) error {

@@ -394,9 +394,9 @@ func TestReady(t *testing.T) {
 	both(t, func(t *testing.T, s *Store) { must(t, s.Ready()) })
 }
 
-// A kill loses at most about five seconds of what was acknowledged; a second copy is refused before it can
+// A kill loses at most about six seconds of what was acknowledged; a second copy is refused before it can
 // exit, and a restart finds the rest.
-func TestKillLosesFiveSecondsAtMost(t *testing.T) {
+func TestKillLosesSixSecondsAtMost(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "killed")
 	start := func() (*exec.Cmd, *bufio.Scanner) {
 		cmd := exec.Command(os.Args[0])
@@ -412,7 +412,7 @@ func TestKillLosesFiveSecondsAtMost(t *testing.T) {
 	began := time.Now()
 	for lines.Scan() {
 		_, _ = fmt.Sscan(lines.Text(), &last, &lastMS)
-		if time.Since(began) > 7*time.Second {
+		if time.Since(began) > 9*time.Second {
 			break
 		}
 	}
@@ -449,7 +449,7 @@ func TestKillLosesFiveSecondsAtMost(t *testing.T) {
 		}
 		lost := float64(last) - got[0].Value
 		t.Logf("acknowledged %d, lost the last %.0f (10 ms apart)", last, lost)
-		return lost <= 550, fmt.Sprint(lost, " lost")
+		return lost <= 700, fmt.Sprint(lost, " lost")
 	})
 }
 
