@@ -112,3 +112,23 @@ func decodeAll[T any](kvs []*mvccpb.KeyValue, dec decoder[T]) ([]T, error) {
 	}
 	return out, nil
 }
+
+// Routing is what was commanded, by subject; what is absent is active with weight 100.
+func (l *Ledger) Routing(ctx context.Context) ([]core.Routing, error) {
+	out := []core.Routing{}
+	err := scan(ctx, l, prefixRouting, 0, decode, func(r core.Routing) { out = append(out, r) })
+	slices.SortFunc(out, func(a, b core.Routing) int { return a.Subject.Compare(b.Subject) })
+	return out, err
+}
+
+// Brake is the brake as it was last put; nil when it never was.
+func (l *Ledger) Brake(ctx context.Context) (*core.Brake, error) {
+	res, err := l.client.Get(ctx, keyBrake)
+	if err != nil {
+		return nil, unavailable("the ledger does not answer", err)
+	}
+	if len(res.Kvs) == 0 {
+		return nil, nil //nolint:nilnil // absent is not an error
+	}
+	return decode[core.Brake](res.Kvs[0])
+}
