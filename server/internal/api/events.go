@@ -1,0 +1,145 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+// writePatience is how long one write to a reader may take before it is cut off.
+const writePatience = 10 * time.Second
+
+// events streams every change as it is written.
+func (s *server) events(c *gin.Context) {
+	after, err := resumeFrom(c)
+	if err != nil {
+		badRequest(c, err)
+		return
+	}
+	select {
+	case s.streams <- struct{}{}:
+		defer func() { <-s.streams }()
+	default:
+		respond(c, http.StatusServiceUnavailable, &core.Error{
+			Code: core.CodeUnavailable, Message: "too many event streams are open", Hint: "close some pages and try again",
+		})
+		return
+	}
+	ctx, cancel := context.WithCancel(c.Request.Context())
+	defer cancel()
+	changes := s.Records.Watch(ctx, after)
+	c.Header("Content-Type", "text/event-stream")
+	c.Header("X-Accel-Buffering", "no")
+	c.Status(http.StatusOK)
+	st := &stream{w: c.Writer, control: http.NewResponseController(c.Writer)}
+	if st.send([]byte("retry: 2000\n: connected\n\n")) != nil {
+		return
+	}
+	beat := time.NewTicker(s.Heartbeat)
+	defer beat.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-beat.C:
+			err = st.send([]byte(": beat\n\n"))
+		case ev, ok := <-changes:
+			if !ok {
+				if ctx.Err() == nil {
+					_ = st.send(reset(s.Records.Revision())) // the last word; the stream ends either way
+				}
+				return
+			}
+			err = st.event(ev)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// resumeFrom is the revision after which a reader wants to go on; 0 is now.
+func resumeFrom(c *gin.Context) (int64, error) {
+	for _, text := range []string{c.GetHeader("Last-Event-ID"), c.Query("after")} {
+		if text == "" {
+			continue
+		}
+		rev, err := strconv.ParseInt(text, 10, 64)
+		if err != nil || rev < 0 {
+			return 0, fmt.Errorf("%q is no revision", text)
+		}
+		return rev, nil
+	}
+	return 0, nil
+}
+
+// stream writes server-sent events.
+type stream struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	pending bytes.Buffer // the events of one revision so far
+}
+
+// event keeps the events of one revision back until all are there: only the last carries the id, so a
+// reader that is cut in between asks for all of them again.
+func (st *stream) event(ev core.Event) error {
+	name, record := nameOf(ev.Change)
+	if record != nil {
+		data, err := json.Marshal(record)
+		if err != nil {
+			return fmt.Errorf("encode an event: %w", err)
+		}
+		fmt.Fprintf(&st.pending, "event: %s\ndata: %s\n\n", name, data)
+	}
+	if ev.More || st.pending.Len() == 0 {
+		return nil
+	}
+	// The id belongs to the last event: it goes before the empty line that ends it.
+	out := st.pending.Bytes()
+	out = append(out[:len(out)-1:len(out)-1], fmt.Sprintf("id: %d\n\n", ev.Rev)...)
+	st.pending.Reset()
+	return st.send(out)
+}
+
+// send writes and flushes within writePatience.
+func (st *stream) send(b []byte) error {
+	// A writer without deadlines is one of a test; it does not block.
+	_ = st.control.SetWriteDeadline(time.Now().Add(writePatience))
+	if _, err := st.w.Write(b); err != nil {
+		return err
+	}
+	return st.control.Flush()
+}
+
+func reset(rev int64) []byte {
+	return fmt.Appendf(nil, "event: reset\ndata: {\"revision\":%d}\nid: %d\n\n", rev, rev)
+}
+
+// nameOf is the event name of a change and the record to show; nil for what is not shown.
+func nameOf(c core.Change) (string, any) {
+	switch {
+	case c.Line != nil:
+		return "line", c.Line
+	case c.Episode != nil:
+		return "episode", c.Episode
+	case c.Decision != nil:
+		return "decision", wholeDecision(*c.Decision)
+	case c.Action != nil:
+		return "action", wholeAction(*c.Action)
+	case c.Notice != nil:
+		return "notice", c.Notice
+	case c.Routing != nil:
+		return "routing", c.Routing
+	case c.Brake != nil:
+		return "brake", c.Brake
+	}
+	return "", nil
+}

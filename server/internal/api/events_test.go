@@ -1,0 +1,123 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+// listen opens an event stream and returns a function that reads the next event: its name and id.
+func (r *rig) listen(header map[string]string, query string) (next func() string, stop func()) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), 10*time.Second)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url+"/api/v1/events"+query, nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for k, v := range header {
+		req.Header.Set(k, v)
+	}
+	res, err := r.client.Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if res.Header.Get("Content-Type") != "text/event-stream" {
+		r.t.Fatalf("content type is %q", res.Header.Get("Content-Type"))
+	}
+	lines := bufio.NewScanner(res.Body)
+	next = func() string {
+		var name, id string
+		for lines.Scan() {
+			key, value, _ := strings.Cut(lines.Text(), ": ")
+			switch {
+			case key == "event":
+				name = value
+			case key == "id":
+				id = value
+			case key == "" && value != "":
+				return ": " + value
+			case lines.Text() == "" && name != "":
+				return strings.TrimSpace(name + " " + id)
+			}
+		}
+		return "end"
+	}
+	return next, func() {
+		cancel()
+		_ = res.Body.Close()
+	}
+}
+
+func TestEvents(t *testing.T) {
+	r := start(t)
+	first := r.commit(core.Change{Line: &core.Line{Sentence: "before"}})
+	next, stop := r.listen(nil, "")
+	defer stop()
+	expect := func(next func() string, want ...string) {
+		t.Helper()
+		for _, w := range want {
+			if got := next(); got != w {
+				t.Errorf("event is %q, want %q", got, w)
+			}
+		}
+	}
+	expect(next, ": connected")
+	rev := r.commit(
+		core.Change{Episode: &core.Episode{ID: "ep"}}, core.Change{Decision: &core.Decision{ID: "d"}},
+		core.Change{Action: &core.Action{ID: "a"}}, core.Change{Line: &core.Line{}}, core.Change{Notice: &core.Notice{ID: "n"}},
+		core.Change{Brake: &core.Brake{}}, core.Change{Routing: &core.Routing{Subject: core.Subject{Site: "fra"}}},
+		core.Change{Intent: &core.Intent{ID: "a_1"}})
+	all := []string{"episode", "decision", "action", "line", "notice", "brake", fmt.Sprint("routing ", rev)}
+	expect(next, all...)
+	hidden := r.commit(core.Change{Intent: &core.Intent{ID: "a_2"}})
+	last := r.commit(core.Change{Line: &core.Line{}})
+	expect(next, fmt.Sprint("line ", last))
+	if hidden >= last {
+		t.Error("revisions do not grow")
+	}
+
+	resumed, stop2 := r.listen(map[string]string{"Last-Event-ID": fmt.Sprint(first)}, "?after=1")
+	defer stop2()
+	expect(resumed, append([]string{": connected"}, all...)...)
+	after, stop3 := r.listen(nil, fmt.Sprint("?after=", rev))
+	defer stop3()
+	expect(after, ": connected", fmt.Sprint("line ", last))
+	r.refused(call{path: "/api/v1/events?after=x"}, http.StatusBadRequest, core.CodeInvalid)
+}
+
+func TestEventsBeat(t *testing.T) {
+	r := start(t, func(o *Options) { o.Heartbeat = time.Millisecond })
+	next, stop := r.listen(nil, "")
+	defer stop()
+	for _, want := range []string{": connected", ": beat", ": beat"} {
+		if got := next(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
+// cut is a ledger whose watches end at once, as when the history is gone.
+type cut struct{ Records }
+
+func (cut) Watch(context.Context, int64) <-chan core.Event {
+	c := make(chan core.Event)
+	close(c)
+	return c
+}
+
+func TestEventsSayWhenHistoryIsGone(t *testing.T) {
+	r := start(t, func(o *Options) { o.Records = cut{o.Records} })
+	next, stop := r.listen(map[string]string{"Last-Event-ID": "1"}, "")
+	defer stop()
+	for _, want := range []string{": connected", fmt.Sprint("reset ", r.ledger.Revision()), "end"} {
+		if got := next(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
