@@ -6,400 +6,219 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
-// Limits of what the edge's counters must show before they object.
-const (
-	symptomCount  = 20   // requests in the window
-	symptomFailed = 5    // failed ones
-	symptomRatio  = 0.10 // of the requests; half of it ends the symptom
-	grayConfirm   = 3 * time.Second
-)
-
-// bench is where one judgement is made.
-type bench struct {
-	t       *Tracker
-	now     int64
-	routes  []route
-	sums    []sum
-	signals [][]*signalState
-	fresh   int
-	votes   []core.Vote
-	claims  []core.Claim
-	times   []time.Time
-	cases   []trial
-}
-
-// trial is what was found about one subject.
-type trial struct {
-	condition core.Condition
-	kind      string
-	signal    string
-	sigOnset  int64
-	failing   int64 // FailingSince, 0 for none
-	global    []string
-
-	up, down, unknown int // eligible locations
-	confirmed         int // of the down ones, with a failure newer than the last success
-	gray, slow        int // eligible locations
-	accuser           int // a location behind a matrix kind
-	inside            core.ProbeState
-	silentFor         int64 // 0: not silent
-	symptom           bool
-	failed, elsewhere float64 // ratios at the edge
-	newest            int64
-}
-
-// weigh finds the condition, the kind and the signal of subject i.
-func (b *bench) weigh(i int, row serviceRow) {
-	t := b.t
-	s, c := t.subjects[i], &b.cases[i]
-	n := len(t.vantages)
-	view := t.seen[i*n : (i+1)*n]
-	success, sure := false, false
-	ups, downs := 0, 0
-	for v := range view {
-		o := &view[v]
-		c.newest = max(c.newest, o.at)
-		if v == s.site {
-			c.inside = o.state
-			continue
-		}
-		success = success || o.success
-		switch o.state {
-		case core.ProbeUp:
-			c.up++
-		case core.ProbeDown:
-			c.down++
-			sure = sure || o.downAt > o.since
-			if o.downAt > s.run.lastUp {
-				c.confirmed++
-			}
-		case core.ProbeUnknown:
-			c.unknown++
-		}
-		ups, downs = ups+o.ups, downs+o.downs
-		if o.gray {
-			c.gray++
-		}
-		if o.slow {
-			c.slow++
-		}
-	}
-	if c.down > 0 && !success {
-		c.failing = s.run.first
-	}
-	if w := &t.vantages[s.site]; w.silent(b.now) {
-		c.silentFor = b.now - w.heardAt()
-	}
-	b.symptoms(i, row)
-	b.judgeGray(i, ups, downs)
-	s.graySince = keep(s.graySince, c.gray > 0, func() int64 { return b.first(i, isGray, isDown) })
-	s.slowSince = keep(s.slowSince, c.slow > 0, func() int64 {
-		return b.first(i, isSlow, func(r *result) bool { return r.state == core.ProbeUp && r.took > s.objective })
-	})
-
-	need := quorum(s.eligible)
-	s.gray = c.gray >= need
-	lone := s.eligible == 1 && c.inside == core.ProbeDown // two locations in the world: the accused confesses
-	agreed := c.confirmed >= need || (lone && c.confirmed == 1)
-	shaky := c.gray > 0 && b.now-c.failing <= int64(grayConfirm)
-	switch {
-	case c.failing != 0 && agreed && !shaky:
-		c.condition, c.sigOnset = core.Failing, c.failing
-		c.signal = b.downSignal(i)
-		switch {
-		case c.inside == core.ProbeDown:
-			c.kind = core.KindDeadService
-		case c.silentFor > 0:
-			c.kind = core.KindIsolatedSite
-		case c.inside == core.ProbeUp && view[s.site].at >= c.failing:
-			c.kind = core.KindDeadEdge
-		default:
-			c.kind = core.KindUnreachable
-		}
-	case c.gray >= need:
-		c.condition, c.kind, c.signal, c.sigOnset = core.Degraded, core.KindGray, b.downSignal(i), s.graySince
-	case c.symptom:
-		c.condition, c.kind, c.signal, c.sigOnset = core.Degraded, core.KindErrors, b.edgeSignal(i), s.symptomSince
-	case c.slow >= need:
-		c.condition, c.kind, c.signal, c.sigOnset = core.Degraded, core.KindSlow, core.SignalSlow, s.slowSince
-	case c.gray > 0:
-		c.condition, c.kind, c.signal, c.sigOnset = core.Suspect, core.KindGray, b.downSignal(i), s.graySince
-	case c.down > 1 || sure || (c.down > 0 && c.up == 0): // one lost probe among successes is no suspicion
-		c.condition, c.signal, c.sigOnset = core.Suspect, b.downSignal(i), b.downOnset(i)
-		c.kind = b.readMatrix(i)
-	case c.inside == core.ProbeDown && (c.up == 0 || view[s.site].downAt > view[s.site].since):
-		c.condition, c.kind = core.Suspect, core.KindNoQuorum
-		c.signal, c.sigOnset = view[s.site].signal(), view[s.site].since
-	case c.silentFor > 0 && c.up > 0:
-		c.condition, c.kind, c.signal = core.Suspect, core.KindSilent, core.SignalSilence
-		c.sigOnset = b.now - c.silentFor
-	case c.up > 0 && b.anomaly(i) != nil:
-		c.condition, c.kind, c.signal, c.sigOnset = core.Suspect, core.KindAnomaly, core.SignalAnomaly, b.anomaly(i).onset
-	case c.up > 0:
-		c.condition = core.Healthy
-	default:
-		c.condition = core.ConditionUnknown
-	}
-}
-
-// judgeGray settles how many locations see the subject gray. What was gray by quorum stays so, as long as a
-// quorum sees both successes and failures, until the share of failures is low: a coin has quiet seconds.
-func (b *bench) judgeGray(i, ups, downs int) {
-	s, c := b.t.subjects[i], &b.cases[i]
-	limit := grayRatio
-	if s.gray {
-		limit = grayLeave
-	}
-	if float64(downs) < limit*float64(ups+downs) {
-		c.gray = 0
-		return
-	}
-	if !s.gray {
-		return
-	}
-	mixed := 0
-	b.eachOutside(i, func(o *seen) {
-		if o.ups > 0 && o.downs > 0 {
-			mixed++
-		}
-	})
-	if mixed < quorum(s.eligible) {
-		return
-	}
-	c.gray = mixed
-	b.eachOutside(i, func(o *seen) { o.gray = o.ups > 0 && o.downs > 0 })
-}
-
-// symptoms judges what users feel, by the edge's counters. A drained site has no users to ask.
-func (b *bench) symptoms(i int, row serviceRow) {
-	s, c, own := b.t.subjects[i], &b.cases[i], &b.sums[i]
-	limit := symptomRatio
-	if s.symptomSince != 0 {
-		limit /= 2
-	}
-	if b.routes[i].away || !own.ok || own.count < symptomCount || own.failed() < symptomFailed || own.failed() < limit*own.count {
-		s.symptomSince = 0
-		return
-	}
-	if s.symptomSince == 0 {
-		s.symptomSince = own.from
-	}
-	c.symptom, c.failed = true, own.failed()/own.count
-	var count, failed float64
-	for _, j := range row.subjects {
-		if j != i && b.sums[j].ok {
-			count += b.sums[j].count
-			failed += b.sums[j].failed()
-		}
-	}
-	if count > 0 {
-		c.elsewhere = failed / count
-	}
-}
-
-func (b *bench) edgeSignal(i int) string {
-	if b.sums[i].lost > b.sums[i].errors {
-		return core.SignalTimeout
-	}
-	return core.SignalErrors
-}
-
-// downSignal is the dominant signal of the failures. Refused, which has the shortest hold, needs all voices; in
-// a tie the signal with the longer hold stands.
-func (b *bench) downSignal(i int) string {
-	refused, timeout, errs := 0, 0, 0
-	b.eachOutside(i, func(o *seen) {
-		if o.state != core.ProbeDown && !o.gray {
-			return
-		}
-		switch o.signal() {
-		case core.SignalRefused:
-			refused++
-		case core.SignalErrors:
-			errs++
-		default:
-			timeout++
-		}
-	})
-	switch {
-	case timeout == 0 && errs == 0 && refused > 0:
-		return core.SignalRefused
-	case errs >= timeout && errs > 0:
-		return core.SignalErrors
-	default:
-		return core.SignalTimeout
-	}
-}
-
-func (b *bench) eachOutside(i int, f func(*seen)) {
-	n := len(b.t.vantages)
-	for v := range n {
-		if v != b.t.subjects[i].site {
-			f(&b.t.seen[i*n+v])
-		}
-	}
-}
-
-func (b *bench) downOnset(i int) int64 {
-	var onset int64
-	b.eachOutside(i, func(o *seen) {
-		if o.since != 0 && (onset == 0 || o.since < onset) {
-			onset = o.since
-		}
-	})
-	return onset
-}
-
-// keep is the time at which something now true began: the one known, or that of onset when it is new.
-func keep(known int64, now bool, onset func() int64) int64 {
-	switch {
-	case !now:
-		return 0
-	case known != 0:
-		return known
-	}
-	return onset()
-}
-
-func isGray(o *seen) bool   { return o.gray }
-func isSlow(o *seen) bool   { return o.slow }
-func isDown(r *result) bool { return r.state == core.ProbeDown }
-
-// first is the first result within the window that is what is looked for, at the eligible vantages that count.
-func (b *bench) first(i int, who func(*seen) bool, what func(*result) bool) int64 {
-	t, s := b.t, b.t.subjects[i]
-	n := len(t.vantages)
-	var onset int64
-	for v := range n {
-		if v == s.site || !who(&t.seen[i*n+v]) {
-			continue
-		}
-		for _, c := range s.user[v] {
-			for k := range c.results {
-				if r := &c.results[k]; b.now-r.at <= t.window && what(r) && (onset == 0 || r.at < onset) {
-					onset = r.at
-				}
-			}
-		}
-	}
-	return onset
-}
-
-// anomaly is the symptom that the first of the detectors holds against the subject, nil for none.
-func (b *bench) anomaly(i int) *signalState {
-	if b.signals == nil {
-		return nil
-	}
-	for _, st := range b.signals[i] {
-		if st.signal.Class == core.ClassSymptom {
-			return st
-		}
-	}
-	return nil
-}
-
-// readMatrix names failures that no quorum shares: a bad row is the vantage, a bad cell the link, and a cell
-// that is good the other way round a one-way cut.
-func (b *bench) readMatrix(i int) string {
+// assess writes down what weigh found about subject i, and remembers what the next judgement needs.
+func (b *bench) assess(i int) core.Assessment {
 	t, s, c := b.t, b.t.subjects[i], &b.cases[i]
 	n := len(t.vantages)
-	rows, cells := 0, 0
+	a := core.Assessment{
+		Subject: s.subject, Condition: c.condition, Kind: c.kind, Signal: c.signal, FailingSince: stampOf(c.failing),
+		Eligible: s.eligible, Down: c.down, Global: c.global,
+		Votes: b.votes[i*n : (i+1)*n : (i+1)*n], Claims: b.claims[3*i : 3*i+3 : 3*i+3],
+	}
+	ups, downs := 0, 0
 	for v := range n {
-		if v == s.site || t.seen[i*n+v].state != core.ProbeDown {
-			continue
+		o := &t.seen[i*n+v]
+		vote := core.Vote{Vantage: t.vantages[v].name, State: o.state, Eligible: v != s.site}
+		if o.at != 0 {
+			vote.At = stamp(o.at)
 		}
-		if t.matrix.sick[v] {
-			if rows == 0 && cells == 0 {
-				c.accuser = v
+		if o.state == core.ProbeDown {
+			vote.Reason = reasons[o.reason]
+			vote.Signal = signalOf(vote.Reason)
+		}
+		a.Votes[v] = vote
+		if v != s.site {
+			ups, downs = ups+o.ups, downs+o.downs
+		}
+	}
+	in := &t.seen[i*n+s.site]
+	a.Claims[0] = claim("edge", ups, downs)
+	a.Claims[1] = claim("app", in.ups, in.downs)
+	a.Claims[2] = claim("data", 0, 0) // links are not judged yet: nothing is claimed
+	a.Evidence = b.evidence(i)
+
+	if c.condition <= core.Healthy {
+		s.onset = 0
+	} else {
+		if s.onset == 0 {
+			s.onset = c.sigOnset
+			for k := range a.Evidence {
+				if e := &a.Evidence[k]; accuses(e.Class) {
+					s.onset = min(s.onset, e.Onset.UnixNano())
+				}
 			}
-			rows++
-			continue
 		}
-		cells++
-		c.accuser = v
+		a.Onset = stampOf(s.onset)
 	}
 	switch {
-	case cells == 0:
-		return core.KindVantage
-	case cells > 1 || c.inside == core.ProbeDown:
-		return core.KindNoQuorum
-	}
-	// Votes are compared by time: only a success younger than the failure contradicts it.
-	since := t.seen[i*n+c.accuser].since
-	back := t.matrix.sees(s.site, c.accuser)
-	switch {
-	case b.contradicted(i, c.accuser):
-		switch {
-		case back != core.ProbeUp:
-			return core.KindLink
-		case t.matrix.upAt[s.site*n+c.accuser] >= since:
-			return core.KindOneWay
+	case c.condition == core.Healthy:
+		if s.healthySince == 0 {
+			s.healthySince = b.now
 		}
-	case s.eligible == 1 && c.inside == core.ProbeUp && back == core.ProbeDown &&
-		t.matrix.sees(c.accuser, c.accuser) == core.ProbeUp:
-		return core.KindLink // two sites that see themselves well and not each other
+		b.times[i] = stamp(s.healthySince)
+		a.HealthySince = &b.times[i]
+	case c.condition == core.Suspect && (c.kind == core.KindLink || c.kind == core.KindOneWay || c.kind == core.KindVantage):
+		// The suspicion is about someone else: the time of health goes on, and is not shown meanwhile.
+	default:
+		s.healthySince = 0
 	}
-	return core.KindNoQuorum
+	a.Sentence = b.sentence(i, ups, downs)
+	return a
 }
 
-// contradicted reports whether another eligible vantage had a success while v was failing: after its first
-// failure and before its newest one.
-func (b *bench) contradicted(i, v int) bool {
-	t, s := b.t, b.t.subjects[i]
-	n := len(t.vantages)
-	o := &t.seen[i*n+v]
-	for w := range n {
-		if w == v || w == s.site || !t.seen[i*n+w].success {
-			continue
-		}
-		for _, c := range s.user[w] {
-			for k := len(c.results) - 1; k >= 0; k-- {
-				r := &c.results[k]
-				if r.at < o.since {
-					break
-				}
-				if r.state == core.ProbeUp && r.at <= o.downAt {
-					return true
-				}
-			}
-		}
+// accuses reports whether evidence of the class can be the start of a trouble.
+func accuses(c core.Class) bool {
+	switch c {
+	case core.ClassOutside, core.ClassInside, core.ClassSymptom, core.ClassSilence:
+		return true
+	case core.ClassUnknown, core.ClassCause, core.ClassLink:
+		return false
 	}
 	return false
 }
 
-// global names the serving sites that show the same signal together, when they are at least two and more than
-// half: a drain cannot help then.
-func (b *bench) global(i int, row serviceRow) []string {
-	own := &b.cases[i]
-	if !accused(own) {
-		return nil
+func claim(name string, ups, downs int) core.Claim {
+	out := core.Claim{Name: name, Samples: ups + downs}
+	if out.Samples > 0 {
+		out.Ratio = float64(ups) / float64(out.Samples)
 	}
-	serving, same := 0, 0
-	for _, j := range row.subjects {
-		if b.routes[j].state == core.RoutingDrained && j != i {
-			continue
+	return out
+}
+
+// evidence is everything that is held against the subject, in order of class and source.
+func (b *bench) evidence(i int) []core.Evidence {
+	t, s, c := b.t, b.t.subjects[i], &b.cases[i]
+	n := len(t.vantages)
+	name := s.subject.String()
+	var out []core.Evidence
+	for v := range n {
+		if v != s.site {
+			out = b.outside(out, i, v, name)
 		}
-		serving++
-		if b.together(own, &b.cases[j]) {
-			same++
+	}
+	if o := &t.seen[i*n+s.site]; o.state == core.ProbeDown {
+		signal := o.signal()
+		out = append(out, core.Evidence{
+			Class: core.ClassInside, Subject: s.subject, Signal: signal, Source: s.subject.Site,
+			Path: "local:" + s.subject.Site, Onset: stamp(o.since), Last: stamp(o.downAt),
+			Numbers:  []core.Number{{Name: "failing_for", Value: secs(b.now - o.since), Unit: "s"}},
+			Sentence: "the agent at " + s.subject.Site + " itself finds " + name + " down (" + signal + ") for " + seconds(b.now-o.since),
+		})
+	}
+	if c.symptom {
+		out = b.edgeEvidence(out, i, name)
+	}
+	if b.signals != nil {
+		for _, st := range b.signals[i] {
+			out = append(out, st.evidence(s.subject))
 		}
 	}
-	if same < 2 || 2*same <= serving {
-		return nil
+	if c.silentFor > 0 {
+		heard := b.now - c.silentFor
+		out = append(out, core.Evidence{
+			Class: core.ClassSilence, Subject: s.subject, Signal: core.SignalSilence, Source: s.subject.Site,
+			Path: "uplink:" + s.subject.Site, Onset: stamp(heard), Last: stamp(b.now),
+			Numbers:  []core.Number{{Name: "silent_for", Value: secs(c.silentFor), Unit: "s"}},
+			Sentence: "the agent at " + s.subject.Site + " is silent for " + seconds(c.silentFor),
+		})
 	}
-	out := make([]string, 0, same)
-	for _, j := range row.subjects {
-		if (b.routes[j].state != core.RoutingDrained || j == i) && b.together(own, &b.cases[j]) {
-			out = append(out, b.t.subjects[j].subject.Site)
+	for v := range n {
+		for _, p := range s.private[v] {
+			r := p.newest()
+			if r.state != core.ProbeDown || b.now > r.until() || v == s.site {
+				continue
+			}
+			path := "private:" + t.vantages[v].name + ">" + s.subject.Site
+			out = append(out, core.Evidence{
+				Class: core.ClassLink, Subject: s.subject, Signal: signalOf(reasons[r.reason]), Source: t.vantages[v].name,
+				Path: path, Onset: stamp(p.run.first), Last: stamp(r.at),
+				Sentence: "the private path " + path[len("private:"):] + " fails (" + reasons[r.reason] + ")",
+			})
 		}
 	}
 	return out
 }
 
-func accused(c *trial) bool {
-	return c.condition >= core.Degraded || (c.condition == core.Suspect && c.kind == core.KindAnomaly)
+// outside is what vantage v holds against the subject: down now, or gray or slow over the window.
+func (b *bench) outside(out []core.Evidence, i, v int, name string) []core.Evidence {
+	t, s := b.t, b.t.subjects[i]
+	o, from := &t.seen[i*len(t.vantages)+v], &t.vantages[v]
+	e := core.Evidence{Class: core.ClassOutside, Subject: s.subject, Source: from.name, Path: from.userPath[s.site]}
+	switch {
+	case o.state == core.ProbeDown:
+		e.Signal = o.signal()
+		e.Onset, e.Last = stamp(o.since), stamp(o.downAt)
+		e.Numbers = []core.Number{{Name: "failing_for", Value: secs(b.now - o.since), Unit: "s"}}
+		e.Sentence = from.name + " finds " + name + " down (" + e.Signal + ") for " + seconds(b.now-o.since)
+	case o.gray && b.cases[i].gray > 0:
+		e.Signal = o.signal()
+		e.Onset, e.Last = stamp(s.graySince), stamp(o.at)
+		ratio := float64(o.downs) / float64(o.ups+o.downs)
+		e.Numbers = []core.Number{
+			{Name: "failed", Value: ratio, Unit: "1"}, {Name: "probes", Value: float64(o.ups + o.downs), Unit: "1"},
+		}
+		e.Sentence = from.name + " finds " + percent(ratio) + " of its probes of " + name + " failing"
+	case o.slow:
+		e.Signal = core.SignalSlow
+		e.Onset, e.Last = stamp(s.slowSince), stamp(o.at)
+		e.Numbers = []core.Number{
+			{Name: "late", Value: float64(o.late), Unit: "1"}, {Name: "probes", Value: float64(o.ups), Unit: "1"},
+			{Name: "objective", Value: s.objective, Unit: "s"},
+		}
+		e.Sentence = from.name + " finds " + name + " slower than " + millis(s.objective)
+	default:
+		return out
+	}
+	return append(out, e)
 }
 
-func (b *bench) together(x, y *trial) bool {
-	return accused(y) && x.signal == y.signal && abs(x.sigOnset-y.sigOnset) <= b.t.window
+// edgeEvidence is what each edge's counters hold against the subject.
+func (b *bench) edgeEvidence(out []core.Evidence, i int, name string) []core.Evidence {
+	t, s, c := b.t, b.t.subjects[i], &b.cases[i]
+	for _, id := range t.edgeIDs {
+		e := t.edges[id].series[i]
+		if e == nil {
+			continue
+		}
+		f := e.flow(0)
+		if !f.ok || f.count == 0 || f.failed() < symptomRatio/2*f.count {
+			continue
+		}
+		signal := core.SignalErrors
+		if f.lost > f.errors {
+			signal = core.SignalTimeout
+		}
+		ratio := f.failed() / f.count
+		out = append(out, core.Evidence{
+			Class: core.ClassSymptom, Subject: s.subject, Signal: signal, Source: id, Path: "edge:" + id,
+			Onset: stamp(s.symptomSince), Last: stamp(f.to),
+			Numbers: []core.Number{
+				{Name: "failed", Value: ratio, Unit: "1"}, {Name: "requests", Value: f.count, Unit: "1"},
+				{Name: "failed_elsewhere", Value: c.elsewhere, Unit: "1"},
+			},
+			Sentence: percent(ratio) + " of the users' requests to " + name + " fail, counted at " + id +
+				" (elsewhere " + percent(c.elsewhere) + ")",
+		})
+	}
+	return out
 }
+
+// evidence is the detector's word about the subject.
+func (st *signalState) evidence(s core.Subject) core.Evidence {
+	g := &st.signal
+	e := core.Evidence{
+		Class: g.Class, Subject: s, Signal: core.SignalAnomaly, Source: g.Detector, Path: st.path,
+		Onset: stamp(st.onset), Last: stamp(st.at),
+		Numbers:  []core.Number{{Name: "score", Value: g.Score, Unit: "1"}},
+		Sentence: g.Sentence,
+	}
+	if g.HasBand {
+		e.Band = &core.Band{Value: g.Value, Expected: g.Expected, Lower: g.Lower, Upper: g.Upper, Score: g.Score}
+	}
+	if e.Sentence == "" {
+		e.Sentence = g.Detector + " is out of its band"
+	}
+	return e
+}
+
+func secs(ns int64) float64 { return float64(ns) / float64(time.Second) }

@@ -11,14 +11,14 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
-// TestScenarios tells the stories under testdata. Their first lines explain the words:
+// TestScenarios tells the stories under testdata/stories. Their first lines explain the words:
 //
 //	world   who is there
 //	story   one fault or wait per line; the answer is every change of judgement, with its time in seconds
 //	show    one subject in full: votes, evidence, claims
 //	traffic what the edge says now, or only of what it counted after "since" seconds
 func TestScenarios(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/stories", func(t *testing.T, path string) {
 		var w *world
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			switch d.Cmd {
