@@ -1,0 +1,166 @@
+import { base, get, list, Trouble } from './api';
+import { byId, replace } from './dom';
+import { Story, storyLength } from './story';
+import type { Action, Decision, Episode, Line, Site, Status } from './types';
+import * as view from './view';
+
+const pollEvery = 2000;
+const soon = 150; // records come in bunches: one reading for all of them
+
+const story = new Story();
+const shown = new Map<string, string>(); // what each part of the page was made of
+
+let status: Status | undefined;
+let ledger = ''; // a story is of one ledger: in another one its numbers mean other lines
+let link: view.Link = 'connecting';
+let lostSince: Date | undefined;
+let observedAge: number | undefined; // at the time of reading, by the server's clock
+let readAt = 0;
+let problem = '';
+let streamOpen = false;
+let reading = false;
+let again = false;
+
+/** Makes a part of the page anew when what it is made of has changed. */
+function show(id: string, of: unknown, make: () => Node[]): void {
+  const text = JSON.stringify(of) ?? '';
+  if (shown.get(id) === text) return;
+  shown.set(id, text);
+  replace(byId(id), ...make());
+}
+
+async function read(): Promise<void> {
+  if (reading) {
+    again = true;
+    return;
+  }
+  reading = true;
+  try {
+    const now = new Date();
+    const day = now.toDateString(); // at midnight, times get their day
+    const s = await get<Status>('/status');
+    status = s.body;
+    const identity = `${status.cluster_id} ${status.epoch}`;
+    if (ledger !== identity) forgetStory();
+    ledger = identity;
+    readAt = performance.now();
+    observedAge = status.observed_at === undefined ? undefined
+      : ((s.date ?? now).getTime() - new Date(status.observed_at).getTime()) / 1000;
+    // Each part by itself: what one of them is missing must not hide the others.
+    const parts = await Promise.allSettled([readSites(), readEpisodes(now, day), readActions(now, day), readStory(now)]);
+    const failures = parts.filter((p): p is PromiseRejectedResult => p.status === 'rejected').map((p) => p.reason as unknown);
+    const lost = failures.find((f) => f instanceof Trouble && f.kind === 'lost');
+    if (lost !== undefined) throw lost;
+    problem = failures.map(words).join(' ');
+    connected();
+  } catch (e) {
+    if (e instanceof Trouble && e.kind !== 'lost') {
+      problem = e.message;
+      connected();
+    } else {
+      lost();
+      if (!(e instanceof Trouble)) console.error(e);
+    }
+  } finally {
+    reading = false;
+    showState();
+    if (again) {
+      again = false;
+      poke();
+    }
+  }
+}
+
+function words(e: unknown): string {
+  return e instanceof Error ? e.message : String(e);
+}
+
+async function readSites(): Promise<void> {
+  const all = list((await get<Site[]>('/sites')).body);
+  show('sites', all, () => [view.sites(all)]);
+}
+
+async function readEpisodes(now: Date, day: string): Promise<void> {
+  const open = list((await get<Episode[]>('/episodes?open=true&limit=50')).body);
+  show('episodes', [open, day], () => [view.episodes(open, now)]);
+  const latest = open.length > 0 ? open : list((await get<Episode[]>('/episodes?limit=20')).body);
+  const decisions = await Promise.all(latest.map((e) => e.decision_id).filter((id): id is string => id !== undefined && id !== '')
+    .slice(0, 10).map(async (id) => (await get<Decision>(`/decisions/${encodeURIComponent(id)}`)).body));
+  decisions.sort((a, b) => new Date(b.at).getTime() - new Date(a.at).getTime());
+  show('decision', [decisions[0] ?? null, day], () => [view.decision(decisions[0], now)]);
+}
+
+async function readActions(now: Date, day: string): Promise<void> {
+  const all = list((await get<Action[]>('/actions?limit=10')).body);
+  show('actions', [all, day], () => [view.actions(all, now)]);
+}
+
+async function readStory(now: Date): Promise<void> {
+  const after = story.newest > 0 ? `after=${story.newest}&` : '';
+  const fresh = story.add(list((await get<Line[]>(`/timeline?${after}limit=${storyLength}`)).body));
+  const ol = byId('story');
+  for (const l of fresh) ol.prepend(view.line(l, now));
+  while (ol.childElementCount > storyLength) ol.lastElementChild?.remove();
+  byId('story-empty').textContent = ol.childElementCount === 0 ? 'Nothing has happened yet.' : '';
+  ol.removeAttribute('aria-busy');
+}
+
+function forgetStory(): void {
+  story.clear();
+  byId('story').replaceChildren();
+}
+
+function connected(): void {
+  lostSince = undefined;
+  link = streamOpen ? 'live' : 'polling';
+}
+
+function lost(): void {
+  lostSince ??= new Date();
+  link = 'lost';
+}
+
+/** The state of the connection and of the data; also between two readings, because data ages by itself. */
+function showState(): void {
+  const age = observedAge === undefined ? undefined : observedAge + (performance.now() - readAt) / 1000;
+  const { alarms, notes } = view.banners(status, link, lostSince, age, problem);
+  show('alarms', alarms, () => view.banner(alarms, 'alarm'));
+  show('notes', notes, () => view.banner(notes, 'note'));
+  show('status', [status, link], () => [view.statusLine(status, link)]);
+  const old = link === 'lost' || (age !== undefined && age > view.staleAfter);
+  document.body.classList.toggle('old', old);
+  document.title = `${alarms.length > 0 ? '✖ ' : ''}${status !== undefined && status.open_episodes > 0 ? `(${status.open_episodes}) ` : ''}Evenkeel`;
+}
+
+let poked: ReturnType<typeof setTimeout> | undefined;
+
+function poke(): void {
+  poked ??= setTimeout(() => {
+    poked = undefined;
+    void read();
+  }, soon);
+}
+
+/** The stream only says that there is something to read. The records come from where they are kept. */
+function listen(): void {
+  const stream = new EventSource(`${base}/events`);
+  stream.onopen = () => {
+    streamOpen = true;
+    poke();
+  };
+  for (const name of ['line', 'episode', 'decision', 'action', 'routing', 'brake', 'notice']) stream.addEventListener(name, poke);
+  stream.addEventListener('reset', () => {
+    forgetStory();
+    poke();
+  });
+  stream.onerror = () => {
+    streamOpen = false;
+    poke();
+    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, pollEvery);
+  };
+}
+
+void read();
+listen();
+setInterval(() => void read(), pollEvery);
+setInterval(showState, 500);

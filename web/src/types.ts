@@ -1,0 +1,135 @@
+// The shapes of the API that the page reads (server/internal/api/openapi.yaml). Only the fields it uses.
+
+export interface Subject {
+  site: string;
+  service: string;
+  unit?: string;
+}
+
+export interface Traffic {
+  at: string;
+  known: boolean;
+  requests_s: number;
+  count: number;
+  share: number;
+  success: number;
+  weight: number;
+  weight_known: boolean;
+}
+
+export interface SiteService {
+  name: string;
+  condition: string;
+  kind?: string;
+  sentence?: string;
+  routing: string;
+  weight: number;
+  traffic?: Traffic;
+}
+
+export interface Site {
+  name: string;
+  kind: string;
+  region?: string;
+  fresh?: boolean;
+  last_at?: string;
+  services: SiteService[] | null;
+}
+
+export interface Status {
+  version: string;
+  cluster_id: string;
+  epoch: number;
+  revision: number;
+  acting: boolean;
+  reason?: string;
+  lab: boolean;
+  brake?: { on: boolean; by: string; reason: string; at: string };
+  tilt?: { on: boolean; reason?: string };
+  observed_at?: string;
+  open_episodes: number;
+  parts: { name: string; ok: boolean; word: string }[] | null;
+}
+
+export interface Episode {
+  id: string;
+  subject: Subject;
+  onset: string;
+  opened_at: string;
+  closed_at?: string;
+  condition: string;
+  kind: string;
+  routing: string;
+  decisions: number;
+  decision_id?: string;
+  paged: boolean;
+  held_until?: string;
+  sentence: string;
+}
+
+export interface Ruling {
+  guard: string;
+  n: number;
+  answer: string;
+  bound?: number;
+  sentence: string;
+}
+
+export interface Decision {
+  id: string;
+  episode_id: string;
+  n: number;
+  subject: Subject;
+  at: string;
+  policy: string;
+  plan: string;
+  mode: string;
+  verdict: string;
+  rulings: Ruling[] | null;
+  alternatives?: { policy: string; plan: string; verdict: string; sentence: string }[] | null;
+  sentence: string;
+}
+
+export interface Attempt {
+  n: number;
+  at: string;
+  latency_ms: number;
+  status?: number;
+  result: string;
+  detail?: string;
+}
+
+export interface StepRun {
+  n: number;
+  of: number;
+  target: string;
+  weight: number;
+  state: string;
+  attempts?: Attempt[] | null;
+  sentence?: string;
+}
+
+export interface Action {
+  id: string;
+  subject: Subject;
+  plan: string;
+  attempt: number;
+  by: string;
+  reason: string;
+  state: string;
+  steps: StepRun[] | null;
+  created_at: string;
+  ended_at?: string;
+  expires_at?: string;
+  sentence: string;
+}
+
+export interface Line {
+  at: string;
+  episode_id?: string;
+  subject: Subject;
+  kind: string;
+  sentence: string;
+  seq: number;
+  n: number;
+}
