@@ -79,7 +79,12 @@ func createLogger(
 	if build == nil {
 		build = zap.Config.Build
 	}
-	logger, err := build(zapConfig)
+	logger, err := build(zapConfig, zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		if c.Logs.Level < zapcore.InfoLevel {
+			return core
+		}
+		return quiet{Core: core}
+	}))
 	if err != nil {
 		return nil, nil, fmt.Errorf("build logger: %w", err)
 	}

@@ -29,7 +29,10 @@ type mirror struct {
 
 var _ receiver.Metrics = (*mirror)(nil)
 
-// Start reports for the first time after one interval.
+// firstReport is how soon after the start there are figures to look at.
+const firstReport = 2 * time.Second
+
+// Start reports for the first time after two seconds, then at the interval.
 func (m *mirror) Start(context.Context, component.Host) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel
@@ -48,14 +51,15 @@ func (m *mirror) Shutdown(context.Context) error {
 }
 
 func (m *mirror) run(ctx context.Context, since time.Time) {
-	ticker := time.NewTicker(m.cfg.Interval)
-	defer ticker.Stop()
+	timer := time.NewTimer(min(firstReport, m.cfg.Interval))
+	defer timer.Stop()
 	trouble := ""
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-timer.C:
+			timer.Reset(m.cfg.Interval)
 		}
 		now := time.Now()
 		err := m.observe(ctx, now)

@@ -1,0 +1,337 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/collector/pdata/pcommon"
+	"go.opentelemetry.io/collector/pdata/pmetric"
+	"go.opentelemetry.io/collector/pdata/pmetric/pmetricotlp"
+)
+
+// build compiles the real binary, the same for all tests of a run.
+var build = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals // built once per test run
+	dir, err := os.MkdirTemp("", "evenkeel-agent")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "evenkeel-agent")
+	cmd := exec.Command("go", "build", "-o", path, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", &exec.Error{Name: string(out), Err: err}
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path, err := build(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
+}
+
+// process is one running agent.
+type process struct {
+	t   *testing.T
+	cmd *exec.Cmd
+	log lockedBuffer
+}
+
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// startAgent runs the binary with the given settings added to those every test needs.
+func startAgent(t *testing.T, data, servers string, args ...string) *process {
+	t.Helper()
+	path, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := filepath.Join(data, "token")
+	if err := os.WriteFile(token, []byte(testToken+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t: t}
+	p.cmd = exec.Command(path, append([]string{
+		"run", "--site", "fra", "--servers", servers, "--token-file", token, "--data", data, "--health", "", "--otlp", "",
+	}, args...)...)
+	p.cmd.Stderr = &p.log
+	p.cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if p.cmd.ProcessState == nil {
+			_ = p.cmd.Process.Kill()
+			_ = p.cmd.Wait()
+		}
+		if t.Failed() {
+			t.Log(p.log.String())
+		}
+	})
+	return p
+}
+
+// stop ends the agent as an operator would and asserts on a clean end.
+func (p *process) stop() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		p.t.Fatal(err)
+	}
+	began := time.Now()
+	done := make(chan error, 1)
+	go func() { done <- p.cmd.Wait() }()
+	select {
+	case err := <-done:
+		if err != nil {
+			p.t.Errorf("the agent ended with %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		p.t.Fatal("the agent does not stop")
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		p.t.Errorf("stopping took %v", took)
+	}
+	if strings.Contains(p.log.String(), testToken) {
+		p.t.Error("the token is in the log")
+	}
+}
+
+// eventually polls until the condition holds; what says what was waited for.
+func eventually(t *testing.T, within time.Duration, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(within)
+	for !holds() {
+		if time.Now().After(deadline) {
+			t.Fatalf("after %v still not: %s", within, what)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	return listener.Addr().String()
+}
+
+// shop is a target that answers after a while.
+func shop(t *testing.T, latency time.Duration, status *atomic.Int32) (url string, hits *atomic.Int64) {
+	t.Helper()
+	hits = &atomic.Int64{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		hits.Add(1)
+		select {
+		case <-time.After(latency):
+		case <-r.Context().Done():
+		}
+		w.WriteHeader(int(status.Load()))
+	}))
+	t.Cleanup(server.Close)
+	return server.URL, hits
+}
+
+func TestASiteAgentKeepsTheContract(t *testing.T) {
+	t.Parallel()
+	d := openDoor(t, "")
+	status := &atomic.Int32{}
+	status.Store(200)
+	url, _ := shop(t, 0, status)
+	data, otlp := t.TempDir(), freeAddress(t)
+	d.publish(7, "fra", probeOf("checkout-http", "http", url),
+		probeOf("checkout-tcp", "tcp", "tcp://shop.invalid:5432"), // reached by --connect-to only
+		probeOf("dead-http", "http", "http://"+freeAddress(t)))
+	agent := startAgent(t, data, d.URL, "--role", "site", "--otlp", otlp, "--health", freeAddress(t),
+		"--connect-to", "shop.invalid:5432="+strings.TrimPrefix(url, "http://"))
+
+	last := func(target string) sample {
+		if all := d.seen("evenkeel.probe.state", target); len(all) > 0 {
+			return all[len(all)-1]
+		}
+		return sample{}
+	}
+	eventually(t, 20*time.Second, "the three targets judged", func() bool {
+		return last("checkout-http").value == 1 && last("checkout-tcp").value == 1 && last("dead-http").value == 2
+	})
+	fact := last("dead-http")
+	if fact.attributes["reason"] != "refused" || fact.attributes["target_site"] != "ams" ||
+		fact.attributes["service"] != "checkout" || fact.attributes["path"] != "user" {
+		t.Errorf("attributes of a fact: %v", fact.attributes)
+	}
+	if !fact.fast || fact.encoding != "" {
+		t.Errorf("a fact came by fast=%v, encoding %q", fact.fast, fact.encoding)
+	}
+
+	// A change reaches the door at once: a probe interval, not a batch, is the longest wait.
+	status.Store(503)
+	eventually(t, 3*time.Second, "status 503 seen", func() bool { return last("checkout-http").value == 2 })
+	if down := last("checkout-http"); down.attributes["reason"] != "status" || down.received.Sub(down.at) > time.Second {
+		t.Errorf("down with reason %q, %v after it was seen", down.attributes["reason"], down.received.Sub(down.at))
+	}
+	status.Store(200)
+	eventually(t, 3*time.Second, "up again", func() bool { return last("checkout-http").value == 1 })
+
+	// What applications send goes the bulk way, with the host's name.
+	pushOTLP(t, "http://"+otlp+"/v1/metrics", "shop.orders")
+	eventually(t, 10*time.Second, "an application's metric at the door", func() bool {
+		all := d.seen("shop.orders", "")
+		return len(all) > 0 && !all[0].fast && all[0].encoding == "gzip" && all[0].resource["host.name"] != ""
+	})
+
+	eventually(t, 10*time.Second, "a heartbeat with a known clock", func() bool {
+		beats := d.heartbeats()
+		return len(beats) > 2 && beats[len(beats)-1]["clock_known"] == true
+	})
+	beats := d.heartbeats()
+	beat := beats[len(beats)-1]
+	// Both clocks are the same, so the offset must be within the error, and the error small.
+	if off, limit := beat["offset_ns"].(float64), beat["error_ns"].(float64); max(off, -off) > limit || limit > 5e8 {
+		t.Errorf("clock offset %v ns +-%v ns of two equal clocks", off, limit)
+	}
+	if beat["role"] != "site" || beat["seq"].(float64) != float64(len(beats)) || beat["last_success_unix_ms"] == nil ||
+		!strings.HasPrefix(beat["agent_id"].(string), "ag_") {
+		t.Errorf("heartbeat: %v", beat)
+	}
+	// A newer state replaces the targets; a lower revision does not.
+	d.publish(8, "fra", probeOf("cart-http", "http", url))
+	eventually(t, 10*time.Second, "the new target", func() bool { return last("cart-http").value == 1 })
+	eventually(t, 15*time.Second, "buffer and skip figures by bulk", func() bool {
+		return len(d.seen("evenkeel.agent.buffer.used", "")) > 0 && len(d.seen("evenkeel.probe.skipped", "")) > 0 &&
+			len(d.seen("evenkeel.agent.dropped", "")) > 0
+	})
+	if d.refused > 0 {
+		t.Errorf("%d requests came without the token", d.refused)
+	}
+	agent.stop()
+}
+
+func TestAnAgentWorksFromDiskWithoutAServer(t *testing.T) {
+	t.Parallel()
+	d := openDoor(t, "")
+	status := &atomic.Int32{}
+	status.Store(200)
+	url, hits := shop(t, 0, status)
+	data := t.TempDir()
+	d.publish(3, "fra", probeOf("checkout-http", "http", url))
+	first := startAgent(t, data, d.URL, "--role", "site")
+	eventually(t, 20*time.Second, "a probe", func() bool { return len(d.seen("evenkeel.probe.state", "")) > 0 })
+	first.stop()
+	address := strings.TrimPrefix(d.URL, "http://")
+	d.close()
+
+	hits.Store(0)
+	second := startAgent(t, data, "http://"+address, "--role", "site")
+	eventually(t, 20*time.Second, "probes with no server", func() bool { return hits.Load() > 3 })
+
+	// The server comes back: it hears what is true now, no backlog of facts.
+	back := openDoor(t, address)
+	eventually(t, 10*time.Second, "facts again", func() bool { return len(back.seen("evenkeel.probe.state", "")) > 2 })
+	for _, s := range back.seen("evenkeel.probe.state", "") {
+		if age := s.received.Sub(s.at); age > 3500*time.Millisecond {
+			t.Errorf("a fact of %v ago was sent as live", age)
+		}
+	}
+	second.stop()
+}
+
+func TestAStoppedAgentAccusesNobody(t *testing.T) {
+	t.Parallel()
+	d := openDoor(t, "")
+	status := &atomic.Int32{}
+	status.Store(200)
+	url, _ := shop(t, 350*time.Millisecond, status) // slow enough to be caught in the middle of a probe
+	d.publish(1, "fra", probeOf("checkout-http", "http", url))
+	agent := startAgent(t, t.TempDir(), d.URL, "--role", "site")
+	eventually(t, 20*time.Second, "up", func() bool { return len(d.seen("evenkeel.probe.state", "")) > 1 })
+	for i := range 8 {
+		// Stops of different lengths at different moments of the probe.
+		if err := agent.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(300+i*150) * time.Millisecond)
+		if err := agent.cmd.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Duration(450+i*90) * time.Millisecond)
+	}
+	had := len(d.seen("evenkeel.probe.state", ""))
+	eventually(t, 10*time.Second, "facts after the stops", func() bool {
+		all := d.seen("evenkeel.probe.state", "")
+		return len(all) > had+2 && all[len(all)-1].value == 1
+	})
+	unknown := 0
+	for _, s := range d.seen("evenkeel.probe.state", "") {
+		switch s.value {
+		case 2:
+			t.Errorf("a stopped agent accused its target: %v", s.attributes)
+		case 0:
+			unknown++
+			if s.attributes["reason"] != "probe_error" {
+				t.Errorf("unknown with reason %q", s.attributes["reason"])
+			}
+		}
+	}
+	t.Logf("%d of %d facts were unknown", unknown, len(d.seen("evenkeel.probe.state", "")))
+	agent.stop()
+}
+
+func pushOTLP(t *testing.T, url, name string) {
+	t.Helper()
+	md := pmetric.NewMetrics()
+	m := md.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty().Metrics().AppendEmpty()
+	m.SetName(name)
+	p := m.SetEmptyGauge().DataPoints().AppendEmpty()
+	p.SetTimestamp(pcommon.NewTimestampFromTime(time.Now()))
+	p.SetIntValue(42)
+	body, err := pmetricotlp.NewExportRequestFromMetrics(md).MarshalProto()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-protobuf")
+	answer, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Fatalf("the agent's OTLP receiver answered %d", answer.StatusCode)
+	}
+}
