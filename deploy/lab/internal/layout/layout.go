@@ -63,6 +63,9 @@ func (l Layout) Director() string { return local(l.BasePort) }
 // DirectorAdmin is where the lab asks the director for its state.
 func (l Layout) DirectorAdmin() string { return local(l.BasePort + 1) }
 
+// ServerAdmin is where the server's profiles are.
+func (l Layout) ServerAdmin() string { return local(l.BasePort + 2) }
+
 // block is the port of a thing at a vantage; each vantage has its own hundred.
 func (l Layout) block(vantage string, offset int) string {
 	return local(l.BasePort + 100*(1+slices.Index(l.Vantages(), vantage)) + offset)
@@ -70,9 +73,6 @@ func (l Layout) block(vantage string, offset int) string {
 
 // Shop is where the site's shop listens.
 func (l Layout) Shop(site string) string { return l.block(site, 0) }
-
-// ShopAdmin is where the lab gives the shop its faults.
-func (l Layout) ShopAdmin(site string) string { return l.block(site, 1) }
 
 // Bus is the client port of the site's NATS server.
 func (l Layout) Bus(site string) string { return l.block(site, 2) }
@@ -171,10 +171,10 @@ func (l Layout) Ports() map[string]string {
 	out := map[string]string{
 		l.Director():      "the director, where users enter",
 		l.DirectorAdmin(): "the director's state",
+		l.ServerAdmin():   "the server's profiles",
 	}
 	for _, s := range l.Sites {
 		out[l.Shop(s)] = "the shop at " + s
-		out[l.ShopAdmin(s)] = "the shop's faults at " + s
 		out[l.Bus(s)] = "NATS at " + s
 		out[l.BusAdmin(s)] = "the replication state at " + s
 	}

@@ -15,14 +15,14 @@ type ServerConf struct {
 }
 
 // holds of the policies, as the file says them.
-type holds struct{ dead, isolated, edge, slow, restore, cooldown string }
+type holds struct{ dead, isolated, edge, slow, restore, cooldown, quiet string }
 
 // Config is the server's configuration for this lab.
 func (l Layout) Config(c ServerConf) string {
-	h := holds{dead: "3s", isolated: "3s", edge: "3s", slow: "10s", restore: "3s", cooldown: "10s"}
+	h := holds{dead: "3s", isolated: "3s", edge: "3s", slow: "10s", restore: "3s", cooldown: "10s", quiet: "10s"}
 	head := "# Written by evenkeel-lab; lost at its next start. Give your own by --config.\nlab: true\n"
 	if c.Shipped {
-		h = holds{dead: "10s", isolated: "20s", edge: "20s", slow: "180s", restore: "15m", cooldown: "30m"}
+		h = holds{dead: "10s", isolated: "20s", edge: "20s", slow: "180s", restore: "15m", cooldown: "30m", quiet: "1m"}
 		head = "# Written by evenkeel-lab with the holds of a real installation; lost at its next start.\n"
 	}
 	var b strings.Builder
@@ -50,7 +50,7 @@ func (l Layout) Config(c ServerConf) string {
   - {name: dead-edge, when: {condition: failing, classes: [outside, symptom]}, hold: %s, plan: drain, mode: automatic}
   - {name: slow, when: {condition: degraded, classes: [symptom, outside]}, hold: %s, plan: drain, mode: approve}
   - {name: restore, when: {condition: healthy}, hold: %s, plan: restore, mode: automatic}
-guards: {max_drained_sites: 1, min_serving: 1, cooldown: %s, budget: {per_hour: 200, per_day: 2000}}
+guards: {max_drained_sites: 1, min_serving: 1, cooldown: %s, budget: {per_hour: 200, per_day: 2000}, close_after: %s}
 targets:
   - {name: director, type: webhook, url: "http://%s/hooks/evenkeel", secret: "${file:%s}", allow_private: true}
 plans:
@@ -58,7 +58,7 @@ plans:
     - {target: director, weights: [0], verify: {share_below: 1%%, within: 10s}, on_fail: stop}
   restore:
     - {target: director, weights: [1, 10, 50, 100], verify: {success_above: 90%%, within: 4s}, on_fail: stop}
-`, h.dead, h.isolated, h.edge, h.slow, h.restore, h.cooldown, l.Director(), c.KeyFile)
+`, h.dead, h.isolated, h.edge, h.slow, h.restore, h.cooldown, h.quiet, l.Director(), c.KeyFile)
 	return b.String()
 }
 
@@ -71,6 +71,7 @@ func watches() string {
       / sum by (target_site, service) (rate(evenkeel_edge_requests_total{service=%q}[10s]))
     about: target_site
     every: 5s
+    train: 2m
     model: robust-z
     direction: above
     floor: {absolute: 0.05}
@@ -80,6 +81,7 @@ func watches() string {
       (rate(evenkeel_edge_duration_seconds_bucket{service=%q}[10s])))
     about: target_site
     every: 5s
+    train: 2m
     model: robust-z
     direction: above
     floor: {absolute: 0.2, relative: 20%%}
