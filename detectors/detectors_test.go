@@ -43,8 +43,10 @@ func TestContract(t *testing.T) {
 	})
 	t.Run("robust-z small", func(t *testing.T) {
 		detectortest.Run(t, func() detectors.Model {
-			return &detectors.RobustZ{Window: 7, MinPoints: 3, Direction: detectors.Below, TriggerPoints: 2,
-				RelativeFloor: -1, AdaptAfter: 3 * time.Minute}
+			return &detectors.RobustZ{
+				Window: 7, MinPoints: 3, Direction: detectors.Below, TriggerPoints: 2,
+				RelativeFloor: -1, AdaptAfter: 3 * time.Minute,
+			}
 		})
 	})
 	t.Run("threshold above", func(t *testing.T) {

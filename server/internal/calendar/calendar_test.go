@@ -190,8 +190,10 @@ func TestExpandIsSortedAndCopies(t *testing.T) {
 // In any zone, at any time: openings are in order, do not overlap once merged, are never empty, and Inside says the
 // same as Intervals.
 func TestIntervalsAgreeWithInside(t *testing.T) {
-	zones := []string{"UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Sao_Paulo",
-		"Antarctica/Troll", "Asia/Kathmandu", "Africa/Casablanca", "Pacific/Apia"}
+	zones := []string{
+		"UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/Sao_Paulo",
+		"Antarctica/Troll", "Asia/Kathmandu", "Africa/Casablanca", "Pacific/Apia",
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		s, err := calendar.Parse(calendar.Window{
 			Name:  "w",

@@ -129,7 +129,7 @@ func (w *watcher) tick(ctx context.Context, tick time.Time) {
 		return // the end, not an error
 	}
 	w.metrics.evaluations.WithLabelValues(w.watch.Name).Inc()
-	w.note(&w.queryErr, "query failed, its series are unknown", err)
+	w.note(&w.queryErr, "query; its series are unknown", err)
 	if err != nil {
 		w.metrics.queryErrors.WithLabelValues(w.watch.Name).Inc()
 		for _, s := range w.series {
@@ -216,7 +216,7 @@ func (w *watcher) report(ctx context.Context, at time.Time, interval time.Durati
 		return
 	}
 	err := w.writer.Append(ctx, samples)
-	w.note(&w.writeErr, "writing back failed", err)
+	w.note(&w.writeErr, "writing back", err)
 	if err != nil {
 		w.metrics.writeErrors.WithLabelValues(w.watch.Name).Inc()
 	}
@@ -238,7 +238,7 @@ func (w *watcher) replay(ctx context.Context, tick time.Time) {
 	if ctx.Err() != nil {
 		return
 	}
-	w.note(&w.replayErr, "replay of the training window failed", err)
+	w.note(&w.replayErr, "replay of the training window", err)
 	if err != nil {
 		w.metrics.replayErrors.WithLabelValues(w.watch.Name).Inc()
 		return
@@ -285,19 +285,19 @@ func (w *watcher) ignore(reason string) {
 	w.metrics.ignored.WithLabelValues(w.watch.Name, reason).Inc()
 }
 
-// note logs a failure when it is another one than before, and its end.
-func (w *watcher) note(last *string, message string, err error) {
+// note logs a failure when it is another one than before, and its end. what is what failed.
+func (w *watcher) note(last *string, what string, err error) {
 	text := ""
 	if err != nil {
-		text = message + ": " + err.Error()
+		text = what + ": " + err.Error()
 	}
 	if text == *last {
 		return
 	}
 	if err == nil {
-		w.log.Info("works again", slog.String("was", *last))
+		w.log.Info("watch works again", slog.String("was", *last))
 	} else {
-		w.log.Warn(message, slog.Any("error", err))
+		w.log.Warn("watch fails", slog.String("what", what), slog.Any("error", err))
 	}
 	*last = text
 }
