@@ -1,0 +1,242 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/evenkeel/evenkeel/server/internal/cli/client"
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+// Options are what the commands work with.
+type Options struct {
+	Out  io.Writer    // answers
+	Err  io.Writer    // warnings
+	HTTP *http.Client // nil: one that takes no proxy
+}
+
+// Exit codes.
+const (
+	exitOther       = 1 // a mistake of the server, or of the machine
+	exitInvalid     = 2 // a mistake in the command
+	exitRefused     = 3 // the order was judged and not taken
+	exitForbidden   = 4 // no valid admin token
+	exitUnavailable = 5 // the server does not answer, or cannot now
+)
+
+// CodeRefused is the code of an order that was judged and not taken.
+const CodeRefused = "refused"
+
+// ExitCode is the exit code of the process for the error of a command; 0 for none.
+func ExitCode(err error) int {
+	if err == nil {
+		return 0
+	}
+	switch core.Code(err) {
+	case core.CodeInvalid, core.CodeNotFound:
+		return exitInvalid
+	case CodeRefused:
+		return exitRefused
+	case core.CodeUnauthorized, core.CodeForbidden:
+		return exitForbidden
+	case core.CodeUnavailable:
+		return exitUnavailable
+	}
+	return exitOther
+}
+
+// Commands are the operator commands, to be added to a root command.
+func Commands(o Options) []*cobra.Command {
+	if o.Out == nil {
+		o.Out = io.Discard
+	}
+	if o.Err == nil {
+		o.Err = io.Discard
+	}
+	return []*cobra.Command{
+		statusCommand(o), tokenCommand(o), drainCommand(o), restoreCommand(o), approveCommand(o), vetoCommand(o),
+		holdCommand(o), brakeCommand(o),
+	}
+}
+
+// session is one command's way to the server.
+type session struct {
+	Options
+	server    string
+	tokenFile string
+	data      string
+	output    string
+	timeout   time.Duration
+}
+
+// newCommand makes a command with the flags that all of them have.
+func newCommand(o Options, use, short string, args cobra.PositionalArgs, run func(context.Context, *session, []string) error) *cobra.Command {
+	s := &session{Options: o}
+	cmd := &cobra.Command{
+		Use: use, Short: short, SilenceUsage: true, SilenceErrors: true,
+		Args: func(cmd *cobra.Command, given []string) error {
+			if err := args(cmd, given); err != nil {
+				return usage(cmd, err)
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, given []string) error {
+			if s.output != "table" && s.output != "json" {
+				return &core.Error{
+					Code: core.CodeInvalid, Message: fmt.Sprintf("there is no output %q", s.output), Hint: "use table or json",
+				}
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), s.timeout)
+			defer cancel()
+			return run(ctx, s, given)
+		},
+	}
+	cmd.SetFlagErrorFunc(usage)
+	f := cmd.Flags()
+	f.StringVar(&s.server, "server", "http://127.0.0.1:8450", "URL of the server")
+	f.StringVar(&s.data, "data", "./data", "data directory of the server, where admin.token is")
+	f.StringVar(&s.tokenFile, "token-file", "", "file with the admin token (default: admin.token in --data)")
+	f.StringVar(&s.output, "output", "table", "table or json")
+	f.DurationVar(&s.timeout, "timeout", 15*time.Second, "how long to wait for an answer")
+	return cmd
+}
+
+func usage(cmd *cobra.Command, err error) error {
+	return &core.Error{
+		Code: core.CodeInvalid, Message: err.Error(), Hint: "as in: " + cmd.UseLine() + "; --help says more",
+	}
+}
+
+// client is the way to the server without a token: for reading.
+func (s *session) client(with ...client.ClientOption) (*client.ClientWithResponses, error) {
+	u, err := url.Parse(s.server)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
+		return nil, &core.Error{
+			Code: core.CodeInvalid, Message: fmt.Sprintf("%q is no address of a server", s.server),
+			Hint: "give --server as in http://127.0.0.1:8450",
+		}
+	}
+	doer := s.HTTP
+	if doer == nil {
+		// A connection of its own, so that nothing is left open behind a command.
+		doer = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	}
+	with = append(with, client.WithHTTPClient(doer))
+	return client.NewClientWithResponses(strings.TrimSuffix(s.server, "/")+"/api/v1", with...)
+}
+
+// admin is the way to the server with the admin token.
+func (s *session) admin() (*client.ClientWithResponses, error) {
+	path := s.tokenFile
+	if path == "" {
+		path = filepath.Join(s.data, "admin.token")
+	}
+	text, err := os.ReadFile(path)
+	token := core.Secret(strings.TrimSpace(string(text)))
+	if err == nil && token == "" {
+		err = errors.New("the file is empty")
+	}
+	if err != nil {
+		return nil, &core.Error{
+			Code: core.CodeUnauthorized, Message: "the admin token cannot be read", Err: err,
+			Hint: "give its file with --token-file, or the server's data directory with --data",
+		}
+	}
+	if u, err := url.Parse(s.server); err == nil && u.Scheme == "http" && !local(u.Hostname()) {
+		_, _ = fmt.Fprintln(s.Err, "warning: the admin token goes over the network in the clear; use https or a tunnel")
+	}
+	return s.client(client.WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
+		r.Header.Set("Authorization", "Bearer "+token.Reveal())
+		return nil
+	}))
+}
+
+func local(host string) bool {
+	return host == "localhost" || host == "::1" || strings.HasPrefix(host, "127.")
+}
+
+// ask turns the three ways in which a call can fail into one error.
+func ask[R any](s *session, want int, answer func(R) (*http.Response, *client.Problem), res R, err error) error {
+	if err != nil {
+		if errors.Is(err, context.Canceled) {
+			return err
+		}
+		return &core.Error{
+			Code: core.CodeUnavailable, Message: "the server at " + s.server + " does not answer", Err: err,
+			Hint: "start it with: evenkeel-server serve; or name another one with --server",
+		}
+	}
+	got, problem := answer(res)
+	if got.StatusCode == want {
+		return nil
+	}
+	if problem == nil {
+		return &core.Error{
+			Code: core.CodeInternal, Message: fmt.Sprintf("%s answers %s, which is not Evenkeel's way", s.server, got.Status),
+			Hint: "see whether --server is the address of an Evenkeel server",
+		}
+	}
+	e := &core.Error{Code: string(problem.Code), Message: problem.Title}
+	if problem.Detail != nil {
+		e.Message = *problem.Detail
+	}
+	if problem.Hint != nil {
+		e.Hint = *problem.Hint
+	}
+	return e
+}
+
+// print writes v as JSON, or what table writes.
+func (s *session) print(v any, table func(w io.Writer)) error {
+	if s.output == "json" {
+		e := json.NewEncoder(s.Out)
+		e.SetIndent("", "  ")
+		return e.Encode(v)
+	}
+	var b strings.Builder
+	table(&b)
+	_, err := io.WriteString(s.Out, b.String())
+	return err
+}
+
+// columns writes rows under a heading, as wide as they need to be.
+func columns(w io.Writer, rows ...[]string) {
+	width := map[int]int{}
+	for _, row := range rows {
+		for i, cell := range row {
+			width[i] = max(width[i], len([]rune(cell)))
+		}
+	}
+	for _, row := range rows {
+		var line strings.Builder
+		for i, cell := range row {
+			line.WriteString(cell)
+			if i < len(row)-1 {
+				line.WriteString(strings.Repeat(" ", width[i]-len([]rune(cell))+2))
+			}
+		}
+		_, _ = fmt.Fprintln(w, printable(strings.TrimRight(line.String(), " ")))
+	}
+}
+
+// printable takes the control characters out of a text that came from elsewhere.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || slices.Contains([]rune{0x85, 0x9b, 0x202e}, r) {
+			return -1
+		}
+		return r
+	}, s)
+}
