@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -122,6 +123,14 @@ func (l *loop) record(ctx context.Context, changes []core.Change) (int64, error)
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	return l.ledger.Commit(ctx, changes)
+}
+
+// ready says why nothing acts, or nil.
+func (l *loop) ready() error {
+	if reason := l.static.Load(); reason != nil {
+		return errors.New(*reason)
+	}
+	return nil
 }
 
 func (l *loop) remember(out decide.Output) {

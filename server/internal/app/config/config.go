@@ -197,9 +197,10 @@ type Verify struct {
 
 // Notify is one way to page people.
 type Notify struct {
-	Type       string      `yaml:"type"`
-	RoutingKey core.Secret `yaml:"routing_key"`
-	URL        string      `yaml:"url"`
+	Type         string      `yaml:"type"`
+	RoutingKey   core.Secret `yaml:"routing_key"`
+	URL          string      `yaml:"url"`
+	AllowPrivate bool        `yaml:"allow_private"` // the address is a relay in our own network
 }
 
 // Duration is written 800ms, 10s, 5m, 4h or 100d.

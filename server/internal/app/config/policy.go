@@ -1,13 +1,11 @@
 package config
 
 import (
-	"encoding/base64"
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/evenkeel/evenkeel/remediations"
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
@@ -90,13 +88,8 @@ func (v *validator) automaticClasses(path string, classes []core.Class) {
 
 // checkSecret checks the form of a signing secret without showing it.
 func checkSecret(s core.Secret) error {
-	text, ok := strings.CutPrefix(s.Reveal(), "whsec_")
-	if !ok {
-		return errors.New("a signing secret starts with whsec_; make one with: evenkeel-server secret")
-	}
-	key, err := base64.StdEncoding.DecodeString(text)
-	if err != nil || len(key) < 24 || len(key) > 64 {
-		return errors.New("a signing secret is whsec_ and the base64 of 24 to 64 bytes; make one with: evenkeel-server secret")
+	if _, err := remediations.ParseSecret(s.Reveal()); err != nil {
+		return fmt.Errorf("%w; make one with: evenkeel-server secret", err)
 	}
 	return nil
 }

@@ -1,0 +1,267 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/evenkeel/evenkeel/server/internal/act"
+	"github.com/evenkeel/evenkeel/server/internal/app/config"
+	"github.com/evenkeel/evenkeel/server/internal/core"
+	"github.com/evenkeel/evenkeel/server/internal/ingest"
+	"github.com/evenkeel/evenkeel/server/internal/ledger"
+	"github.com/evenkeel/evenkeel/server/internal/store"
+)
+
+// Options are the settings of a server that are not part of its configuration file.
+type Options struct {
+	ConfigPath  string // empty: the configuration of an empty file
+	DataDir     string
+	Listen      string // UI, API and ingest
+	AdminListen string // pprof; empty: none
+	Version     string
+	Log         *slog.Logger
+	// Started is called once with the address really listened on, when everything is ready.
+	Started func(addr string)
+}
+
+// Server is one running server. Its parts are started in the order of the fields and stopped in reverse.
+type Server struct {
+	opts     Options
+	config   config.Config
+	registry *prometheus.Registry
+	replica  string
+
+	listener net.Listener
+	ledger   *ledger.Ledger
+	store    *store.Store
+	world    *world
+	eyes     *eyes
+	hand     *act.Hand
+	loop     *loop
+	inputs   chan input
+	stopping chan struct{} // closed when serving ends
+}
+
+// Run starts a server and serves until ctx ends or a part fails for good. Mistakes of the operator come back as
+// core.Error or config.Problems, before anything is changed on disk where that is possible.
+func Run(ctx context.Context, opts Options) error {
+	s := &Server{opts: opts, inputs: make(chan input, 64), stopping: make(chan struct{}), registry: prometheus.NewRegistry()}
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := s.configure(); err != nil {
+		return err
+	}
+	if err := s.listen(ctx); err != nil {
+		return err
+	}
+	defer s.listener.Close() //nolint:errcheck // the HTTP server closes it first
+	if err := s.open(ctx); err != nil {
+		return errors.Join(err, s.close())
+	}
+	err := s.serve(ctx)
+	return errors.Join(err, s.close())
+}
+
+func (s *Server) configure() error {
+	if s.opts.ConfigPath == "" {
+		s.config = config.Default()
+		return nil
+	}
+	c, err := config.Load(s.opts.ConfigPath)
+	s.config = c
+	return err
+}
+
+func (s *Server) listen(ctx context.Context) error {
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", s.opts.Listen)
+	if err != nil {
+		return &core.Error{
+			Code: core.CodeUnavailable, Message: "the address " + s.opts.Listen + " cannot be listened on", Err: err,
+			Hint: "another server may be running: stop it, or choose another address with --listen",
+		}
+	}
+	s.listener = listener
+	return nil
+}
+
+// open starts ledger and store side by side, then everything that rests on them.
+func (s *Server) open(ctx context.Context) error {
+	if err := os.MkdirAll(s.opts.DataDir, 0o700); err != nil {
+		return &core.Error{
+			Code: core.CodeUnavailable, Message: "the data directory cannot be made", Err: err,
+			Hint: "give a directory that may be written with --data",
+		}
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		s.ledger, err = ledger.Open(groupCtx, ledger.Options{
+			Dir: filepath.Join(s.opts.DataDir, "ledger"), Log: s.room("ledger"), Registry: s.registry,
+		})
+		return err
+	})
+	group.Go(func() (err error) {
+		opts := store.Options{
+			URL: s.config.Storage.URL, Retention: s.config.Storage.Retention.D(), Log: s.room("store"), Registry: s.registry,
+		}
+		if opts.URL == "" {
+			opts.Dir = filepath.Join(s.opts.DataDir, "store")
+		}
+		s.store, err = store.Open(groupCtx, opts)
+		return err
+	})
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	topology, err := s.topology(ctx, s.config)
+	if err != nil {
+		return err
+	}
+	if err := s.firstToken(ctx); err != nil {
+		return err
+	}
+	s.replica = s.ledger.Identity().ClusterID + "-1"
+	s.world = newWorld(topology)
+	s.eyes = newEyes(s.replica, topology, time.Now)
+	return s.wireHand()
+}
+
+// topology is the configuration as the rooms see it, with its revision from the ledger and its windows expanded.
+func (s *Server) topology(ctx context.Context, c config.Config) (core.Topology, error) {
+	shape, err := c.Render()
+	if err != nil {
+		return core.Topology{}, err
+	}
+	revision, err := s.ledger.TopologyRevision(ctx, hashOf(shape))
+	if err != nil {
+		return core.Topology{}, err
+	}
+	t := c.Topology(revision)
+	t.Freezes, err = freezes(c, time.Now())
+	return t, err
+}
+
+// serve runs all that goes on in the background until ctx ends.
+func (s *Server) serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wait sync.WaitGroup
+	background := func(f func(context.Context)) { wait.Go(func() { f(ctx) }) }
+	defer wait.Wait()
+	defer cancel()
+
+	watchman, err := s.watchman()
+	if err != nil {
+		return err
+	}
+	s.loop = &loop{
+		ledger: s.ledger, hand: s.hand, inputs: s.inputs, topology: s.world.current, observe: s.eyes.judge,
+		changed: s.eyes.changed, log: s.room("loop"), metrics: newLoopMetrics(s.registry),
+	}
+	handler, err := s.handler()
+	if err != nil {
+		return err
+	}
+	background(s.loop.run)
+	background(s.watchFreezes)
+	background(s.canaries)
+	background(func(ctx context.Context) { selfStore(ctx, s.registry, s.replica, s.store, s.room("self")) })
+	background(func(ctx context.Context) {
+		if err := watchman.Run(ctx); err != nil && ctx.Err() == nil {
+			s.room("detect").Error("watches stopped", slog.Any("error", err))
+		}
+	})
+	web := &http.Server{
+		Handler: handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+		ErrorLog:    slog.NewLogLogger(s.room("http").Handler(), slog.LevelDebug),
+	}
+	failed := make(chan error, 2)
+	background(func(context.Context) { failed <- serveHTTP(web, s.listener) })
+	if s.opts.AdminListen != "" {
+		admin := &http.Server{Addr: s.opts.AdminListen, Handler: adminHandler(), ReadHeaderTimeout: 5 * time.Second}
+		background(func(context.Context) {
+			if err := serveHTTP(admin, nil); err != nil {
+				s.room("http").Warn("admin listener not started", slog.Any("error", err))
+			}
+		})
+		defer admin.Close() //nolint:errcheck // profiles are cut off at the end
+	}
+	if s.opts.Started != nil {
+		s.opts.Started(s.listener.Addr().String())
+	}
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	close(s.stopping)
+	cancel() // ends streams and long-polls, which would keep Shutdown waiting
+	stop, stopped := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer stopped()
+	if stopErr := web.Shutdown(stop); stopErr != nil {
+		web.Close() //nolint:errcheck,gosec // the connections that are left are cut
+	}
+	return err
+}
+
+func serveHTTP(server *http.Server, listener net.Listener) error {
+	var err error
+	if listener != nil {
+		err = server.Serve(listener)
+	} else {
+		err = server.ListenAndServe()
+	}
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve %s: %w", server.Addr, err)
+}
+
+func adminHandler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return mux
+}
+
+// close stops what open started, last first.
+func (s *Server) close() error {
+	var errs []error
+	if s.hand != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		errs = append(errs, s.hand.Close(ctx))
+	}
+	if s.store != nil {
+		errs = append(errs, s.store.Close())
+	}
+	if s.ledger != nil {
+		errs = append(errs, s.ledger.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// room is the logger of one room.
+func (s *Server) room(name string) *slog.Logger { return s.opts.Log.With(slog.String("room", name)) }
+
+var (
+	_ ingest.FactSink    = (*eyes)(nil)
+	_ ingest.AgentStates = (*Server)(nil)
+	_ act.EdgeView       = (*eyes)(nil)
+	_ act.SinceView      = (*eyes)(nil)
+	_ recorder           = (*ledger.Ledger)(nil)
+	_ performer          = (*act.Hand)(nil)
+)

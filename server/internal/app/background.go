@@ -1,0 +1,144 @@
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/evenkeel/evenkeel/server/internal/app/config"
+	"github.com/evenkeel/evenkeel/server/internal/calendar"
+	"github.com/evenkeel/evenkeel/server/internal/core"
+	"github.com/evenkeel/evenkeel/server/internal/decide"
+)
+
+const (
+	freezeAhead = 48 * time.Hour // how far windows are expanded
+	freezeEvery = time.Hour
+	canaryEvery = 5 * time.Second
+	canaryWait  = 2 * time.Second
+)
+
+// AdminTokenFile is where the first start leaves the admin token, inside the data directory.
+const AdminTokenFile = "admin.token"
+
+func hashOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// freezes expands the windows of a configuration around now.
+func freezes(c config.Config, now time.Time) ([]core.Freeze, error) {
+	windows := make([]calendar.Window, len(c.Freezes))
+	for i, f := range c.Freezes {
+		windows[i] = f.Window()
+	}
+	out, err := calendar.Expand(windows, now.Add(-freezeEvery), now.Add(freezeAhead))
+	if err != nil {
+		return nil, fmt.Errorf("expand freezes: %w", err)
+	}
+	return out, nil
+}
+
+// watchFreezes keeps the expanded windows ahead of the clock.
+func (s *Server) watchFreezes(ctx context.Context) {
+	if len(s.config.Freezes) == 0 {
+		return
+	}
+	ticker := time.NewTicker(freezeEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			t := s.world.current()
+			windows, err := freezes(s.config, now)
+			if err != nil {
+				s.room("app").Error("freezes not expanded", slog.Any("error", err))
+				continue
+			}
+			t.Freezes = windows
+			s.world.set(t)
+			s.send(input{Input: decide.Input{At: now, Topology: &t}})
+		}
+	}
+}
+
+// canaries asks whether this server reaches what it commands: its own doubt about its own network.
+func (s *Server) canaries(ctx context.Context) {
+	var addrs []string
+	for _, t := range s.config.Targets {
+		if u, err := url.Parse(t.URL); err == nil {
+			port := u.Port()
+			if port == "" {
+				port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+			}
+			addrs = append(addrs, net.JoinHostPort(u.Hostname(), port))
+		}
+	}
+	slices.Sort(addrs)
+	addrs = slices.Compact(addrs)
+	if len(addrs) == 0 {
+		return
+	}
+	ticker := time.NewTicker(canaryEvery)
+	defer ticker.Stop()
+	dialer := net.Dialer{Timeout: canaryWait}
+	for {
+		reached := false
+		for _, addr := range addrs {
+			conn, err := dialer.DialContext(ctx, "tcp", addr)
+			if err == nil {
+				conn.Close() //nolint:errcheck,gosec // nothing was written
+				reached = true
+			}
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		s.eyes.Canary(reached)
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
+
+// firstToken makes the admin token of a new installation and leaves it in the data directory, readable by its
+// owner alone. When the ledger has an admin already, nothing happens.
+func (s *Server) firstToken(ctx context.Context) error {
+	tokens, err := s.ledger.ListTokens(ctx)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(s.opts.DataDir, AdminTokenFile)
+	if slices.ContainsFunc(tokens, func(c core.Credential) bool { return c.Kind == "admin" }) {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			s.room("app").Info("admin token file is gone, the token itself is still valid", slog.String("path", path))
+		}
+		return nil
+	}
+	_, secret, err := s.ledger.CreateToken(ctx, "admin", "first", nil)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, []byte(secret.Reveal()+"\n"), 0o600); err != nil {
+		return &core.Error{
+			Code: core.CodeUnavailable, Message: "the admin token cannot be written", Err: err,
+			Hint: "make the data directory writable",
+		}
+	}
+	s.room("app").Info("admin token written", slog.String("path", path))
+	return nil
+}

@@ -1,0 +1,40 @@
+package app
+
+import (
+	"fmt"
+
+	"github.com/evenkeel/evenkeel/remediations"
+	"github.com/evenkeel/evenkeel/server/internal/app/config"
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+// CheckConfig reads a configuration and says in one line what is in it.
+func CheckConfig(path string) (string, error) {
+	c, err := config.Load(path)
+	if err != nil {
+		return "", err
+	}
+	modes := map[core.Mode]int{}
+	for _, p := range c.Policies {
+		modes[core.Mode(p.Mode)]++
+	}
+	kind := ""
+	if c.Lab {
+		kind = " (lab: no floors)"
+	}
+	return fmt.Sprintf("%s: ok%s: %d sites, %d witnesses, %d services, %d watches, %d policies (%d automatic, %d approve, %d recommend, %d observe), %d targets",
+		path, kind, len(c.Sites), len(c.Witnesses), len(c.Services), len(c.Watches), len(c.Policies),
+		modes[core.ModeAutomatic], modes[core.ModeApprove], modes[core.ModeRecommend], modes[core.ModeObserve], len(c.Targets)), nil
+}
+
+// EffectiveConfig is the configuration as it is used, as YAML, with its secrets hidden.
+func EffectiveConfig(path string) ([]byte, error) {
+	c, err := config.Load(path)
+	if err != nil {
+		return nil, err
+	}
+	return c.Render()
+}
+
+// NewSecret makes a signing secret of 32 random bytes.
+func NewSecret() core.Secret { return core.Secret(remediations.GenerateSecret()) }

@@ -1,0 +1,235 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/evenkeel/evenkeel/remediations"
+	"github.com/evenkeel/evenkeel/remediations/pagerduty"
+	"github.com/evenkeel/evenkeel/remediations/webhook"
+	"github.com/evenkeel/evenkeel/server/internal/act"
+	"github.com/evenkeel/evenkeel/server/internal/api"
+	"github.com/evenkeel/evenkeel/server/internal/app/config"
+	"github.com/evenkeel/evenkeel/server/internal/core"
+	"github.com/evenkeel/evenkeel/server/internal/decide"
+	"github.com/evenkeel/evenkeel/server/internal/detect"
+	"github.com/evenkeel/evenkeel/server/internal/ingest"
+	"github.com/evenkeel/evenkeel/web"
+)
+
+// wireHand makes the targets and the hand.
+func (s *Server) wireHand() error {
+	targets := map[string]act.Sender{}
+	for _, t := range s.config.Targets {
+		secrets, err := secretsOf(t)
+		if err != nil {
+			return fmt.Errorf("target %s: %w", t.Name, err)
+		}
+		target, err := webhook.New(webhook.Options{
+			URL: t.URL, Secrets: secrets, Timeout: t.Timeout.D(), AllowPrivate: t.AllowPrivate,
+			UserAgent: "evenkeel/" + s.opts.Version,
+		})
+		if err != nil {
+			return fmt.Errorf("target %s: %w", t.Name, err)
+		}
+		targets[t.Name] = target
+	}
+	pager, err := s.pager()
+	if err != nil {
+		return err
+	}
+	s.hand = act.New(act.Options{
+		Targets: targets, Edge: s.eyes, Identity: s.ledger.Identity(), BaseURL: s.config.Server.URL, Pager: pager,
+		Outcomes:       func(o core.Outcome) { s.send(input{Input: decide.Input{At: o.At, Outcome: &o}}) },
+		NoticeOutcomes: func(o core.NoticeOutcome) { s.send(input{Input: decide.Input{At: o.At, NoticeOutcome: &o}}) },
+		Log:            s.room("act"), Registry: s.registry,
+	})
+	return nil
+}
+
+// secretsOf are the signing secrets of a target, the newest first.
+func secretsOf(t config.Target) ([]remediations.Secret, error) {
+	var out []remediations.Secret
+	for _, text := range []core.Secret{t.Secret, t.OldSecret} {
+		if text == "" {
+			continue
+		}
+		secret, err := remediations.ParseSecret(text.Reveal())
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, secret)
+	}
+	return out, nil
+}
+
+// pager is the way to people, nil when none is configured.
+func (s *Server) pager() (act.Pager, error) {
+	if len(s.config.Notify) == 0 {
+		return nil, nil //nolint:nilnil // no pager is a choice, not a failure
+	}
+	n := s.config.Notify[0]
+	key, err := pagerduty.ParseKey(n.RoutingKey.Reveal())
+	if err != nil {
+		return nil, fmt.Errorf("notify: %w", err)
+	}
+	client, err := pagerduty.New(pagerduty.Options{Key: key, BaseURL: n.URL, AllowPrivate: n.AllowPrivate})
+	if err != nil {
+		return nil, fmt.Errorf("notify: %w", err)
+	}
+	return pagerDuty{client: client, baseURL: s.config.Server.URL}, nil
+}
+
+// send hands an input to the loop. It waits when the loop is busy, and gives up only when the server stops: what
+// was on its way is then performed again by the next start.
+func (s *Server) send(in input) {
+	select {
+	case s.inputs <- in:
+	case <-s.stopping:
+	}
+}
+
+// Command carries an operator's order to the loop and waits until its outcome is on record.
+func (s *Server) Command(ctx context.Context, c core.Command) (core.Reply, error) {
+	if reason := s.loop.static.Load(); reason != nil {
+		return core.Reply{}, &core.Error{
+			Code: core.CodeUnavailable, Message: *reason, Hint: "look at /readyz?verbose; nothing is done that is not on record",
+		}
+	}
+	reply := make(chan core.Reply, 1)
+	select {
+	case s.inputs <- input{Input: decide.Input{At: time.Now(), Command: &c}, reply: reply}:
+	case <-ctx.Done():
+		return core.Reply{}, ctx.Err()
+	}
+	select {
+	case r := <-reply:
+		return r, nil
+	case <-ctx.Done():
+		return core.Reply{}, &core.Error{
+			Code: core.CodeUnavailable, Message: "the order was taken but its outcome is not known", Err: ctx.Err(),
+			Hint: "look at the timeline before giving it again",
+		}
+	}
+}
+
+// watchman makes the watches of the configuration.
+func (s *Server) watchman() (*detect.Watchman, error) {
+	var watches []detect.Watch
+	for _, w := range s.config.Watches {
+		class := core.ClassSymptom
+		if w.Class == core.ClassCause.String() {
+			class = core.ClassCause
+		}
+		watches = append(watches, detect.Watch{
+			Name: w.Name, Query: w.Query, About: detect.About(w.About), Service: w.Service, Every: w.Every.D(), Cron: w.Cron,
+			Model: detect.Model(w.Model), Direction: detect.Direction(w.Direction), Threshold: w.Threshold, Class: class,
+			Floor: detect.Floor{Absolute: w.Floor.Absolute, Relative: float64(w.Floor.Relative)}, Training: w.Train.D(),
+		})
+	}
+	return detect.New(detect.Options{
+		Watches: watches, Querier: s.store, Writer: s.store, Signals: s.eyes.Signal, Log: s.room("detect"), Registry: s.registry,
+	})
+}
+
+// handler is everything that is served on the one listener.
+func (s *Server) handler() (http.Handler, error) {
+	door := ingest.New(ingest.Options{
+		Store: s.store, Facts: s.eyes, Auth: s.ledger, States: s, Now: time.Now, Log: s.room("ingest"), Registry: s.registry,
+		Revision:  func() int64 { return s.world.current().Revision },
+		Retention: s.config.Storage.Retention.D(), ProbeInterval: s.config.Probes.Interval.D(),
+	})
+	return api.New(api.Options{
+		Records: s.ledger, Live: s, Commander: s, Tokens: s.ledger, Self: s,
+		Parts: []api.PartCheck{
+			{Name: "ledger", Ready: s.ledger.Ready},
+			{Name: "store", Ready: func(context.Context) error { return s.store.Ready() }},
+			{Name: "loop", Ready: func(context.Context) error { return s.loop.ready() }},
+		},
+		Ingest: door.Handler(), Prometheus: s.store.Handler(), Web: web.Files(),
+		Metrics: promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}),
+		Version: s.opts.Version, Started: time.Now(), Log: s.room("api"), Registry: s.registry,
+	})
+}
+
+// Topology is the world as configured.
+func (s *Server) Topology() core.Topology { return s.world.current() }
+
+// Observation is the latest one.
+func (s *Server) Observation() (core.Observation, bool) {
+	o := s.eyes.Observation()
+	return o, !o.At.IsZero()
+}
+
+// Stance says whether this server acts.
+func (s *Server) Stance() api.Stance {
+	if reason := s.loop.static.Load(); reason != nil {
+		return api.Stance{Reason: *reason}
+	}
+	t := s.world.current()
+	if !slices.ContainsFunc(t.Policies, func(p core.Policy) bool { return p.Mode == core.ModeAutomatic }) {
+		return api.Stance{Reason: "no policy is in automatic mode: nothing acts by itself"}
+	}
+	return api.Stance{Acting: true}
+}
+
+// AgentState is what the agent at site works by, as soon as it is newer than after. It is an ingest.AgentStates.
+func (s *Server) AgentState(ctx context.Context, site string, after ingest.Revision) (ingest.AgentState, error) {
+	identity := s.ledger.Identity()
+	for {
+		topology, changed := s.world.get()
+		now := ingest.Revision{ClusterID: identity.ClusterID, Epoch: identity.Epoch, Revision: topology.Revision}
+		if newer(now, after) {
+			return stateOf(topology, now, site)
+		}
+		select {
+		case <-ctx.Done():
+			return ingest.AgentState{}, ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// newer reports whether an agent that knows b should hear of a. Another ledger's word is always news.
+func newer(a, b ingest.Revision) bool {
+	if a.ClusterID != b.ClusterID {
+		return true
+	}
+	return a.Epoch > b.Epoch || (a.Epoch == b.Epoch && a.Revision > b.Revision)
+}
+
+// stateOf tells one location what to probe: the user path of every service at every site, its own included. The
+// vantages are spread over the interval, so that together they look more often than each of them.
+func stateOf(t core.Topology, revision ingest.Revision, site string) (ingest.AgentState, error) {
+	vantages := t.Vantages()
+	place := slices.Index(vantages, site)
+	if place < 0 {
+		return ingest.AgentState{}, &core.Error{
+			Code: core.CodeNotFound, Message: "the configuration has no site or witness " + site,
+			Hint: "add it to evenkeel.yaml, or use the token of a site that is there",
+		}
+	}
+	out := ingest.AgentState{Revision: revision, Site: site, Kind: "site", Witnesses: t.Witnesses}
+	if place >= len(t.Sites) {
+		out.Kind = "witness"
+	}
+	for _, s := range t.Sites {
+		out.Sites = append(out.Sites, s.Name)
+	}
+	interval := t.Probe.Interval.Milliseconds()
+	for _, service := range t.Services {
+		for _, target := range t.Serving(service.Name) {
+			out.Probes = append(out.Probes, ingest.Probe{
+				Name: service.Name + "-http", TargetSite: target, Service: service.Name, Path: "user", Kind: "http",
+				URL: service.Entries[target], IntervalMS: interval, DeadlineMS: t.Probe.Deadline.Milliseconds(),
+				PhaseMS: interval * int64(place) / int64(len(vantages)),
+			})
+		}
+	}
+	return out, nil
+}

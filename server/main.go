@@ -1,0 +1,146 @@
+// Evenkeel-server keeps a multi-active system level when a site fails: it stores what agents send, judges every
+// site, decides, acts by signed webhooks, and proves that traffic moved.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	_ "time/tzdata" // civil time also where the machine has no zone files
+
+	"github.com/spf13/cobra"
+
+	"github.com/evenkeel/evenkeel/server/internal/app"
+	"github.com/evenkeel/evenkeel/server/internal/cli"
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+var version = "dev" //nolint:gochecknoglobals // set by the linker
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := command(os.Stdout, os.Stderr).ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "evenkeel-server:", err)
+		os.Exit(cli.ExitCode(err))
+	}
+}
+
+func command(out, errOut io.Writer) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "evenkeel-server",
+		Short:         "Keeps a multi-active system level when a site fails",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       version,
+	}
+	root.SetOut(out)
+	root.SetErr(errOut)
+	root.AddCommand(serveCommand(errOut), checkCommand(), configCommand(), secretCommand())
+	root.AddCommand(cli.Commands(cli.Options{Out: out, Err: errOut})...)
+	return root
+}
+
+func serveCommand(errOut io.Writer) *cobra.Command {
+	var opts app.Options
+	var level, format string
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the server",
+		Long: `Run the server: one listener for agents, people and API. Without --config nothing is watched and nothing acts.
+In a file that is not marked lab: true, policies without a mode only observe.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			log, err := logger(errOut, level, format)
+			if err != nil {
+				return err
+			}
+			opts.Log, opts.Version = log, version
+			opts.Started = func(addr string) {
+				log.Info("ready", slog.String("url", "http://"+addr), slog.String("version", version))
+			}
+			return app.Run(cmd.Context(), opts)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&opts.ConfigPath, "config", "", "configuration file (evenkeel.yaml)")
+	f.StringVar(&opts.DataDir, "data", "./data", "directory for samples, ledger and the admin token")
+	f.StringVar(&opts.Listen, "listen", "127.0.0.1:8450", "address for agents, people and API")
+	f.StringVar(&opts.AdminListen, "admin-listen", "127.0.0.1:8451", "address for profiles; empty: none")
+	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	f.StringVar(&format, "log-format", "json", "json or text")
+	return cmd
+}
+
+func logger(w io.Writer, level, format string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("--log-level %q is not one of debug, info, warn, error", level)
+	}
+	opts := &slog.HandlerOptions{Level: l}
+	switch format {
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, opts)), nil
+	case "text":
+		return slog.New(slog.NewTextHandler(w, opts)), nil
+	}
+	return nil, fmt.Errorf("--log-format %q is not one of json, text", format)
+}
+
+func checkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check FILE",
+		Short: "Check a configuration file; every mistake comes with its place and its remedy",
+		Args:  oneFile,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			summary, err := app.CheckConfig(args[0])
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), summary)
+			return err
+		},
+	}
+}
+
+func configCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "config FILE",
+		Short: "Print the effective configuration: defaults filled in, secrets hidden",
+		Args:  oneFile,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			text, err := app.EffectiveConfig(args[0])
+			if err != nil {
+				return err
+			}
+			_, err = cmd.OutOrStdout().Write(text)
+			return err
+		},
+	}
+}
+
+func secretCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "secret",
+		Short: "Print a new signing secret for a webhook target",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), app.NewSecret().Reveal())
+			return err
+		},
+	}
+}
+
+func oneFile(_ *cobra.Command, args []string) error {
+	if len(args) == 1 {
+		return nil
+	}
+	return &core.Error{Code: core.CodeInvalid, Message: "one configuration file is needed", Err: errors.New("got " + strings.Join(args, " ")), Hint: "as in: check evenkeel.yaml"}
+}
