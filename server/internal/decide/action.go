@@ -62,6 +62,9 @@ func (s *step) planSteps(ep *core.Episode, plan core.Plan, bound float64) []core
 	keep := ceilInt(100 * (1 - bound))
 	now := s.e.routingOf(ep.Subject).Weight
 	drain := plan.Kind == core.PlanDrain
+	if seen, known := s.observedWeight(ep.Subject); known && !drain {
+		now = max(now, int(seen)) // users are there already: do not take them away to bring them back
+	}
 	var out []core.StepRun
 	last := map[string]int{} // by target: targets are moved one after the other
 	for i, st := range plan.Steps {
@@ -236,7 +239,7 @@ func (s *step) succeed(a *core.Action) {
 		expires := s.at.Add(s.lim.DrainExpiry)
 		a.ExpiresAt = &expires
 	}
-	s.end(a, end, fmt.Sprintf("%s of %s: %s", a.Plan, a.Subject, end))
+	s.end(a, end, fmt.Sprintf("%s of %s: %s", a.Plan, a.Subject, stateText(end)))
 	if ep := s.e.episodes[a.EpisodeID]; ep != nil {
 		severity := severityInfo
 		if end != core.ActionSucceeded {

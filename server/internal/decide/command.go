@@ -49,7 +49,7 @@ func (s *step) decided(id string) (*core.Episode, core.Reply) {
 		if ep.DecisionID != id || id == "" {
 			for n := 1; n < ep.Decisions; n++ {
 				if core.DecisionID(ep.ID, n) == id {
-					return nil, refuse(core.CodeConflict, "decision %s no longer stands, the evidence has changed; %s does: %s",
+					return nil, refuse(core.CodeConflict, "decision %s no longer stands; %s has replaced it: %s",
 						id, ep.DecisionID, ep.Sentence)
 				}
 			}
@@ -238,7 +238,7 @@ func orEmpty(ok bool, s string) string {
 func (s *step) release(ep *core.Episode, by string) {
 	for _, a := range s.e.sortedActions() {
 		if running(a) && s.e.sharesLock(a.Subject, ep.Subject) {
-			s.end(a, core.ActionFailed, fmt.Sprintf("%s of %s was %s; released by the order of %s", a.Plan, a.Subject, a.State, by))
+			s.end(a, core.ActionFailed, fmt.Sprintf("%s of %s was %s; released by the order of %s", a.Plan, a.Subject, stateText(a.State), by))
 		}
 	}
 }

@@ -185,16 +185,54 @@ func (e *Engine) assessment(s core.Subject) (core.Assessment, bool) {
 	return e.obs.Assessments[i], true
 }
 
-// traffic is what the last observation says of one service at one site; Known is false when it says nothing.
+// traffic is what the last observation says of one service at one site, or of all of them there; Known is false
+// when it says nothing.
 func (e *Engine) traffic(site, service string, at time.Time) core.Traffic {
-	if e.obs != nil {
-		for _, t := range e.obs.Traffic {
-			if t.Site == site && t.Service == service {
-				return t
+	out := core.Traffic{Site: site, Service: service, At: at}
+	if e.obs == nil {
+		return out
+	}
+	whole := core.Subject{Site: site, Service: service}.WholeSite()
+	var parts []core.Traffic
+	total := 0.0
+	for _, t := range e.obs.Traffic {
+		if !whole && t.Site == site && t.Service == service {
+			return t
+		}
+		if whole && t.Known {
+			total += t.Requests
+			if t.Site == site {
+				parts = append(parts, t)
 			}
 		}
 	}
-	return core.Traffic{Site: site, Service: service, At: at}
+	if !whole {
+		return out
+	}
+	if len(parts) == 0 || len(parts) < len(e.services(core.Subject{Site: site, Service: service})) {
+		return out // a part of the site would pass for the whole
+	}
+	out.At, out.Known = parts[0].At, true
+	out.Weight, out.WeightKnown = parts[0].Weight, true
+	good, users := 0.0, 0.0
+	for _, t := range parts {
+		out.Requests += t.Requests
+		out.Count += t.Count
+		good += t.Success * t.Count
+		users += t.ServiceSuccess * t.ServiceCount
+		out.ServiceCount += t.ServiceCount
+		out.WeightKnown = out.WeightKnown && t.WeightKnown && t.Weight == out.Weight
+	}
+	if total > 0 {
+		out.Share = out.Requests / total
+	}
+	if out.Count > 0 {
+		out.Success = good / out.Count
+	}
+	if out.ServiceCount > 0 {
+		out.ServiceSuccess = users / out.ServiceCount
+	}
+	return out
 }
 
 // routingOf is what is commanded for one service at one site, a command for the whole site included: of the

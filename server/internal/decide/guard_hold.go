@@ -29,20 +29,39 @@ func held(v view) (elapsed, need time.Duration, why string, known bool) {
 	if v.final {
 		return longest(v.ep, v.e.obs), need, why, true
 	}
+	at := trusted(v.e.obs, v.at)
 	if v.p.restores() {
 		if v.a.HealthySince == nil || v.a.Condition != core.Healthy {
 			return 0, need, why, false
 		}
-		return max(0, v.at.Sub(*v.a.HealthySince)), need, why, true
+		return max(0, at.Sub(*v.a.HealthySince)), need, why, true
 	}
 	since := v.a.FailingSince
-	if v.p.policy.Condition == core.Degraded && v.a.Condition >= core.Degraded {
-		since = v.a.Onset // some users are still served: the trouble is as old as its first evidence
+	if partial(v) {
+		since = v.a.Onset
 	}
 	if since == nil {
 		return 0, need, why, false
 	}
-	return max(0, v.at.Sub(*since)-paused(v.ep, v.at)), need, why, true
+	return max(0, at.Sub(*since)-paused(v.ep, at)), need, why, true
+}
+
+// obsReach is how far past an observation its word is taken for the present.
+const obsReach = time.Second
+
+// trusted is the time until which the last observation speaks: what was not seen does not count into a hold.
+func trusted(o *core.Observation, at time.Time) time.Time {
+	if o != nil && at.After(o.At.Add(obsReach)) {
+		return o.At.Add(obsReach)
+	}
+	return at
+}
+
+// partial reports whether the policy is about trouble in which some users are still served. There is no
+// continuous failure then: the trouble is as old as its first evidence, and the floor is that of a share of
+// errors.
+func partial(v view) bool {
+	return !v.p.restores() && v.p.policy.Condition == core.Degraded && v.a.Condition >= core.Degraded && v.a.FailingSince == nil
 }
 
 // paused is how much of the stretch under way passed in tilt.
@@ -83,6 +102,9 @@ func floor(v view) (time.Duration, string) {
 			case core.SignalSlow, core.SignalAnomaly:
 				out, why = floorSlow, "slow"
 			}
+		}
+		if partial(v) && out < floorErrors {
+			out, why = floorErrors, "some users are still served"
 		}
 	}
 	if v.p.plan.Moves == core.ScopeWrites && out < floorWrites {
@@ -134,7 +156,7 @@ func ruleHold(v view) ruled {
 	switch {
 	case v.p.restores():
 		what = "healthy"
-	case v.p.policy.Condition == core.Degraded:
+	case partial(v):
 		what = "degraded"
 	}
 	switch {

@@ -88,7 +88,7 @@ func ruleBudget(v view) ruled {
 	}
 	sentence := fmt.Sprintf("%d of %d automatic drains this hour, %d of %d this day", hour, v.lim.BudgetPerHour, day, v.lim.BudgetPerDay)
 	if hour >= v.lim.BudgetPerHour || day >= v.lim.BudgetPerDay {
-		return object(sentence, nums...)
+		return object("the budget is spent: "+sentence, nums...)
 	}
 	return pass(sentence, nums...)
 }
@@ -104,7 +104,7 @@ func ruleLock(v view) ruled {
 		if v.p.person != "" && (st == nil || !inFlight(*st)) {
 			continue
 		}
-		return object(fmt.Sprintf("%s of %s is %s (step %d of %d)", a.Plan, a.Subject, a.State, a.Step, len(a.Steps)),
+		return object(fmt.Sprintf("%s of %s is %s (step %d of %d)", a.Plan, a.Subject, stateText(a.State), a.Step, len(a.Steps)),
 			count("step", a.Step), count("of", len(a.Steps)))
 	}
 	if v.p.person != "" {
@@ -113,7 +113,7 @@ func ruleLock(v view) ruled {
 	for _, id := range v.ep.ActionIDs {
 		a := v.e.actions[id]
 		if a != nil && a.Kind == v.p.plan.Kind && a.State != core.ActionSucceeded && !running(a) {
-			return object(fmt.Sprintf("%s was tried in this episode and ended %s: it is not repeated by itself", a.Plan, a.State))
+			return object(fmt.Sprintf("%s was tried in this episode and ended %s: it is not repeated by itself", a.Plan, stateText(a.State)))
 		}
 	}
 	if v.p.restores() {
@@ -167,20 +167,20 @@ func ruleFlapping(v view) ruled {
 // ruleFreeze is guard 17. The drain of a failing subject is an emergency, which a freeze must name to stop;
 // any other drain is elective.
 func ruleFreeze(v view) ruled {
-	scope := "elective"
+	scope, words := "elective", "elective actions"
 	switch {
 	case v.p.restores():
-		scope = "restores"
+		scope, words = "restores", "restores"
 	case v.a.Condition == core.Failing:
-		scope = "emergency"
+		scope, words = "emergency", "emergency actions"
 	}
 	for _, f := range v.e.topo.Freezes {
 		if freezes(f, scope) && !v.at.Before(f.From) && v.at.Before(f.Until) {
-			return object(fmt.Sprintf("freeze %s until %s covers %s actions", f.Name, clockText(f.Until), scope),
+			return object(fmt.Sprintf("freeze %s stops %s until %s", f.Name, words, clockText(f.Until)),
 				seconds("left", f.Until.Sub(v.at)))
 		}
 	}
-	return pass("no freeze covers " + scope + " actions now")
+	return pass("no freeze stops " + words + " now")
 }
 
 // freezes: a freeze without a scope covers everything but emergencies.

@@ -86,7 +86,7 @@ func withReason(sentence, reason string) string {
 // ruleClasses is guard 3: two classes over two paths, one of them outside or inside. Statistics alone may
 // recommend; a success inside vetoes the claim that the service is dead.
 func ruleClasses(v view) ruled {
-	if k := v.a.Kind; insideState(v.a) == core.ProbeUp && (k == core.KindDeadService || k == core.KindIsolatedSite) {
+	if k := v.a.Kind; !v.final && insideState(v.a) == core.ProbeUp && (k == core.KindDeadService || k == core.KindIsolatedSite) {
 		return object("the site's own agent reaches the service: " + k + " cannot be true")
 	}
 	type testimony struct {
@@ -95,7 +95,7 @@ func ruleClasses(v view) ruled {
 	}
 	var seen []testimony
 	var classes []string
-	direct, statistics := false, true
+	direct := false
 	for _, ev := range v.a.Evidence {
 		switch ev.Class {
 		case core.ClassOutside, core.ClassInside:
@@ -104,7 +104,6 @@ func ruleClasses(v view) ruled {
 		case core.ClassUnknown, core.ClassCause, core.ClassLink: // explain, never accuse
 			continue
 		}
-		statistics = statistics && (ev.Band != nil || ev.Signal == core.SignalAnomaly)
 		seen = append(seen, testimony{ev.Class, ev.Path})
 		if c := ev.Class.String(); !slices.Contains(classes, c) {
 			classes = append(classes, c)
@@ -114,7 +113,7 @@ func ruleClasses(v view) ruled {
 	if len(seen) == 0 {
 		return object("there is no evidence that may accuse", nums...)
 	}
-	if statistics {
+	if statisticsOnly(v.a) {
 		return object("statistics alone may recommend, never act", nums...).as(recommendable)
 	}
 	if !direct {
@@ -131,4 +130,22 @@ func ruleClasses(v view) ruled {
 		}
 	}
 	return object(listText(classes)+" evidence came over one path and counts as one class", nums...)
+}
+
+// statisticsOnly reports whether nothing but statistics accuses.
+func statisticsOnly(a core.Assessment) bool {
+	n := 0
+	for _, ev := range a.Evidence {
+		switch ev.Class {
+		case core.ClassOutside, core.ClassInside, core.ClassSilence:
+			return false
+		case core.ClassSymptom:
+			if ev.Band == nil && ev.Signal != core.SignalAnomaly {
+				return false
+			}
+			n++
+		case core.ClassUnknown, core.ClassCause, core.ClassLink:
+		}
+	}
+	return n > 0
 }

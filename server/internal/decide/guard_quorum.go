@@ -59,15 +59,18 @@ func ruleQuorum(v view) ruled {
 	said := fmt.Sprintf("%d of %s down", down, plural(eligible, "vantage says", "vantages say"))
 	if len(v.e.topo.Sites) == 2 && len(v.e.topo.Witnesses) == 0 {
 		if down == 1 && insideState(v.a) == core.ProbeDown && v.a.Has(core.ClassInside) {
-			return pass("the other site and the site's own agent both say down; 1 of 1 replica agrees", nums...)
+			return pass("the other site and the site's own agent both say down, 1 of 1 replica agrees", nums...)
 		}
-		return object("two sites and no witness: reachability alone may only recommend, and the site's own agent does not say down; "+said,
+		return object("two sites and no witness: reachability alone may only recommend, and the site's own agent does not say down ("+said+")",
 			nums...).as(recommendable)
 	}
-	if down < 2 || down*2 <= eligible {
-		return object(fmt.Sprintf("%s; more than half and at least 2 are needed", said), nums...)
+	if statisticsOnly(v.a) && down == 0 {
+		return object("no vantage sees a failure, only statistics do", nums...).as(recommendable)
 	}
-	return pass(said+"; 1 of 1 replica agrees", nums...)
+	if down < 2 || down*2 <= eligible {
+		return object(fmt.Sprintf("%s, more than half and at least 2 are needed", said), nums...)
+	}
+	return pass(said+", 1 of 1 replica agrees", nums...)
 }
 
 // ruleNotGlobal is guard 4: trouble at half of the sites is not cured by moving users between them.

@@ -89,6 +89,9 @@ func ruleMaxDrained(v view) ruled {
 
 // ruleAssertions is guard 12: the configured rules over the state afterwards, service by service.
 func ruleAssertions(v view) ruled {
+	if left := leftBehind(v); len(left) > 0 {
+		return object(fmt.Sprintf("%s must move with %s and this plan moves %s only", listText(left), v.ep.Subject.Service, v.ep.Subject.Service))
+	}
 	if len(v.e.topo.Assertions) == 0 {
 		return pass("no assertion is configured")
 	}
@@ -113,6 +116,23 @@ func ruleAssertions(v view) ruled {
 		}
 	}
 	return pass(plural(len(v.e.topo.Assertions), "assertion holds", "assertions hold")+" afterwards", nums...)
+}
+
+// leftBehind are the services at the site that are declared to move with the subject and would stay. A plan has
+// one subject: until one can carry several, the whole site is what can be drained.
+func leftBehind(v view) []string {
+	if v.ep.Subject.WholeSite() {
+		return nil
+	}
+	var out []string
+	svc, _ := v.e.topo.Service(v.ep.Subject.Service)
+	for _, peer := range svc.MovesWith {
+		sub := core.Subject{Site: v.ep.Subject.Site, Service: peer}
+		if peer != svc.Name && slices.Contains(v.e.topo.Serving(peer), sub.Site) && v.e.routingOf(sub).State == core.RoutingActive {
+			out = append(out, peer)
+		}
+	}
+	return out
 }
 
 // ruleExposure is guard 11. Until link facts reach this room, only a plan that moves no store is known to lose

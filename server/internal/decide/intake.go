@@ -275,7 +275,7 @@ func (s *step) closeIfOver(ep *core.Episode) {
 	var did []string
 	for _, id := range ep.ActionIDs {
 		if act := s.e.actions[id]; act != nil {
-			did = append(did, fmt.Sprintf("%s %s", act.Plan, act.State))
+			did = append(did, fmt.Sprintf("%s %s", act.Plan, stateText(act.State)))
 		}
 	}
 	s.closeEpisode(ep, fmt.Sprintf("closed after %s: %s; longest continuous failure %s",

@@ -37,6 +37,9 @@ func (s *step) judge(ep *core.Episode) {
 	if ep.Routing == core.RoutingActive && a.Condition == core.Healthy && !asked {
 		return // nothing to propose: closing tells the rest
 	}
+	if ep.Routing == core.RoutingDrained && a.Condition != core.Healthy && !s.restorePolicy(ep.Standing.Policy) {
+		return // drained and still in trouble: the drain's decision stands until it is healthy for the first time
+	}
 	all := s.weigh(ep, a, false)
 	if len(all) == 0 {
 		return
@@ -54,6 +57,14 @@ func (s *step) judge(ep *core.Episode) {
 	}
 	s.tripBrake(ep, best)
 	s.pageHeld(ep, best)
+}
+
+// restorePolicy reports whether the named policy restores.
+func (s *step) restorePolicy(name string) bool {
+	return slices.ContainsFunc(s.e.topo.Policies, func(p core.Policy) bool {
+		plan, _ := s.e.topo.Plan(p.Plan)
+		return p.Name == name && plan.Kind == core.PlanRestore
+	})
 }
 
 // weigh returns every proposal for the episode with its rulings, the best first: fewest objections, then
@@ -109,7 +120,7 @@ func (s *step) proposals(ep *core.Episode, final bool) []proposal {
 		}
 	}
 	if len(out) == 0 && !restore && (final || state != core.RoutingRestoring) {
-		out = append(out, proposal{none: true, plan: core.Plan{Kind: core.PlanDrain}})
+		out = append(out, proposal{none: true, plan: core.Plan{Kind: core.PlanDrain, Moves: core.ScopeReads}})
 	}
 	return out
 }
@@ -179,6 +190,9 @@ func (s *step) record(ep *core.Episode, j judged, others []judged, sentence stri
 		Policy: j.v.p.policy.Name, Plan: j.v.p.plan.Name, Mode: j.v.p.policy.Mode, Verdict: j.verdict,
 		Evidence: cloneEvidence(j.v.a.Evidence), Votes: slices.Clone(j.v.a.Votes),
 		Effect: effectOf(j.v, boundOf(j.rulings)), Logic: Logic,
+	}
+	if j.v.final {
+		d.Effect = nil
 	}
 	for _, r := range j.rulings {
 		d.Rulings = append(d.Rulings, r.Ruling)

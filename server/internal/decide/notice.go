@@ -109,10 +109,15 @@ func (s *step) pageHeld(ep *core.Episode, j judged) {
 	if j.v.a.Condition != core.Failing || j.v.p.restores() || j.verdict == core.VerdictAwaitApproval || len(ep.ActionIDs) > 0 {
 		return
 	}
+	if v := ep.Standing.Veto; ep.HeldUntil != nil || (v != nil && v.Kind == ep.Kind) {
+		return // a person knows
+	}
 	elapsed, need, _, known := held(j.v)
 	if j.v.p.none {
 		need = max(need, floorTimeout)
-		s.wakeAt(s.at.Add(need - elapsed))
+		if trusted(s.e.obs, s.at).Equal(s.at) {
+			s.wakeAt(s.at.Add(need - elapsed))
+		}
 	}
 	if !known || elapsed < need || !once(ep, "held") {
 		return
@@ -124,9 +129,10 @@ func (s *step) pageHeld(ep *core.Episode, j judged) {
 // asking for more than anyone planned for.
 func (s *step) tripBrake(ep *core.Episode, j judged) {
 	if s.e.brake.On || j.verdict != core.VerdictHold || j.v.p.policy.Mode != core.ModeAutomatic ||
-		!slices.Equal(notPassed(withoutBounds(j.rulings)), []string{guardBudget}) {
-		return
+		!slices.Equal(notPassed(withoutBounds(j.rulings)), []string{guardBudget}) || !once(ep, "tripped") {
+		return // once in an episode: after a person's release the budget alone holds it
 	}
+	once(ep, "held")
 	s.e.brake = core.Brake{On: true, By: "evenkeel", Reason: "the budget of automatic actions is spent and one more was asked for", At: s.at}
 	s.brake = true
 	text := "the brake tripped: " + s.e.brake.Reason + "; a person releases it with a reason"

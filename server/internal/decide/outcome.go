@@ -139,7 +139,7 @@ func (s *step) settleRouting(a *core.Action, st *core.StepRun, untouched bool, e
 }
 
 func (s *step) endPaged(a *core.Action, end core.ActionState, why string) {
-	s.end(a, end, fmt.Sprintf("%s of %s %s: %s", a.Plan, a.Subject, end, why))
+	s.end(a, end, fmt.Sprintf("%s of %s %s: %s", a.Plan, a.Subject, stateText(end), why))
 	s.pageAction(a)
 }
 

@@ -33,15 +33,21 @@ func spanText(d time.Duration) string {
 	return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) + " s"
 }
 
-// pctText is a ratio as percent, with a decimal where it has one: "33 %", "99.9 %".
+// pctText is a ratio as percent, with a decimal only where it tells something: "33 %", "99.9 %".
 func pctText(ratio float64) string {
 	v := math.Round(ratio*1000) / 10
+	if v >= 1 && v < 99 {
+		v = math.Round(v)
+	}
 	return strconv.FormatFloat(v, 'f', -1, 64) + " %"
 }
 
 func rateText(v float64) string {
 	return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64) + " requests/s"
 }
+
+// stateText is a state in words: "rolled back".
+func stateText(s core.ActionState) string { return strings.ReplaceAll(s.String(), "_", " ") }
 
 func clockText(t time.Time) string { return t.UTC().Format("15:04:05") + " UTC" }
 

@@ -134,7 +134,7 @@ func (s *step) observedWeight(sub core.Subject) (float64, bool) {
 
 // wakeFor asks to be woken when a guard may answer differently because time has passed.
 func (s *step) wakeFor(v view) {
-	if elapsed, need, _, known := held(v); known && elapsed < need && !v.e.obs.Tilt.On {
+	if elapsed, need, _, known := held(v); known && elapsed < need && !v.e.obs.Tilt.On && trusted(v.e.obs, s.at).Equal(s.at) {
 		s.wakeAt(s.at.Add(need - elapsed))
 	}
 	s.wakeAt(v.e.obs.At.Add(obsFresh))
