@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
@@ -23,13 +24,12 @@ const siteLabel = "site"
 // batch is one request on its way from the wire to the store. Its strings belong to the request's body: what
 // outlives the request is cloned.
 type batch struct {
-	door    *Door
-	caller  core.Credential
-	series  *seriesLimit
-	now     time.Time
-	oldest  int64 // ms
-	newest  int64 // ms
-	seconds int64 // now, for the series limit
+	door   *Door
+	caller core.Credential
+	series *seriesLimit
+	now    time.Time
+	oldest int64 // ms
+	newest int64 // ms
 
 	samples   []core.Sample
 	slab      []core.Label // where the labels of the samples live
@@ -68,8 +68,8 @@ func (d *Door) release(b *batch) {
 	if cap(b.samples) > maxPooled || cap(b.slab) > 16*maxPooled {
 		return
 	}
-	clear(b.samples[:cap(b.samples)])
-	clear(b.slab[:cap(b.slab)])
+	clear(b.samples)
+	clear(b.slab)
 	clear(b.base[:cap(b.base)])
 	clear(b.scratch[:cap(b.scratch)])
 	b.facts, b.durations, b.agent = nil, nil, ""
@@ -148,13 +148,14 @@ func checkValue(v float64) (reason, bool) {
 func (b *batch) checkLabels(name string, labels []core.Label) (reason, bool) {
 	l := &b.door.o.Limits
 	switch {
-	case name == "" || len(name) > l.NameBytes:
+	case name == "" || len(name) > l.NameBytes || !utf8.ValidString(name):
 		return refusedName, false
 	case len(labels) > l.Labels:
 		return refusedLabels, false
 	}
 	for i := range labels {
-		if len(labels[i].Name) > l.NameBytes || len(labels[i].Value) > l.ValueBytes {
+		if len(labels[i].Name) > l.NameBytes || len(labels[i].Value) > l.ValueBytes ||
+			!utf8.ValidString(labels[i].Name) || !utf8.ValidString(labels[i].Value) {
 			return refusedLabels, false
 		}
 	}

@@ -40,7 +40,7 @@ func (d *Door) metricsOTLP(w http.ResponseWriter, r *http.Request, caller core.C
 		}
 		light = len(raw) <= lightBytes
 	case "gzip":
-		out, full, err := gunzip(raw, lightBytes)
+		out, full, err := gunzip(raw, min(lightBytes, limit))
 		if err != nil {
 			return err
 		}

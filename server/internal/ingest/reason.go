@@ -78,7 +78,7 @@ func (r reason) sentence() string {
 	case refusedName:
 		return "the metric has no usable name"
 	case refusedLabels:
-		return "too many or too long labels"
+		return "too many or too long labels, or labels that are not UTF-8"
 	case refusedSeries:
 		return "this credential wrote too many different series today"
 	case refusedNotAllowed:
