@@ -8,9 +8,9 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
-// busyTracker knows 10 sites with 20 services, seen for 30 s by all sites and a witness, with one edge. Every
-// tenth subject is down when ill is set.
-func busyTracker(ill bool) (*Tracker, time.Time) {
+// busyTracker knows 10 sites with 20 services, seen for 30 s by all sites and a witness, with one edge. Ill
+// of ten subjects are down for the last ten seconds.
+func busyTracker(ill int) (*Tracker, time.Time) {
 	var sites, services []string
 	for i := range 10 {
 		sites = append(sites, fmt.Sprintf("site%02d", i))
@@ -28,7 +28,7 @@ func busyTracker(ill bool) (*Tracker, time.Time) {
 			for i, site := range sites {
 				for j, svc := range services {
 					f := probeFact(v, site, core.ProbeUp, at)
-					if ill && (i+j)%10 == 0 && sec > 20 {
+					if (i+j)%10 < ill && sec > 20 {
 						f = probeFact(v, site, core.ProbeDown, at)
 					}
 					f.Service, f.Target = svc, svc+"-http"
@@ -53,8 +53,8 @@ func busyTracker(ill bool) (*Tracker, time.Time) {
 func BenchmarkJudge(b *testing.B) {
 	for _, c := range []struct {
 		name string
-		ill  bool
-	}{{"well", false}, {"tenth_down", true}} {
+		ill  int
+	}{{"well", 0}, {"tenth_down", 1}, {"all_down", 10}} {
 		b.Run(c.name, func(b *testing.B) {
 			t, at := busyTracker(c.ill)
 			b.ReportAllocs()
@@ -66,7 +66,7 @@ func BenchmarkJudge(b *testing.B) {
 }
 
 func BenchmarkNextWake(b *testing.B) {
-	t, at := busyTracker(false)
+	t, at := busyTracker(0)
 	b.ReportAllocs()
 	for b.Loop() {
 		t.NextWake(at)
@@ -74,7 +74,7 @@ func BenchmarkNextWake(b *testing.B) {
 }
 
 func BenchmarkFact(b *testing.B) {
-	t, at := busyTracker(false)
+	t, at := busyTracker(0)
 	f := probeFact("site01", "site02", core.ProbeUp, at)
 	f.Service, f.Target = "service03", "service03-http"
 	b.ReportAllocs()

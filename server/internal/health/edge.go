@@ -39,6 +39,7 @@ func classIndex(name string) int {
 // report is what one edge counted for one subject at one time; has tells which counters were in it.
 type report struct {
 	at, id int64
+	sure   int64 // the earliest time at which it can have been made
 	v      [classes]float64
 	has    uint8
 }
@@ -97,7 +98,7 @@ func (t *Tracker) edgeFact(f core.Fact, at, id, ivl int64) {
 		return
 	}
 	newer(&s.at, &s.ivl, at, ivl)
-	if !s.add(at, id, class, f.Value) {
+	if !s.add(at, id, int64(f.ClockErr), class, f.Value) {
 		t.counts.Duplicate++
 	}
 }
@@ -113,7 +114,7 @@ func (s *edgeSeries) setWeight(weight float64, at, ivl int64) {
 }
 
 // add puts one counter into the report it belongs to. It reports false when there was nothing new in it.
-func (s *edgeSeries) add(at, id int64, class int, value float64) bool {
+func (s *edgeSeries) add(at, id, clockErr int64, class int, value float64) bool {
 	i := slices.IndexFunc(s.reports, func(r report) bool { return r.id == id })
 	if i < 0 {
 		i = len(s.reports)
@@ -134,9 +135,10 @@ func (s *edgeSeries) add(at, id int64, class int, value float64) bool {
 			s.reports = slices.Delete(s.reports, 0, 1)
 			i--
 		}
-		s.reports = slices.Insert(s.reports, i, report{at: at, id: id})
+		s.reports = slices.Insert(s.reports, i, report{at: at, id: id, sure: at - clockErr})
 	}
 	r := &s.reports[i]
+	r.sure = min(r.sure, at-clockErr)
 	bit := uint8(1) << class
 	if r.has&bit != 0 && value <= r.v[class] {
 		return false
@@ -197,7 +199,7 @@ func (s *edgeSeries) flow(since int64) flow {
 		}
 	}
 	if since != 0 {
-		for from <= to && s.reports[from].at < since {
+		for from <= to && s.reports[from].sure < since {
 			from++
 		}
 	}

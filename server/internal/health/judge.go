@@ -133,8 +133,8 @@ func (t *Tracker) routes(routing []core.Routing) []route {
 	return out
 }
 
-// NextWake is the next time at which Judge could answer differently without a new fact; the zero time when
-// there is none.
+// NextWake is the next time at which Judge could answer differently without a new fact, rounded up to wakeStep so
+// that many small changes are one; the zero time when there is none.
 func (t *Tracker) NextWake(at time.Time) time.Time {
 	now := at.UnixNano()
 	var next int64
@@ -199,7 +199,8 @@ func (t *Tracker) NextWake(at time.Time) time.Time {
 	if next == 0 {
 		return time.Time{}
 	}
-	return stamp(next + int64(time.Millisecond))
+	step := int64(wakeStep)
+	return stamp((next/step + 1) * step)
 }
 
 // slides is when the oldest result of a probe leaves the window, 0 for none, and whether there is anything but

@@ -23,6 +23,8 @@ const (
 	PathUnknown = "unknown"
 )
 
+const wakeStep = 50 * time.Millisecond
+
 // Bounds on memory, whatever is sent.
 const (
 	maxResults    = 64   // per probe
