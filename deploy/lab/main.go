@@ -17,6 +17,8 @@ import (
 	"github.com/evenkeel/evenkeel/deploy/lab/internal/layout"
 )
 
+var version = "dev" // set by the linker
+
 func main() {
 	err := command(context.Background(), os.Args[1:], os.Stdout, os.Stderr)
 	switch {
@@ -61,6 +63,9 @@ func command(ctx context.Context, args []string, out, errOut io.Writer) error {
 		return config(rest, out, errOut)
 	case "process":
 		return process(ctx, rest, errOut)
+	case "version", "--version":
+		_, err := fmt.Fprintln(out, "evenkeel-lab", version)
+		return err
 	case "help", "-h", "--help":
 		_, err := io.WriteString(out, usage)
 		return err

@@ -98,8 +98,10 @@ func TestOrdersReachTheOtherSiteOverCutsPausesAndRestarts(t *testing.T) {
 	knobFile := filepath.Join(dir, "bus-ams.json")
 	fraOptions := Options{Site: "fra", Listen: fraPort, Dir: filepath.Join(dir, "fra"), Peers: map[string]string{"ams": toAms.Addr()}}
 	fra, stopFra := run(t, fraOptions)
-	ams, _ := run(t, Options{Site: "ams", Listen: amsPort, Dir: filepath.Join(dir, "ams"), Knob: knobFile,
-		Peers: map[string]string{"fra": toFra.Addr()}})
+	ams, _ := run(t, Options{
+		Site: "ams", Listen: amsPort, Dir: filepath.Join(dir, "ams"), Knob: knobFile,
+		Peers: map[string]string{"fra": toFra.Addr()},
+	})
 
 	order(t, fra, 300)
 	order(t, ams, 20)

@@ -49,8 +49,10 @@ type link struct {
 }
 
 func newLink(b *Bus, peer, addr string) *link {
-	return &link{bus: b, peer: peer, addr: addr,
-		status: LinkStatus{Link: "orders:" + peer + ">" + b.o.Site, State: LinkDown}}
+	return &link{
+		bus: b, peer: peer, addr: addr,
+		status: LinkStatus{Link: "orders:" + peer + ">" + b.o.Site, State: LinkDown},
+	}
 }
 
 func (l *link) snapshot() LinkStatus {

@@ -59,8 +59,10 @@ func New(o Options) (*Director, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &Director{o: o, table: table, counters: newCounters(o.Services, o.Sites), routes: map[string]*httputil.ReverseProxy{},
-		exec: &executor{table: table, services: o.Services, knob: o.Knob, log: o.Log}}
+	d := &Director{
+		o: o, table: table, counters: newCounters(o.Services, o.Sites), routes: map[string]*httputil.ReverseProxy{},
+		exec: &executor{table: table, services: o.Services, knob: o.Knob, log: o.Log},
+	}
 	if d.hook, err = receiver.New(receiver.Options{
 		Secrets: []remediations.Secret{o.Secret}, AdoptFirst: true, StateFile: o.StateFile,
 		Apply: d.exec.apply, Check: d.exec.check, Log: o.Log,
@@ -179,8 +181,10 @@ func (d *Director) Run(ctx context.Context) error {
 	}
 	var all sync.WaitGroup
 	if d.o.Report != "" {
-		p := push.Pusher{URL: d.o.Report, TokenFile: d.o.TokenFile, Fast: true, Interval: 500 * time.Millisecond,
-			Build: d.counters.metrics(d.table), Log: d.o.Log}
+		p := push.Pusher{
+			URL: d.o.Report, TokenFile: d.o.TokenFile, Fast: true, Interval: 500 * time.Millisecond,
+			Build: d.counters.metrics(d.table), Log: d.o.Log,
+		}
 		all.Go(func() { p.Run(ctx) })
 	}
 	failed := make(chan error, len(servers))

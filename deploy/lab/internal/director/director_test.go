@@ -28,7 +28,6 @@ type bench struct {
 	secret remediations.Secret
 	d      *Director
 	srv    *httptest.Server
-	seq    int64
 }
 
 // site is an upstream that says its name.

@@ -83,8 +83,10 @@ func (x *executor) apply(_ context.Context, c receiver.Command) (receiver.State,
 	if err != nil {
 		return receiver.State{}, err
 	}
-	e := Executed{ID: c.ID, ActionID: c.ActionID, Type: c.Type, Site: c.Site, Service: c.Service,
-		Weight: c.Step.Weight, Repeated: c.Repeated, Seq: c.Seq}
+	e := Executed{
+		ID: c.ID, ActionID: c.ActionID, Type: c.Type, Site: c.Site, Service: c.Service,
+		Weight: c.Step.Weight, Repeated: c.Repeated, Seq: c.Seq,
+	}
 	faults, err := knob.Read[knob.Director](x.knob)
 	if err != nil {
 		return receiver.State{}, err

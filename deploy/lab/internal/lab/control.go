@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -70,7 +71,7 @@ func (b *Lab) listen(ctx context.Context) error {
 	context.AfterFunc(ctx, func() { _ = srv.Close() })
 	b.wg.Go(func() {
 		if err := srv.Serve(ln); ctx.Err() == nil && !errors.Is(err, http.ErrServerClosed) {
-			b.o.Log.Error("no more orders are taken", "error", err)
+			b.o.Log.Error("no more orders are taken", slog.Any("error", err))
 		}
 	})
 	return nil

@@ -141,8 +141,7 @@ func checkPorts(o Options, l layout.Layout) error {
 func free(addr string) error {
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
-		var sys syscall.Errno
-		if errors.As(err, &sys) {
+		if sys, ok := errors.AsType[syscall.Errno](err); ok {
 			return sys
 		}
 		return err

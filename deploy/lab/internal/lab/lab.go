@@ -185,7 +185,7 @@ func (b *Lab) rise(ctx context.Context) error {
 
 // riseServer waits for the server, makes tokens and starts the agents.
 func (b *Lab) riseServer(ctx context.Context) error {
-	if err := b.until(ctx, "the server", "http://"+b.l.Server+"/readyz", serverPatience); err != nil {
+	if err := b.untilServer(ctx); err != nil {
 		return fmt.Errorf("%w\nthe last of its log (%s):\n%s", err, b.f.Log("server"), tail(b.f.Log("server"), 1500))
 	}
 	b.wg.Go(func() { b.story.follow(ctx, b.client, "http://"+b.l.Server, b.began) })
@@ -210,6 +210,21 @@ func (b *Lab) riseServer(ctx context.Context) error {
 	return nil
 }
 
+// untilServer waits for the server, but not for one that cannot start.
+func (b *Lab) untilServer(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	b.wg.Go(func() {
+		for rest(ctx, 200*time.Millisecond) {
+			if st := b.child("server").Status(); st.Restarts >= 3 {
+				cancel(fmt.Errorf("the server ends again and again (%s)", st.LastExit))
+				return
+			}
+		}
+	})
+	return b.until(ctx, "the server", "http://"+b.l.Server+"/readyz", serverPatience)
+}
+
 // until asks a URL until it answers 200. A fault that takes the thing away meanwhile is no reason to give up
 // early: the lab is not ready, and says so.
 func (b *Lab) until(ctx context.Context, what, url string, patience time.Duration) error {
@@ -219,7 +234,7 @@ func (b *Lab) until(ctx context.Context, what, url string, patience time.Duratio
 			return nil
 		}
 		if !rest(ctx, 100*time.Millisecond) {
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 	}
 	return fmt.Errorf("%s did not get ready within %s: %w", what, patience, last)

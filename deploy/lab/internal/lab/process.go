@@ -124,7 +124,7 @@ func (p Process) director(ctx context.Context) error {
 	if !p.Alone {
 		o.Report = "http://" + p.Layout.Server
 	}
-	d, err := director.New(o)
+	d, err := director.New(o) //nolint:contextcheck // its handlers have the context of their request
 	if err != nil {
 		return err
 	}

@@ -24,8 +24,10 @@ func small(limit string) []string { return []string{"GOMAXPROCS=1", "GOMEMLIMIT=
 
 func (b *Lab) startOurs(process, site string) error {
 	name := process
-	args := []string{"process", process, "--data", b.o.Data, "--profile", b.o.Profile,
-		"--base-port", strconv.Itoa(b.o.BasePort), "--listen", b.o.Listen}
+	args := []string{
+		"process", process, "--data", b.o.Data, "--profile", b.o.Profile,
+		"--base-port", strconv.Itoa(b.o.BasePort), "--listen", b.o.Listen,
+	}
 	if site != "" {
 		name += "-" + site
 		args = append(args, "--site", site)
@@ -43,8 +45,10 @@ func (b *Lab) startServer() error {
 	}
 	return b.add(supervise.Spec{
 		Name: "server", Path: b.o.ServerBin, Log: b.f.Log("server"),
-		Args: []string{"serve", "--config", config, "--data", b.f.State("server"), "--listen", b.o.Listen,
-			"--admin-listen", b.l.ServerAdmin()},
+		Args: []string{
+			"serve", "--config", config, "--data", b.f.State("server"), "--listen", b.o.Listen,
+			"--admin-listen", b.l.ServerAdmin(),
+		},
 	})
 }
 
@@ -69,7 +73,6 @@ func (b *Lab) token(ctx context.Context, kind, name string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	//nolint:gosec // the operator named the program
 	cmd := exec.CommandContext(ctx, b.o.ServerBin, "token", "create", "--kind", kind, "--name", name, "--out", file,
 		"--server", "http://"+b.l.Server, "--data", b.f.State("server"))
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -119,7 +122,7 @@ func (b *Lab) welcome() string {
 	if b.o.NoServer {
 		s.WriteString("ready, without a server: nobody watches\n")
 	} else {
-		fmt.Fprintf(&s, "ready: http://%s\n", b.l.Server)
+		fmt.Fprintf(&s, "ready: http://%s (its admin token: %s)\n", b.l.Server, filepath.Join(b.f.State("server"), "admin.token"))
 	}
 	fmt.Fprintf(&s, "  users enter at http://%s/%s (up to %g requests/s, a day lasts %s)\n", b.l.Director(), layout.Service, b.o.Peak, b.o.Day)
 	fmt.Fprintf(&s, "  break a site:  %s fault%s %s kill\n", self, data, site)

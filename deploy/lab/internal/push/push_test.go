@@ -41,7 +41,8 @@ func TestPushCarriesSumsGaugesAndHistograms(t *testing.T) {
 	h.Observe(5 * time.Millisecond)
 	h.Observe(time.Minute)
 	start := time.Now()
-	p := &Pusher{URL: srv.URL, TokenFile: token, Interval: 10 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
+	p := &Pusher{
+		URL: srv.URL, TokenFile: token, Interval: 10 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
 		Build: func(at time.Time) pmetric.Metrics {
 			b := NewBatch(at, start, Attr{"service.name", "test"})
 			b.Sum("n", "{request}", 7, Attr{"code_class", "2xx"})
@@ -49,7 +50,8 @@ func TestPushCarriesSumsGaugesAndHistograms(t *testing.T) {
 			b.Gauge("w", "%", 100)
 			b.Histogram("d", "s", h)
 			return b.Metrics
-		}}
+		},
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); p.Run(ctx) }()

@@ -122,7 +122,7 @@ func (s *Shop) serve(ctx context.Context, reload <-chan struct{}) (again bool, e
 	if srv.Shutdown(end) != nil {
 		_ = srv.Close() // it had its time
 	}
-	<-served
+	<-served //nolint:errcheck // it says that it was shut down
 	return again, nil
 }
 

@@ -31,7 +31,6 @@ type bench struct {
 	bus    *bus.Bus
 	knob   string
 	reload chan struct{}
-	stop   func() error
 }
 
 func newBench(t *testing.T) *bench {

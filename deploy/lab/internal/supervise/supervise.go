@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -97,8 +98,10 @@ func (s *Supervisor) Add(spec Spec) (*Child, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open log of %s: %w", spec.Name, err)
 	}
-	c := &Child{sup: s, spec: spec, out: out, want: true, changed: make(chan struct{}),
-		status: Status{Name: spec.Name, State: Waiting, SinceNS: time.Now().UnixNano()}}
+	c := &Child{
+		sup: s, spec: spec, out: out, want: true, changed: make(chan struct{}),
+		status: Status{Name: spec.Name, State: Waiting, SinceNS: time.Now().UnixNano()},
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -113,7 +116,7 @@ func (s *Supervisor) Add(spec Spec) (*Child, error) {
 // Statuses are those of all processes, in the order of Add.
 func (s *Supervisor) Statuses() []Status {
 	s.mu.Lock()
-	children := append([]*Child(nil), s.children...)
+	children := slices.Clone(s.children)
 	s.mu.Unlock()
 	out := make([]Status, 0, len(children))
 	for _, c := range children {
@@ -131,10 +134,10 @@ func (s *Supervisor) Close(patience time.Duration) {
 		return
 	}
 	s.closed = true
-	children := append([]*Child(nil), s.children...)
+	children := slices.Clone(s.children)
 	s.mu.Unlock()
-	for i := len(children) - 1; i >= 0; i-- {
-		children[i].end(patience)
+	for _, c := range slices.Backward(children) {
+		c.end(patience)
 	}
 	s.wg.Wait()
 	close(s.spawn)
@@ -172,19 +175,12 @@ func (c *Child) live() {
 			continue
 		}
 		c.mu.Unlock()
-		lived := c.once()
-		c.mu.Lock()
-		own := c.want && !c.asked && !c.ending
-		c.asked = false
-		if own {
-			c.status.Restarts++
-			c.sup.log.Warn("process ended by itself", slog.String("process", c.spec.Name),
-				slog.String("exit", c.status.LastExit), slog.Duration("next_start_in", pause))
-		}
-		c.mu.Unlock()
+		lived, own := c.once()
 		if !own {
 			continue
 		}
+		c.sup.log.Warn("process ended by itself", slog.String("process", c.spec.Name),
+			slog.String("exit", c.Status().LastExit), slog.Duration("next_start_in", pause))
 		if lived >= goodLife {
 			pause = firstPause
 		}
@@ -209,9 +205,8 @@ func (c *Child) rest(d time.Duration) {
 	}
 }
 
-// once is one life; it returns how long it was.
-func (c *Child) once() time.Duration {
-	//nolint:gosec,noctx // the lab starts what its operator named; the supervisor ends it in order
+// once is one life; it returns how long it was and whether it ended by itself.
+func (c *Child) once() (lived time.Duration, own bool) {
 	cmd := exec.Command(c.spec.Path, c.spec.Args...)
 	cmd.Env = append(os.Environ(), c.spec.Env...)
 	cmd.Dir = c.spec.Dir
@@ -225,9 +220,9 @@ func (c *Child) once() time.Duration {
 	if err != nil {
 		c.mu.Lock()
 		c.status.LastExit = err.Error()
-		c.set(Waiting)
+		own = c.over()
 		c.mu.Unlock()
-		return 0
+		return 0, own
 	}
 	died := make(chan struct{})
 	c.mu.Lock()
@@ -245,14 +240,26 @@ func (c *Child) once() time.Duration {
 	c.mu.Lock()
 	c.proc, c.status.PID = nil, 0
 	c.status.LastExit = cmd.ProcessState.String()
+	own = c.over()
+	close(died)
+	c.mu.Unlock()
+	return time.Since(began), own
+}
+
+// over closes the account of a life that has just ended. Whether it ended by itself must be known now: a moment
+// later somebody may have asked for the next one. The lock is held.
+func (c *Child) over() (own bool) {
+	own = c.want && !c.asked && !c.ending
+	c.asked = false
+	if own {
+		c.status.Restarts++
+	}
 	if c.want {
 		c.set(Waiting)
 	} else {
 		c.set(Down)
 	}
-	close(died)
-	c.mu.Unlock()
-	return time.Since(began)
+	return own
 }
 
 // Kill ends the process with SIGKILL and keeps it down until Start. It returns when the process is gone.

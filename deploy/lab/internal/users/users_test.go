@@ -35,7 +35,7 @@ func TestTheDayHasAPeakAndATrough(t *testing.T) {
 // answers is a transport without a network: every fifth request fails.
 type answers struct{ n atomic.Int64 }
 
-func (a *answers) RoundTrip(r *http.Request) (*http.Response, error) {
+func (a *answers) RoundTrip(*http.Request) (*http.Response, error) {
 	time.Sleep(20 * time.Millisecond)
 	w := httptest.NewRecorder()
 	if a.n.Add(1)%5 == 0 {
