@@ -180,7 +180,7 @@ func TestReplayThenAnomaly(t *testing.T) {
 				t.Fatalf("query %d at %v, want %v", i, at, want)
 			}
 		}
-		if from, until := w.ranges[0], w.ranges[1]; until.Sub(from) != time.Hour || !until.Equal(start) {
+		if from, until := w.ranges[0], w.ranges[1]; until.Sub(from) != 2*time.Hour || !until.Equal(start) {
 			t.Fatalf("replayed %v to %v", from, until)
 		}
 		s := w.signals[5]
@@ -197,6 +197,23 @@ func TestReplayThenAnomaly(t *testing.T) {
 		figure(t, reg, "evenkeel_detect_evaluations_total", "checkout-errors 9")
 		figure(t, reg, "evenkeel_detect_anomalous_series", "checkout-errors 1")
 		figure(t, reg, "evenkeel_detect_series", "checkout-errors 1")
+	})
+}
+
+// A restart in the middle of a trouble that is older than the model's window must not take it for normal.
+func TestARestartRemembersTheTrouble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		w := &world{at: step(start.Add(-50*time.Minute), 0.2, 12)}
+		watch := errorsWatch()
+		watch.Every = time.Second
+		run(t, w, 3500*time.Millisecond, watch)
+		if got := states(w); got != "anomalous*3" {
+			t.Fatalf("states %s: %s", got, w.signals[0].Sentence)
+		}
+		if s := w.signals[0]; s.Expected != 0.2 || !strings.HasSuffix(s.Sentence, "since 23:10:00 UTC") {
+			t.Fatalf("signal %+v", s)
+		}
 	})
 }
 

@@ -67,7 +67,8 @@ type Watch struct {
 	Class     core.Class // symptom or cause; zero means symptom
 	// EvalDelay is how far behind the clock the question is asked, so that late samples are in. Zero means none.
 	EvalDelay time.Duration
-	// Training is how much history is replayed at the start. Zero means 360 intervals.
+	// Training is how much history is replayed at the start. Zero means 360 intervals and an hour: the window of
+	// the model before any trouble that it has not yet taken for the new level.
 	Training time.Duration
 	// MaxSeries is how many series the watch may have; more are refused and counted. Zero means 1000.
 	MaxSeries int
@@ -75,6 +76,7 @@ type Watch struct {
 
 const (
 	modelWindow      = 360
+	modelAdapt       = time.Hour // how long a new level must stand to be the level
 	defaultMaxSeries = 1000
 	minEvery         = time.Second
 	maxEvery         = 24 * time.Hour
@@ -175,7 +177,7 @@ func (w Watch) newModel() detectors.Model {
 		return &detectors.Threshold{Limit: w.Threshold, Direction: direction}
 	case ModelRobustZ, ModelAuto, "":
 		return &detectors.RobustZ{
-			Window: modelWindow, Threshold: w.Threshold, Direction: direction,
+			Window: modelWindow, AdaptAfter: modelAdapt, Threshold: w.Threshold, Direction: direction,
 			AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative,
 		}
 	}

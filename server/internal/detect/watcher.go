@@ -228,7 +228,7 @@ func (w *watcher) replay(ctx context.Context, tick time.Time) {
 	interval := w.interval(tick)
 	training := w.watch.Training
 	if training == 0 {
-		training = modelWindow * interval
+		training = modelWindow*interval + modelAdapt
 	}
 	training = min(training, maxReplay*interval)
 	until := tick.Add(-w.watch.EvalDelay - interval)
