@@ -95,6 +95,9 @@ func (b *bench) trouble(i, ups, downs int) string {
 		return votes + ": one lost probe is no suspicion"
 	case core.ConditionUnknown:
 	}
+	if c.inside != core.ProbeUnknown {
+		return votes + "; what only its own agent says is not known to be so for users"
+	}
 	text := "nothing is known yet"
 	if s.run.lastUp != 0 || s.run.last != 0 {
 		text = "nothing fresh is known; last result " + seconds(b.now-max(s.run.lastUp, s.run.last)) + " ago"

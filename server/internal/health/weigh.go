@@ -45,7 +45,6 @@ type trial struct {
 	silentFor         int64 // 0: not silent
 	symptom           bool
 	failed, elsewhere float64 // ratios at the edge
-	newest            int64
 }
 
 // weigh finds the condition, the kind and the signal of subject i.
@@ -58,7 +57,6 @@ func (b *bench) weigh(i int, row serviceRow) {
 	ups, downs := 0, 0
 	for v := range view {
 		o := &view[v]
-		c.newest = max(c.newest, o.at)
 		if v == s.site {
 			c.inside = o.state
 			continue
@@ -99,7 +97,7 @@ func (b *bench) weigh(i int, row serviceRow) {
 
 	need := quorum(s.eligible)
 	s.gray = c.gray >= need
-	lone := s.eligible == 1 && c.inside == core.ProbeDown // two locations in the world: the accused confesses
+	lone := s.eligible == 1 && c.inside == core.ProbeDown && view[s.site].downAt > s.run.lastUp // two locations in the world: the accused confesses
 	agreed := c.confirmed >= need || (lone && c.confirmed == 1)
 	shaky := c.gray > 0 && b.now-c.failing <= int64(grayConfirm)
 	switch {
