@@ -476,3 +476,24 @@ func TestConfigIsPrinted(t *testing.T) {
 		t.Error(out.String())
 	}
 }
+
+func TestAServerThatCannotStartIsSaid(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{t: t, bin: self, data: filepath.Join(t.TempDir(), "d"), out: &bytes.Buffer{}}
+	base := strconv.Itoa(freeBase(t))
+	out, err := b.program("run", "--data", b.data, "--base-port", base, "--listen", "127.0.0.1:"+strconv.Itoa(freeBase(t)),
+		"--server-bin", "/bin/false", "--agent-bin", "/bin/true").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "the server ends again and again (exit status 1)") {
+		t.Errorf("%v: %s", err, out)
+	}
+	if left := b.left(); len(left) > 0 {
+		t.Errorf("processes %v are left", left)
+	}
+	out, err = b.program("run", "--data", b.data, "--base-port", base, "--server-bin", "/no/such").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "make build") || !strings.Contains(string(out), "--no-server") {
+		t.Errorf("%v: %s", err, out)
+	}
+}

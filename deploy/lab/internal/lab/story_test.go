@@ -1,0 +1,91 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/evenkeel/evenkeel/deploy/lab/internal/layout"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// page is a terminal that can be read while it is written.
+type page struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (p *page) Write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.b.Write(b)
+}
+
+func (p *page) String() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.b.String()
+}
+
+func TestTheStoryFollowsTheTimelineWithoutRepeating(t *testing.T) {
+	began := time.Now()
+	asked := make(chan string, 100)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		after := r.URL.Query().Get("after")
+		select {
+		case asked <- after:
+		default:
+		}
+		line := func(seq int, at time.Time, text string) string {
+			return fmt.Sprintf(`{"at":%q,"kind":"decision","sentence":%q,"seq":%d,"subject":{"site":"fra","service":"checkout"}}`,
+				at.Format(time.RFC3339Nano), text, seq)
+		}
+		switch after {
+		case "": // the newest lines, one of them of an earlier run
+			_, _ = fmt.Fprintf(w, "[%s,%s]", line(3, began.Add(-time.Hour), "old"), line(4, began.Add(time.Second), "first"))
+		case "4":
+			_, _ = fmt.Fprintf(w, "[%s]", line(9, began.Add(2*time.Second), "second"))
+		default:
+			_, _ = fmt.Fprint(w, "[]")
+		}
+	}))
+	defer srv.Close()
+	out := &page{}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); newStory(out, false).follow(ctx, srv.Client(), srv.URL, began) }()
+	for _, want := range []string{"", "4", "9"} {
+		if got := <-asked; got != want {
+			t.Errorf("asked after %q, want %q", got, want)
+		}
+	}
+	cancel()
+	<-done
+	srv.Client().CloseIdleConnections()
+	text := out.String()
+	if strings.Contains(text, "old") || strings.Count(text, "first") != 1 || strings.Count(text, "second") != 1 {
+		t.Errorf("told:\n%s", text)
+	}
+	if strings.Contains(text, "\x1b") {
+		t.Error("colours without a terminal")
+	}
+}
+
+func TestQuietIsQuiet(t *testing.T) {
+	out := &page{}
+	s := newStory(out, true)
+	s.say("hello")
+	s.fault(time.Now(), "start", layout.Fault{Site: "fra", Kind: layout.Kill})
+	if out.String() != "" {
+		t.Error(out.String())
+	}
+}
