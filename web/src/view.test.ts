@@ -120,7 +120,7 @@ describe('banners', () => {
   });
   test('observe, brake, tilt, a broken part and a refused question', () => {
     expect(f({ acting: false, reason: 'every policy observes' }, 'live', 1).notes)
-      .toEqual(['This server does not act, it only observes. Every policy observes.']);
+      .toEqual(['Nothing is done automatically. Every policy observes.']);
     expect(f({ brake: { on: true, by: 'ada', reason: 'deploy', at: '' } }, 'live', 1).alarms[0]).toContain('set by ada: deploy');
     expect(f({ brake: { on: false, by: 'ada', reason: 'deploy', at: '' } }, 'live', 1).alarms).toEqual([]);
     expect(f({ tilt: { on: true, reason: 'clock jumped' } }, 'live', 1).alarms[0]).toContain('clock jumped');

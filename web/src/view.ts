@@ -154,7 +154,7 @@ export function banners(s: Status | undefined, link: Link, lostSince: Date | und
   if (s.tilt?.on === true) alarms.push(`The server doubts itself and does not vote: ${s.tilt.reason ?? 'no reason given'}.`);
   for (const p of s.parts ?? []) if (!p.ok) alarms.push(`${p.name}: ${p.word}`);
   if (!s.acting) {
-    notes.push(`This server does not act, it only observes. ${sentence(s.reason)}`.trim());
+    notes.push(`Nothing is done automatically. ${sentence(s.reason)}`.trim());
   }
   return { alarms, notes };
 }
