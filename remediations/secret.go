@@ -72,8 +72,12 @@ func GenerateSecret() string {
 // IsZero reports whether there is no secret.
 func (s Secret) IsZero() bool { return s.wh == nil }
 
-func (Secret) String() string               { return "[secret]" }
-func (Secret) GoString() string             { return "[secret]" }
+func (Secret) String() string { return "[secret]" }
+
+// GoString answers %#v.
+func (Secret) GoString() string { return "[secret]" }
+
+// MarshalText answers every encoder.
 func (Secret) MarshalText() ([]byte, error) { return []byte("[secret]"), nil }
 
 // Format answers every verb, so that %d does not walk into the fields either.

@@ -51,8 +51,12 @@ func ParseKey(s string) (Key, error) {
 	return Key{text: &s}, nil
 }
 
-func (Key) String() string               { return "[secret]" }
-func (Key) GoString() string             { return "[secret]" }
+func (Key) String() string { return "[secret]" }
+
+// GoString answers %#v.
+func (Key) GoString() string { return "[secret]" }
+
+// MarshalText answers every encoder.
 func (Key) MarshalText() ([]byte, error) { return []byte("[secret]"), nil }
 
 // Format answers every verb.

@@ -119,9 +119,11 @@ func TestRate(t *testing.T) {
 			send(ev(Trigger, "flood"+string(rune('A'+i)), Info))
 		}
 		synctest.Wait()
+		mu.Lock()
 		if len(out) != 20 {
 			t.Errorf("%d events at once, want the burst of 20", len(out))
 		}
+		mu.Unlock()
 		time.Sleep(10 * time.Second)
 		start := time.Now()
 		turn, _, err := c.wait(context.Background(), ev(Trigger, "urgent", Critical))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -113,9 +114,7 @@ func (m *memory) clone() *memory {
 		Version: stateVersion, Adopted: m.Adopted,
 		Epochs: make(map[string]int64, len(m.Epochs)+1), Subjects: slices.Clone(m.Subjects),
 	}
-	for k, v := range m.Epochs {
-		next.Epochs[k] = v
-	}
+	maps.Copy(next.Epochs, m.Epochs)
 	return next
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -222,10 +223,8 @@ func (x Executor) send(t *testing.T, m *message) answer {
 func (x Executor) want(t *testing.T, m *message, statuses ...int) answer {
 	t.Helper()
 	a := x.send(t, m)
-	for _, s := range statuses {
-		if a.status == s {
-			return a
-		}
+	if slices.Contains(statuses, a.status) {
+		return a
 	}
 	t.Fatalf("answer %d, want %v", a.status, statuses)
 	return a

@@ -238,7 +238,7 @@ func status(rc remediations.Receipt, err error) int {
 
 // jitter is up to a fifth of d, so that the retries of several actions do not march in step.
 func jitter(d time.Duration) time.Duration {
-	return time.Duration(rand.Int64N(int64(d)/5 + 1)) //nolint:gosec // no secret depends on it
+	return time.Duration(rand.Int64N(int64(d)/5 + 1))
 }
 
 func earlier(a, b time.Time) time.Time {

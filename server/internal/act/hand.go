@@ -50,6 +50,7 @@ type Timing struct {
 	Look        time.Duration   // between looks at the edge (250 ms)
 	Looks       int             // consecutive good looks at different data (2)
 	Within      time.Duration   // to verify, when the step does not say (30 s)
+	Soonest     time.Duration   // that a verification may fail after: the edge must be able to report twice (5 s)
 	EdgeWindow  time.Duration   // that the figures of an EdgeView without SinceView cover at most (10 s)
 	NoticeWaits []time.Duration // between attempts to deliver a notice, the last repeats (10, 20, 40, 60, 120, 300 s)
 	NoticeFor   time.Duration   // how long a notice is tried (24 h)
@@ -74,6 +75,7 @@ func (t Timing) withDefaults() Timing {
 	duration(&t.Attempt, 30*time.Second)
 	duration(&t.Look, 250*time.Millisecond)
 	duration(&t.Within, 30*time.Second)
+	duration(&t.Soonest, 5*time.Second)
 	duration(&t.EdgeWindow, 10*time.Second)
 	duration(&t.NoticeFor, 24*time.Hour)
 	if t.Looks <= 0 {
@@ -91,7 +93,7 @@ type Hand struct {
 	timing  Timing
 	log     *slog.Logger
 	metrics *metrics
-	ctx     context.Context //nolint:containedctx // the lifetime of the hand, ended by Close
+	ctx     context.Context // the lifetime of the hand, ended by Close
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
 

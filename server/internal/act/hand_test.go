@@ -178,7 +178,7 @@ func newRoom(t *testing.T, do ...script) *room {
 
 func (r *room) close(t *testing.T) {
 	t.Helper()
-	if err := r.Close(context.Background()); err != nil {
+	if err := r.Close(context.WithoutCancel(t.Context())); err != nil {
 		t.Error(err)
 	}
 }

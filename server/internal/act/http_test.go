@@ -89,10 +89,10 @@ func newHouse(t *testing.T, timeout time.Duration) *house {
 	x.Hand = act.New(act.Options{
 		Targets: map[string]act.Sender{"director": target}, Edge: x.edge,
 		Outcomes: x.story.outcome, NoticeOutcomes: x.story.notice, Identity: core.Identity{ClusterID: "c_1", Epoch: 3},
-		Timing: act.Timing{Waits: []time.Duration{100 * time.Millisecond}, Look: 10 * time.Millisecond},
+		Timing: act.Timing{Waits: []time.Duration{100 * time.Millisecond}, Look: 10 * time.Millisecond, Soonest: 300 * time.Millisecond},
 	})
 	t.Cleanup(func() {
-		if err := x.Close(context.Background()); err != nil {
+		if err := x.Close(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
 	})
@@ -158,6 +158,7 @@ func TestHTTPTimeoutThenPolled(t *testing.T) {
 	x.slow.Store(int64(600 * time.Millisecond))
 	x.lies.Store(true)
 	in := intent()
+	in.Verify.Within = 0.5
 	x.Perform(in)
 	x.until(t, core.OutcomeIneffective, "(unknown) (accepted) (done) done ineffective")
 	if x.applied.Load() != 1 {
@@ -208,7 +209,7 @@ func TestHTTPLyingExecutor(t *testing.T) {
 	x := newHouse(t, 0)
 	x.lies.Store(true)
 	in := intent()
-	in.Verify.Within = 5
+	in.Verify.Within = 0.5
 	x.edge.set(func(e *edge) { e.weight = 0 }) // and its weight report lies too
 	x.Perform(in)
 	o := x.until(t, core.OutcomeIneffective, "(done) done ineffective")
@@ -232,6 +233,23 @@ func TestHTTPCloseInMidDelivery(t *testing.T) {
 	}
 }
 
+// voice is a pager by PagerDuty.
+type voice struct{ client *pagerduty.Client }
+
+func (v voice) Page(ctx context.Context, n core.Notice) (act.Paged, error) {
+	e := pagerduty.Event{DedupKey: n.DedupKey, Summary: n.Summary, Source: n.Source, Severity: n.Severity, Timestamp: n.At}
+	switch n.Kind {
+	case "trigger":
+		e.Action = pagerduty.Trigger
+	case "update":
+		e.Action = pagerduty.Update
+	case "resolve":
+		e.Action = pagerduty.Resolve
+	}
+	r, err := v.client.Send(ctx, e)
+	return act.Paged{Status: r.Status, Detail: r.Message, Cancelled: r.State != pagerduty.Accepted}, err
+}
+
 func TestHTTPPagerDuty(t *testing.T) {
 	double := pagerdutytest.NewServer()
 	double.Fail(1, http.StatusServiceUnavailable, 0)
@@ -248,7 +266,7 @@ func TestHTTPPagerDuty(t *testing.T) {
 	s := &story{}
 	h := act.New(act.Options{
 		Edge: newEdge(), Outcomes: s.outcome, NoticeOutcomes: s.notice,
-		Pager:  act.PagerDuty{Client: client, BaseURL: "https://ek.example.net"},
+		Pager:  voice{client},
 		Timing: act.Timing{NoticeWaits: []time.Duration{50 * time.Millisecond}},
 	})
 	sent := func(ends string) {

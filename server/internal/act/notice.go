@@ -119,6 +119,10 @@ func (l *line) prune() (cancelled []*core.Notice) {
 // deliverNotice tries one notice until it is accepted, cannot work, is overtaken or a day has passed.
 func (h *Hand) deliverNotice(ctx context.Context, key string, l *line, n *core.Notice) {
 	giveUp := time.Now().Add(h.timing.NoticeFor)
+	before := 0 // attempts of an earlier process, whose numbers are taken
+	for _, a := range n.Attempts {
+		before = max(before, a.N)
+	}
 	for attempt := 1; ; attempt++ {
 		start := time.Now()
 		bounded, cancel := context.WithTimeout(ctx, h.timing.Attempt)
@@ -127,7 +131,7 @@ func (h *Hand) deliverNotice(ctx context.Context, key string, l *line, n *core.N
 		if ctx.Err() != nil {
 			return
 		}
-		a := &core.Attempt{N: attempt, At: start, LatencyMS: millis(time.Since(start)), Status: paged.Status, Detail: cut(paged.Detail, maxDetail)}
+		a := &core.Attempt{N: before + attempt, At: start, LatencyMS: millis(time.Since(start)), Status: paged.Status, Detail: cut(paged.Detail, maxDetail)}
 		wait, state := h.readPaged(a, paged, err)
 		if state == "" && time.Now().Add(wait).After(giveUp) {
 			state = noticeFailed

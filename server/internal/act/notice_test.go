@@ -69,7 +69,7 @@ func pageRoom(t *testing.T, p act.Pager) (*act.Hand, *story) {
 	s := &story{}
 	h := act.New(act.Options{Edge: newEdge(), Outcomes: s.outcome, NoticeOutcomes: s.notice, Pager: p})
 	t.Cleanup(func() {
-		if err := h.Close(context.Background()); err != nil {
+		if err := h.Close(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
 	})
@@ -190,4 +190,18 @@ func TestNoticeEnds(t *testing.T) {
 	f(&pager{down: &remediations.Permanent{Err: errors.New("400"), Status: 400}}, 0, "t=failed")
 	f(&pager{down: fmt.Errorf("wrapped: %w", &remediations.Unknown{Err: errors.New("time-out")})}, 23*time.Hour, "")
 	f(&pager{down: errors.New("of no known type")}, 25*time.Hour, "t=failed")
+}
+
+// After a restart the numbers of the attempts go on: the record keeps one attempt per number.
+func TestNoticeAttemptsGoOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, s := pageRoom(t, &pager{})
+		n := notice("t", "trigger", "k")
+		n.Attempts = []core.Attempt{{N: 1}, {N: 2}}
+		h.Notify(n)
+		synctest.Wait()
+		if len(s.notices) != 1 || s.notices[0].Attempt.N != 3 {
+			t.Errorf("outcomes %+v", s.notices)
+		}
+	})
 }

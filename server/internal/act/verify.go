@@ -14,7 +14,6 @@ const (
 	fewExpected  = 5               // a share above wants more than this expected, else one request will do
 	significance = 0.05            // of the test on success
 	goneAfter    = 5 * time.Second // data older than this at the end cannot be told from
-	enoughLooks  = 5 * time.Second // that the edge needs to report twice after the step, and a little more
 	defaultBelow = 0.01            // share after a step to weight 0 that asks for nothing
 )
 
@@ -77,9 +76,9 @@ func (h *Hand) verify(ctx context.Context, j *job, done time.Time) {
 	if within <= 0 {
 		within = h.timing.Within
 	}
-	soonest := enoughLooks
+	soonest := h.timing.Soonest
 	if _, ok := h.o.Edge.(SinceView); !ok {
-		soonest = h.timing.EdgeWindow + enoughLooks
+		soonest = h.timing.EdgeWindow + h.timing.Soonest
 	}
 	end := done.Add(max(within, soonest))
 	var (
