@@ -21,7 +21,7 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
-var version = "dev" //nolint:gochecknoglobals // set by the linker
+var version = "dev"
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

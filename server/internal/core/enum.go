@@ -34,7 +34,7 @@ const (
 	Failing
 )
 
-var conditionNames = []string{"unknown", "healthy", "suspect", "degraded", "failing"}
+var conditionNames = []string{"unknown", "healthy", "suspect", "degraded", "failing"} //nolint:gochecknoglobals // read-only table
 
 func (c Condition) String() string               { return enumText(conditionNames, int(c)) }
 func (c Condition) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
@@ -56,7 +56,7 @@ const (
 	ProbeDown
 )
 
-var probeNames = []string{"unknown", "up", "down"}
+var probeNames = []string{"unknown", "up", "down"} //nolint:gochecknoglobals // read-only table
 
 func (s ProbeState) String() string               { return enumText(probeNames, int(s)) }
 func (s ProbeState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
@@ -97,7 +97,7 @@ const (
 	LinkNoPrimary
 )
 
-var linkNames = []string{
+var linkNames = []string{ //nolint:gochecknoglobals // read-only table
 	"unknown", "caught_up", "catching_up", "idle_link_ok", "link_down", "applier_stopped", "resyncing",
 	"delayed_by_design", "no_primary",
 }
@@ -123,7 +123,7 @@ const (
 	DetectorAnomalous
 )
 
-var detectorNames = []string{"unknown", "warming", "normal", "anomalous"}
+var detectorNames = []string{"unknown", "warming", "normal", "anomalous"} //nolint:gochecknoglobals // read-only table
 
 func (s DetectorState) String() string               { return enumText(detectorNames, int(s)) }
 func (s DetectorState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
@@ -147,7 +147,7 @@ const (
 	RoutingRestoring
 )
 
-var routingNames = []string{"unknown", "active", "draining", "drained", "restoring"}
+var routingNames = []string{"unknown", "active", "draining", "drained", "restoring"} //nolint:gochecknoglobals // read-only table
 
 func (s RoutingState) String() string               { return enumText(routingNames, int(s)) }
 func (s RoutingState) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
@@ -172,7 +172,7 @@ const (
 	VerdictIgnore
 )
 
-var verdictNames = []string{"unknown", "act", "await_approval", "recommend", "hold", "ignore"}
+var verdictNames = []string{"unknown", "act", "await_approval", "recommend", "hold", "ignore"} //nolint:gochecknoglobals // read-only table
 
 func (v Verdict) String() string               { return enumText(verdictNames, int(v)) }
 func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
@@ -196,7 +196,7 @@ const (
 	ModeAutomatic
 )
 
-var modeNames = []string{"unknown", "observe", "recommend", "approve", "automatic"}
+var modeNames = []string{"unknown", "observe", "recommend", "approve", "automatic"} //nolint:gochecknoglobals // read-only table
 
 func (m Mode) String() string               { return enumText(modeNames, int(m)) }
 func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
@@ -220,7 +220,7 @@ const (
 	Bound
 )
 
-var answerNames = []string{"unknown", "pass", "object", "cannot_tell", "bound"}
+var answerNames = []string{"unknown", "pass", "object", "cannot_tell", "bound"} //nolint:gochecknoglobals // read-only table
 
 func (a Answer) String() string               { return enumText(answerNames, int(a)) }
 func (a Answer) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
@@ -251,7 +251,7 @@ const (
 	ActionExpired
 )
 
-var actionNames = []string{
+var actionNames = []string{ //nolint:gochecknoglobals // read-only table
 	"unknown", "proposed", "awaiting_approval", "committed", "running", "verifying", "succeeded",
 	"ineffective", "failed", "rolling_back", "rolled_back", "expired",
 }
@@ -293,7 +293,7 @@ const (
 	StepExpired
 )
 
-var stepNames = []string{
+var stepNames = []string{ //nolint:gochecknoglobals // read-only table
 	"unknown", "pending", "intended", "verifying", "succeeded", "ineffective", "failed", "expired",
 }
 

@@ -16,7 +16,7 @@ const (
 	ClassLink          // a private path failed: about a link, never about a site
 )
 
-var classNames = []string{"unknown", "outside", "inside", "symptom", "cause", "silence", "link"}
+var classNames = []string{"unknown", "outside", "inside", "symptom", "cause", "silence", "link"} //nolint:gochecknoglobals // read-only table
 
 func (c Class) String() string               { return enumText(classNames, int(c)) }
 func (c Class) MarshalText() ([]byte, error) { return []byte(c.String()), nil }

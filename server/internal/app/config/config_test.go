@@ -11,7 +11,7 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
-var update = flag.Bool("update", false, "rewrite testdata/bad/*.want") //nolint:gochecknoglobals // a test flag
+var update = flag.Bool("update", false, "rewrite testdata/bad/*.want")
 
 func noEnv(string) (string, bool) { return "", false }
 

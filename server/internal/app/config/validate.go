@@ -14,7 +14,7 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
-var nameRule = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`) //nolint:gochecknoglobals // a compiled constant
+var nameRule = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 // validate checks what the types cannot: names, references, and the floors that keep automatic actions safe.
 func (c *Config) validate(d *decoder) {
