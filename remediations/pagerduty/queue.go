@@ -35,6 +35,7 @@ func (w waiting) Len() int { return len(w) }
 func (w waiting) Less(i, j int) bool {
 	return cmp.Or(cmp.Compare(w[i].priority, w[j].priority), cmp.Compare(w[i].arrived, w[j].arrived)) < 0
 }
+
 func (w waiting) Swap(i, j int) {
 	w[i], w[j] = w[j], w[i]
 	w[i].index, w[j].index = i, j

@@ -155,8 +155,7 @@ func (x *Receiver) answer(w http.ResponseWriter, r *http.Request) *reply {
 		return problem(http.StatusMethodNotAllowed, "method", "commands are POSTed")
 	}
 	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, remediations.MaxBody))
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
+	if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return problem(http.StatusRequestEntityTooLarge, "too_large", fmt.Sprintf("the limit is %d bytes", large.Limit))
 	}
 	if err != nil {
@@ -298,8 +297,7 @@ func (x *Receiver) carryOut(ctx context.Context, c Command) *reply {
 }
 
 func failure(err error) *reply {
-	var refuse *Refuse
-	if errors.As(err, &refuse) {
+	if refuse, ok := errors.AsType[*Refuse](err); ok {
 		a := problem(http.StatusPreconditionFailed, "refused", refuse.Detail)
 		a.Body.RefusedBy = refuse.By
 		return a

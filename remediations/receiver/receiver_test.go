@@ -340,6 +340,19 @@ func TestNoDiskNoAction(t *testing.T) {
 	}
 }
 
+func TestLeftoversOfACrashAreSwept(t *testing.T) {
+	o := options(t, &world{})
+	want(t, open(t, o), drain("fra", "checkout", 10, 0), 200)
+	if err := os.WriteFile(o.StateFile+".tmp-123", []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want(t, open(t, o), drain("fra", "checkout", 9, 0), 409)
+	entries, err := os.ReadDir(filepath.Dir(o.StateFile))
+	if err != nil || len(entries) != 1 {
+		t.Errorf("%v, %v", entries, err)
+	}
+}
+
 func TestNew(t *testing.T) {
 	f := func(change func(*receiver.Options), want string) {
 		t.Helper()

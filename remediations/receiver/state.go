@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/evenkeel/evenkeel/remediations"
 )
@@ -122,6 +123,9 @@ func (m *memory) clone() *memory {
 // tokens an old command could be obeyed.
 func load(path string) (*memory, error) {
 	m := &memory{Version: stateVersion, Epochs: map[string]int64{}}
+	if err := sweep(path); err != nil {
+		return nil, err
+	}
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return m, nil
@@ -141,6 +145,28 @@ func load(path string) (*memory, error) {
 	return m, nil
 }
 
+// tmpSuffix begins the ending of a file that is being written.
+const tmpSuffix = ".tmp-"
+
+// sweep removes what a crash in the middle of save left behind.
+func sweep(path string) error {
+	entries, err := os.ReadDir(filepath.Dir(path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // save will say so
+	}
+	if err != nil {
+		return fmt.Errorf("look for fencing state: %w", err)
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), filepath.Base(path)+tmpSuffix) {
+			if err := os.Remove(filepath.Join(filepath.Dir(path), e.Name())); err != nil {
+				return fmt.Errorf("remove an unfinished fencing state: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
 // save replaces the state file as a whole: after a crash there is the old one or the new one.
 func save(path string, m *memory) (err error) {
 	b, err := json.MarshalIndent(m, "", " ")
@@ -148,7 +174,7 @@ func save(path string, m *memory) (err error) {
 		return fmt.Errorf("encode fencing state: %w", err)
 	}
 	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".tmp-*")
+	f, err := os.CreateTemp(dir, filepath.Base(path)+tmpSuffix+"*")
 	if err != nil {
 		return fmt.Errorf("write fencing state: %w", err)
 	}

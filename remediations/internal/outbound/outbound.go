@@ -167,8 +167,7 @@ func classify(err error, sent bool) error {
 
 // unURL takes the URL out of an error of net/http.
 func unURL(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
+	if u, ok := errors.AsType[*url.Error](err); ok {
 		return u.Err
 	}
 	return err

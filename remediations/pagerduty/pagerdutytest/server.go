@@ -185,9 +185,9 @@ func (s *Server) answer(w http.ResponseWriter, status int, message string, probl
 }
 
 func (e event) problems() (out []string) {
-	add := func(bad bool, format string, args ...any) {
+	add := func(bad bool, problem string) {
 		if bad {
-			out = append(out, fmt.Sprintf(format, args...))
+			out = append(out, problem)
 		}
 	}
 	add(len(e.RoutingKey) != 32, "'routing_key' must have 32 characters")

@@ -116,6 +116,7 @@ func (s *story) outcome(o core.Outcome) {
 	s.outcomes = append(s.outcomes, o)
 	s.mu.Unlock()
 }
+
 func (s *story) notice(o core.NoticeOutcome) {
 	s.mu.Lock()
 	s.notices = append(s.notices, o)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/evenkeel/evenkeel/remediations"
@@ -102,8 +103,7 @@ func (h *Hand) head(key string, l *line) *core.Notice {
 func (l *line) prune() (cancelled []*core.Notice) {
 	var keep []*core.Notice
 	resolved, updated := false, false
-	for i := len(l.queue) - 1; i >= 0; i-- {
-		n := l.queue[i]
+	for _, n := range slices.Backward(l.queue) {
 		if resolved && n.Kind != noticeResolve || updated && n.Kind == noticeUpdate {
 			cancelled = append([]*core.Notice{n}, cancelled...)
 			continue
