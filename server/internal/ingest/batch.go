@@ -35,7 +35,8 @@ type batch struct {
 	slab      []core.Label // where the labels of the samples live
 	base      []core.Label // of the resource, sorted, site among them
 	scratch   []core.Label
-	agent     string // who the resource says it is
+	points    [][]byte // of the time series being read
+	agent     string   // who the resource says it is
 	facts     []core.Fact
 	durations map[probeKey]float64
 	refused   refusals
@@ -56,7 +57,7 @@ func (d *Door) newBatch(caller core.Credential) *batch {
 	*b = batch{
 		door: d, caller: caller, series: d.gates.of(caller.ID).series, now: now,
 		oldest: now.Add(-d.o.Retention).UnixMilli(), newest: now.Add(maxAhead).UnixMilli(),
-		samples: b.samples[:0], slab: b.slab[:0], base: b.base[:0], scratch: b.scratch[:0],
+		samples: b.samples[:0], slab: b.slab[:0], base: b.base[:0], scratch: b.scratch[:0], points: b.points[:0],
 	}
 	return b
 }
@@ -65,13 +66,14 @@ func (d *Door) newBatch(caller core.Credential) *batch {
 const maxPooled = 1 << 16
 
 func (d *Door) release(b *batch) {
-	if cap(b.samples) > maxPooled || cap(b.slab) > 16*maxPooled {
+	if cap(b.samples) > maxPooled || cap(b.points) > maxPooled || cap(b.slab) > 16*maxPooled {
 		return
 	}
 	clear(b.samples)
 	clear(b.slab)
 	clear(b.base[:cap(b.base)])
 	clear(b.scratch[:cap(b.scratch)])
+	clear(b.points[:cap(b.points)])
 	b.facts, b.durations, b.agent = nil, nil, ""
 	d.batches.pool.Put(b)
 }
@@ -148,14 +150,14 @@ func checkValue(v float64) (reason, bool) {
 func (b *batch) checkLabels(name string, labels []core.Label) (reason, bool) {
 	l := &b.door.o.Limits
 	switch {
-	case name == "" || len(name) > l.NameBytes || !utf8.ValidString(name):
+	case name == "" || len(name) > l.NameBytes || !valid(name):
 		return refusedName, false
 	case len(labels) > l.Labels:
 		return refusedLabels, false
 	}
 	for i := range labels {
 		if len(labels[i].Name) > l.NameBytes || len(labels[i].Value) > l.ValueBytes ||
-			!utf8.ValidString(labels[i].Name) || !utf8.ValidString(labels[i].Value) {
+			!valid(labels[i].Name) || !valid(labels[i].Value) {
 			return refusedLabels, false
 		}
 	}
@@ -163,6 +165,16 @@ func (b *batch) checkLabels(name string, labels []core.Label) (reason, bool) {
 		return refusedSeries, false
 	}
 	return 0, true
+}
+
+// valid is utf8.ValidString with a short cut for short ASCII, which labels are.
+func valid(s string) bool {
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			return utf8.ValidString(s)
+		}
+	}
+	return true
 }
 
 // allowed says whether this kind of credential may write the metric. Traffic is what decisions are verified

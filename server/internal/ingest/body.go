@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync"
 
 	"github.com/golang/snappy"
 	"github.com/klauspost/compress/gzip"
@@ -15,13 +16,31 @@ import (
 // lightBytes is the decoded size up to which a body waits for nobody: facts must not queue behind bulk.
 const lightBytes = 256 << 10
 
-// readBody reads the body as it was sent, within the limit.
-func (d *Door) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+// maxBuffer is the largest buffer that is kept for the next request.
+const maxBuffer = 4 << 20
+
+// buffers are reused by requests. What is made of a body must not outlive the request.
+type buffers struct{ pool sync.Pool }
+
+func newBuffers() *buffers {
+	return &buffers{pool: sync.Pool{New: func() any { return &bytes.Buffer{} }}}
+}
+
+func (p *buffers) get() *bytes.Buffer { return p.pool.Get().(*bytes.Buffer) }
+
+func (p *buffers) put(b *bytes.Buffer) {
+	if b.Cap() <= maxBuffer {
+		b.Reset()
+		p.pool.Put(b)
+	}
+}
+
+// readBody reads the body as it was sent, within the limit, into buf.
+func (d *Door) readBody(w http.ResponseWriter, r *http.Request, buf *bytes.Buffer) ([]byte, error) {
 	limit := d.o.Limits.Body
 	if r.ContentLength > limit {
 		return nil, tooLarge()
 	}
-	var buf bytes.Buffer
 	if r.ContentLength > 0 {
 		buf.Grow(int(min(r.ContentLength, 1<<20)) + bytes.MinRead)
 	}
@@ -66,9 +85,9 @@ func gunzip(raw []byte, limit int64) (out []byte, full bool, err error) {
 	return buf.Bytes(), true, nil
 }
 
-// unsnappy decompresses a block of at most limit bytes. No block grows by more than its format allows, so a
+// unsnappy decompresses a block of at most limit bytes into buf. No block grows by more than its format allows, so a
 // length that cannot be true is not believed.
-func unsnappy(raw []byte, limit int64) ([]byte, error) {
+func unsnappy(raw []byte, limit int64, buf *bytes.Buffer) ([]byte, error) {
 	n, err := snappy.DecodedLen(raw)
 	switch {
 	case err != nil || int64(n) > int64(len(raw))*32:
@@ -76,7 +95,8 @@ func unsnappy(raw []byte, limit int64) ([]byte, error) {
 	case int64(n) > limit:
 		return nil, tooLarge()
 	}
-	out, err := snappy.Decode(nil, raw)
+	buf.Grow(n)
+	out, err := snappy.Decode(buf.AvailableBuffer()[:n], raw)
 	if err != nil {
 		return nil, malformed("the body is not snappy")
 	}

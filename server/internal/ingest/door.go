@@ -78,6 +78,7 @@ type Door struct {
 	gates   *gates
 	names   *names
 	batches *batchPool
+	buffers *buffers
 	heavy   chan struct{} // bounds large bodies in memory; small ones, and so facts, never wait for it
 }
 
@@ -118,6 +119,7 @@ func New(o Options) *Door {
 		gates:   newGates(o.Limits),
 		names:   newNames(),
 		batches: newBatchPool(),
+		buffers: newBuffers(),
 		heavy:   make(chan struct{}, max(4, 2*runtime.GOMAXPROCS(0))),
 	}
 }

@@ -28,7 +28,9 @@ func (d *Door) metricsOTLP(w http.ResponseWriter, r *http.Request, caller core.C
 	if content == contentJSON {
 		limit = d.o.Limits.DecodedJSON
 	}
-	raw, err := d.readBody(w, r)
+	wire := d.buffers.get()
+	defer d.buffers.put(wire)
+	raw, err := d.readBody(w, r, wire)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"encoding/binary"
 	"errors"
 	"math"
 	"mime"
@@ -30,7 +31,10 @@ func (d *Door) remoteWrite(w http.ResponseWriter, r *http.Request, caller core.C
 	if e := r.Header.Get("Content-Encoding"); e != "snappy" && e != "" {
 		return &refusal{http.StatusUnsupportedMediaType, core.CodeInvalid, "the content encoding is not taken", "send snappy"}
 	}
-	raw, err := d.readBody(w, r)
+	wire, plain := d.buffers.get(), d.buffers.get()
+	defer d.buffers.put(wire)
+	defer d.buffers.put(plain)
+	raw, err := d.readBody(w, r, wire)
 	if err != nil {
 		return err
 	}
@@ -41,7 +45,7 @@ func (d *Door) remoteWrite(w http.ResponseWriter, r *http.Request, caller core.C
 		}
 		defer leave()
 	}
-	raw, err = unsnappy(raw, d.o.Limits.Decoded)
+	raw, err = unsnappy(raw, d.o.Limits.Decoded, plain)
 	if err != nil {
 		return err
 	}
@@ -96,62 +100,129 @@ func fields(msg []byte, f func(num protowire.Number, kind protowire.Type, bytes 
 // text is the bytes as a string, without a copy: they are never written again.
 func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
+// label reads prometheus.Label. The common layout, name then value and both short, is read without a loop.
+func label(raw []byte) (core.Label, error) {
+	if len(raw) > 4 && raw[0] == 1<<3|2 && raw[1] < 0x80 {
+		at := 2 + int(raw[1])
+		if at+2 <= len(raw) && raw[at] == 2<<3|2 && raw[at+1] < 0x80 && at+2+int(raw[at+1]) == len(raw) {
+			return core.Label{Name: text(raw[2:at]), Value: text(raw[at+2:])}, nil
+		}
+	}
+	var l core.Label
+	err := fields(raw, func(num protowire.Number, kind protowire.Type, value []byte, _ uint64) error {
+		switch {
+		case kind == protowire.BytesType && num == 1:
+			l.Name = text(value)
+		case kind == protowire.BytesType && num == 2:
+			l.Value = text(value)
+		}
+		return nil
+	})
+	return l, err
+}
+
+// sampleOf reads prometheus.Sample, the common layout without a loop.
+func sampleOf(raw []byte) (v float64, ms int64, err error) {
+	if len(raw) > 10 && raw[0] == 1<<3|1 && raw[9] == 2<<3 {
+		if t, n := protowire.ConsumeVarint(raw[10:]); n == len(raw)-10 {
+			return math.Float64frombits(binary.LittleEndian.Uint64(raw[1:9])), int64(t), nil
+		}
+	}
+	err = fields(raw, func(num protowire.Number, kind protowire.Type, _ []byte, number uint64) error {
+		switch {
+		case num == 1 && kind == protowire.Fixed64Type:
+			v = math.Float64frombits(number)
+		case num == 2 && kind == protowire.VarintType:
+			ms = int64(number)
+		}
+		return nil
+	})
+	return v, ms, err
+}
+
 // writeRequest reads prometheus.WriteRequest: 1 is a time series, the rest is metadata.
 func (b *batch) writeRequest(raw []byte) error {
 	b.base = b.stamp(b.base[:0])
-	return fields(raw, func(num protowire.Number, kind protowire.Type, value []byte, _ uint64) error {
-		if num != 1 || kind != protowire.BytesType {
-			return nil
+	for len(raw) > 0 {
+		num, value, rest, err := field(raw)
+		if err != nil {
+			return err
 		}
-		return b.timeSeries(value)
-	})
+		raw = rest
+		if num == 1 {
+			if err := b.timeSeries(value); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// field takes the first field off a message. Fields that are not length-delimited are skipped: num is 0.
+func field(msg []byte) (num protowire.Number, value, rest []byte, err error) {
+	// One byte of tag and one or two of length, as nearly always.
+	if len(msg) > 2 && msg[0] < 0x80 && msg[0]&7 == byte(protowire.BytesType) && msg[0] >= 8 {
+		size, at := int(msg[1]), 2
+		if size >= 0x80 && msg[2] < 0x80 {
+			size, at = size&0x7f|int(msg[2])<<7, 3
+		}
+		if (at == 3 || size < 0x80) && size <= len(msg)-at {
+			return protowire.Number(msg[0] >> 3), msg[at : at+size], msg[at+size:], nil
+		}
+	}
+	num, kind, n := protowire.ConsumeTag(msg)
+	if n < 0 {
+		return 0, nil, nil, errWire
+	}
+	if kind == protowire.BytesType {
+		value, m := protowire.ConsumeBytes(msg[n:])
+		if m < 0 {
+			return 0, nil, nil, errWire
+		}
+		return num, value, msg[n+m:], nil
+	}
+	m := protowire.ConsumeFieldValue(num, kind, msg[n:])
+	if m < 0 {
+		return 0, nil, nil, errWire
+	}
+	return 0, nil, msg[n+m:], nil
 }
 
 // timeSeries reads prometheus.TimeSeries: 1 label, 2 sample, 3 exemplar, 4 native histogram.
 func (b *batch) timeSeries(raw []byte) error {
 	labels := append(b.scratch[:0], b.base...)
+	points := b.points[:0]
 	var name string
 	var foreign, unnamed bool
-	var samples, histograms int
-	err := fields(raw, func(num protowire.Number, kind protowire.Type, value []byte, _ uint64) error {
-		switch {
-		case kind != protowire.BytesType:
-			return nil
-		case num == 2:
-			samples++
-			return nil
-		case num == 4:
-			histograms++
-			return nil
-		case num != 1:
-			return nil
-		}
-		var l core.Label
-		if err := fields(value, func(num protowire.Number, kind protowire.Type, value []byte, _ uint64) error {
-			switch {
-			case kind == protowire.BytesType && num == 1:
-				l.Name = text(value)
-			case kind == protowire.BytesType && num == 2:
-				l.Value = text(value)
-			}
-			return nil
-		}); err != nil {
+	var histograms int
+	for len(raw) > 0 {
+		num, value, rest, err := field(raw)
+		if err != nil {
 			return err
 		}
-		switch l.Name {
-		case "":
-			unnamed = true
-		case "__name__":
-			name = l.Value
-		default:
-			labels = b.setLabel(labels, l.Name, l.Value, &foreign)
+		raw = rest
+		switch num {
+		case 1:
+			l, err := label(value)
+			if err != nil {
+				return err
+			}
+			switch l.Name {
+			case "":
+				unnamed = true
+			case "__name__":
+				name = l.Value
+			default:
+				labels = b.setLabel(labels, l.Name, l.Value, &foreign)
+			}
+		case 2:
+			points = append(points, value)
+		case 4:
+			histograms++
 		}
-		return nil
-	})
-	b.scratch = labels
-	if err != nil {
-		return err
 	}
+	b.scratch, b.points = labels, points
+	samples := len(points)
 	b.refuse(refusedNativeHistogram, histograms)
 	if samples == 0 {
 		return nil
@@ -177,30 +248,18 @@ func (b *batch) timeSeries(raw []byte) error {
 		why, ok = b.checkLabels(name, labels)
 	}
 	var kept []core.Label
-	return fields(raw, func(num protowire.Number, kind protowire.Type, value []byte, _ uint64) error {
-		if num != 2 || kind != protowire.BytesType {
-			return nil
-		}
-		var v float64
-		var ms int64
-		if err := fields(value, func(num protowire.Number, kind protowire.Type, _ []byte, number uint64) error {
-			switch {
-			case num == 1 && kind == protowire.Fixed64Type:
-				v = math.Float64frombits(number)
-			case num == 2 && kind == protowire.VarintType:
-				ms = int64(number)
-			}
-			return nil
-		}); err != nil {
+	for _, value := range points {
+		v, ms, err := sampleOf(value)
+		if err != nil {
 			return err
 		}
 		if math.Float64bits(v) == staleMarker {
 			b.stale++
-			return nil
+			continue
 		}
 		if r, ok := checkValue(v); !ok {
 			b.refuse(r, 1)
-			return nil
+			continue
 		}
 		if fact != core.FactUnknown {
 			b.addFact(fact, &about, v, time.UnixMilli(ms))
@@ -209,18 +268,18 @@ func (b *batch) timeSeries(raw []byte) error {
 		}
 		if !ok {
 			b.refuse(why, 1)
-			return nil
+			continue
 		}
 		if r, ok := b.checkTime(ms); !ok {
 			b.refuse(r, 1)
-			return nil
+			continue
 		}
 		if kept == nil {
 			kept = b.keep(labels)
 		}
 		b.samples = append(b.samples, core.Sample{Name: name, Labels: kept, Value: v, AtMS: ms})
-		return nil
-	})
+	}
+	return nil
 }
 
 func dropLabel(labels []core.Label, name string) []core.Label {
