@@ -41,28 +41,30 @@ func (l *Ledger) Commit(ctx context.Context, changes []core.Change) (revision in
 
 // batch is a transaction in the making.
 type batch struct {
-	puts  map[string]string
+	ops   map[string]clientv3.Op
 	order []string // keys in the order of their first appearance
 	once  []string
-	ops   []clientv3.Op // besides puts
 	bytes int
 }
 
-func (b *batch) put(key, value string) {
-	if b.puts == nil {
-		b.puts = map[string]string{}
+func (b *batch) put(key, value string) { b.set(key, clientv3.OpPut(key, value)) }
+func (b *batch) remove(key string)     { b.set(key, clientv3.OpDelete(key)) }
+
+// set keeps the last of several operations on one key: etcd refuses two in one transaction.
+func (b *batch) set(key string, op clientv3.Op) {
+	if b.ops == nil {
+		b.ops = map[string]clientv3.Op{}
 	}
-	old, ok := b.puts[key]
+	old, ok := b.ops[key]
 	if !ok {
 		b.order = append(b.order, key)
 		b.bytes += len(key)
 	}
-	b.bytes += len(value) - len(old)
-	b.puts[key] = value
+	b.bytes += len(op.ValueBytes()) - len(old.ValueBytes())
+	b.ops[key] = op
 }
 
-// batch encodes the changes. etcd refuses a key that comes twice in one transaction, so the last value of
-// each stands.
+// batch encodes the changes.
 func (l *Ledger) batch(changes []core.Change) (*batch, error) {
 	b := &batch{}
 	// A commit that fails for sure leaves the revision for the next; one in doubt is settled before the
@@ -82,14 +84,18 @@ func (l *Ledger) batch(changes []core.Change) (*batch, error) {
 		if err != nil {
 			return nil, &core.Error{Code: core.CodeInvalid, Message: "the record " + r.key + " cannot be written", Err: err}
 		}
-		if _, twice := b.puts[r.key]; twice && r.once {
+		if _, twice := b.ops[r.key]; twice && r.once {
 			return nil, recorded(r.key)
 		}
 		if r.once {
 			b.once = append(b.once, r.key)
 		}
 		b.put(r.key, string(value))
-		if r.index != "" {
+		switch {
+		case r.index == "":
+		case r.ended:
+			b.remove(r.index)
+		default:
 			b.put(r.index, r.id)
 		}
 	}
@@ -113,9 +119,9 @@ func (l *Ledger) apply(ctx context.Context, b *batch) (int64, error) {
 	for _, key := range b.once {
 		cmps = append(cmps, clientv3.Compare(clientv3.CreateRevision(key), "=", 0))
 	}
-	ops := b.ops
+	ops := make([]clientv3.Op, 0, len(b.order))
 	for _, key := range b.order {
-		ops = append(ops, clientv3.OpPut(key, b.puts[key]))
+		ops = append(ops, b.ops[key])
 	}
 	why := []clientv3.Op{clientv3.OpGet(keyFence)}
 	for _, key := range b.once {

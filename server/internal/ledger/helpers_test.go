@@ -46,8 +46,6 @@ func wantCode(t testing.TB, err error, code string) {
 
 func at(sec int) time.Time { return time.Date(2026, 11, 1, 0, 0, sec, 0, time.UTC) }
 
-func ptr[T any](v T) *T { return &v }
-
 func line(text string) core.Change {
 	return core.Change{Line: &core.Line{At: at(0), Kind: "system", Sentence: text}}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
-// The keys. One record, one key; the two indexes hold the id of what they point at.
+// The keys. One record, one key; the indexes hold the id of what they point at.
 const (
 	keyRoot     = "/evenkeel/v1/"
 	keyIdentity = keyRoot + "meta/identity"
@@ -26,6 +26,7 @@ const (
 	prefixLine     = keyRoot + "line/"
 	prefixToken    = keyRoot + "token/"
 
+	prefixOpen        = keyRoot + "open/"         // <episode>, while it is open
 	prefixDecisionsOf = keyRoot + "decisions-of/" // <episode>/<n>/<decision>
 	prefixNoticesOf   = keyRoot + "notices-of/"   // <episode>/<n>/<notice>
 )

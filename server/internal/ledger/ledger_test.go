@@ -193,7 +193,7 @@ func TestReads(t *testing.T) {
 	for _, id := range []string{"ep_b", "ep_a", "ep_c"} {
 		e := core.Episode{ID: id}
 		if id == "ep_a" {
-			e.ClosedAt = ptr(at(1))
+			e.ClosedAt = new(at(1))
 		}
 		commit(t, l, core.Change{Episode: &e},
 			core.Change{Decision: &core.Decision{ID: "d2" + id, EpisodeID: id, N: 2}},
@@ -208,6 +208,12 @@ func TestReads(t *testing.T) {
 	opened, err := l.OpenEpisodes(t.Context(), 0)
 	if err != nil || len(opened) != 2 || opened[1].ID != "ep_b" {
 		t.Errorf("open episodes are %+v, %v", opened, err)
+	}
+	commit(t, l, core.Change{Episode: &core.Episode{ID: "ep_b"}},
+		core.Change{Episode: &core.Episode{ID: "ep_b", ClosedAt: new(at(2))}})
+	opened, err = l.OpenEpisodes(t.Context(), 5)
+	if err != nil || len(opened) != 1 || opened[0].ID != "ep_c" {
+		t.Errorf("open episodes are %+v, %v after one was closed", opened, err)
 	}
 	decisions, err := l.Decisions(t.Context(), "ep_a")
 	if err != nil || len(decisions) != 2 || decisions[0].ID != "d1ep_a" || decisions[1].ID != "d2ep_a" {

@@ -96,13 +96,11 @@ func scan[T any](
 	})
 }
 
-func (l *Ledger) pages(
-	ctx context.Context, prefix string, rev int64, take func(*mvccpb.KeyValue) error, opts ...clientv3.OpOption,
-) error {
+func (l *Ledger) pages(ctx context.Context, prefix string, rev int64, take func(*mvccpb.KeyValue) error) error {
 	from, end := prefix, clientv3.GetPrefixRangeEnd(prefix)
 	for {
-		res, err := l.client.Get(ctx, from, append(opts[:len(opts):len(opts)],
-			clientv3.WithRange(end), clientv3.WithLimit(pageSize), clientv3.WithRev(rev))...)
+		res, err := l.client.Get(ctx, from,
+			clientv3.WithRange(end), clientv3.WithLimit(pageSize), clientv3.WithRev(rev))
 		if err != nil {
 			return unavailable("the ledger does not answer", err)
 		}

@@ -26,8 +26,12 @@ type model struct {
 
 func newModel() *model {
 	return &model{
-		map[string]core.Episode{}, map[string]core.Action{}, map[string]core.Intent{},
-		map[string]core.Routing{}, map[string]core.Notice{}, nil, nil,
+		map[string]core.Episode{},
+		map[string]core.Action{},
+		map[string]core.Intent{},
+		map[string]core.Routing{},
+		map[string]core.Notice{},
+		nil, nil,
 	}
 }
 

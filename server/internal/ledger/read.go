@@ -15,14 +15,15 @@ func (l *Ledger) Episodes(ctx context.Context, limit int) ([]core.Episode, error
 	return newest(ctx, l, prefixEpisode, limit, decode[core.Episode])
 }
 
-// OpenEpisodes are the newest of the episodes that are not closed, newest first; limit 0 is all of them.
+// OpenEpisodes are the newest of the episodes that are not closed, newest first; limit 0 is all of them. It
+// costs as much as there are open ones, however long the history is.
 func (l *Ledger) OpenEpisodes(ctx context.Context, limit int) ([]core.Episode, error) {
-	all, err := l.Episodes(ctx, 0)
-	all = slices.DeleteFunc(all, func(e core.Episode) bool { return e.ClosedAt != nil })
-	if limit > 0 && len(all) > limit {
-		all = all[:limit]
+	res, err := l.client.Get(ctx, prefixOpen, clientv3.WithPrefix(), clientv3.WithLimit(int64(max(limit, 0))),
+		clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortDescend))
+	if err != nil {
+		return nil, unavailable("the ledger does not answer", err)
 	}
-	return all, err
+	return follow(ctx, l, res, prefixEpisode, decode[core.Episode])
 }
 
 // Episode is one episode; the error has CodeNotFound when there is none.
@@ -90,6 +91,13 @@ func pointed[T any](ctx context.Context, l *Ledger, index, prefix, id string, de
 	if err != nil {
 		return nil, unavailable("the ledger does not answer", err)
 	}
+	return follow(ctx, l, res, prefix, dec)
+}
+
+// follow reads the records that the keys of an index point at, as of the same revision.
+func follow[T any](
+	ctx context.Context, l *Ledger, res *clientv3.GetResponse, prefix string, dec decoder[T],
+) ([]T, error) {
 	kvs := make([]*mvccpb.KeyValue, 0, len(res.Kvs))
 	for _, kv := range res.Kvs {
 		got, err := l.client.Get(ctx, prefix+part(string(kv.GetValue())), clientv3.WithRev(res.Header.GetRevision()))

@@ -16,6 +16,7 @@ type record struct {
 	value any
 	index string // key that points at the record, empty for none
 	id    string // what the index key holds
+	ended bool   // the index key must go
 	once  bool   // the key must not exist yet
 }
 
@@ -32,7 +33,10 @@ func toRecord(c core.Change, line func() string) (record, error) {
 	var id string
 	if e := c.Episode; e != nil {
 		id = e.ID
-		out = append(out, record{key: prefixEpisode + part(id), value: e})
+		out = append(out, record{
+			key: prefixEpisode + part(id), value: e,
+			index: prefixOpen + part(id), id: id, ended: e.ClosedAt != nil,
+		})
 	}
 	if d := c.Decision; d != nil {
 		id = d.ID

@@ -79,7 +79,7 @@ func (t *tokens) set(id string, rev int64, hash [sha256.Size]byte, cred *core.Cr
 	}
 }
 
-var tokenName = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$`) //nolint:gochecknoglobals // read-only pattern
+var tokenName = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$`)
 
 // CreateToken makes a token and returns its text, which is not kept and cannot be had again. Kind is
 // admin, site or edge; name is the site, the edge or the person. A nil expires is for ever.
@@ -165,7 +165,9 @@ func (l *Ledger) RevokeToken(ctx context.Context, id string) error {
 			Code: core.CodeNotFound, Message: "there is no token " + id, Hint: "list the tokens to see their ids",
 		}
 	}
-	rev, err := l.apply(ctx, &batch{ops: []clientv3.Op{clientv3.OpDelete(prefixToken + part(id))}})
+	b := &batch{}
+	b.remove(prefixToken + part(id))
+	rev, err := l.apply(ctx, b)
 	if err != nil {
 		return err
 	}

@@ -70,14 +70,14 @@ func TestTokens(t *testing.T) {
 
 func TestTokenExpires(t *testing.T) {
 	l := fresh(t)
-	cred, secret, err := l.CreateToken(t.Context(), TokenAdmin, "jo", ptr(time.Now().Add(time.Hour)))
+	cred, secret, err := l.CreateToken(t.Context(), TokenAdmin, "jo", new(time.Now().Add(time.Hour)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := l.Authenticate(t.Context(), secret.Reveal()); err != nil {
 		t.Error(err)
 	}
-	cred.ExpiresAt = ptr(time.Now().Add(-time.Second))
+	cred.ExpiresAt = new(time.Now().Add(-time.Second))
 	l.tokens.set(cred.ID, 1<<40, l.tokens.hash[cred.ID], &cred)
 	_, err = l.Authenticate(t.Context(), secret.Reveal())
 	wantCode(t, err, core.CodeUnauthorized)
@@ -97,7 +97,7 @@ func TestTokenRefusesNonsense(t *testing.T) {
 	f(TokenSite, "", nil)
 	f(TokenSite, "Fra", nil)
 	f(TokenSite, "fra/ams", nil)
-	f(TokenSite, "fra", ptr(time.Now().Add(-time.Minute)))
+	f(TokenSite, "fra", new(time.Now().Add(-time.Minute)))
 }
 
 func TestTokensFollowTheLedger(t *testing.T) {

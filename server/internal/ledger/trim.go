@@ -34,7 +34,7 @@ func (l *Ledger) Trim(ctx context.Context, before time.Time) (removed int, err e
 	keys = keys[:min(len(keys), maxOps)]
 	b := &batch{}
 	for _, key := range keys {
-		b.ops = append(b.ops, clientv3.OpDelete(key))
+		b.remove(key)
 	}
 	if _, err := l.apply(ctx, b); err != nil {
 		return 0, err
