@@ -15,7 +15,7 @@ import (
 )
 
 //go:embed openapi.yaml
-var document []byte //nolint:gochecknoglobals // an embedded file
+var document []byte
 
 // Records reads the ledger. Errors are *core.Error; what does not exist has CodeNotFound. Limit 0 is all.
 type Records interface {
@@ -94,6 +94,7 @@ type Options struct {
 	Version   string
 	Started   time.Time
 	Heartbeat time.Duration // between comments of an event stream; 0: 15 s
+	Patience  time.Duration // how long one write to the reader of an event stream may take; 0: 10 s
 	Log       *slog.Logger
 	Registry  prometheus.Registerer // nil: nothing is registered
 }
@@ -105,6 +106,7 @@ const (
 	defaultLimit    = 100
 	maxLimit        = 1000
 	streamHeartbeat = 15 * time.Second
+	streamPatience  = 10 * time.Second
 )
 
 // server answers requests. It implements StrictServerInterface.
@@ -125,6 +127,9 @@ func New(o Options) (http.Handler, error) {
 	}
 	if o.Heartbeat <= 0 {
 		o.Heartbeat = streamHeartbeat
+	}
+	if o.Patience <= 0 {
+		o.Patience = streamPatience
 	}
 	s := &server{Options: o, failures: newFailures(), streams: make(chan struct{}, maxStreams)}
 	var err error
@@ -161,8 +166,8 @@ func (s *server) engine() (*gin.Engine, error) {
 			Code: codeMethod, Message: c.Request.Method + " is not possible here", Hint: "see /api/v1/openapi.yaml",
 		})
 	})
-	e.GET("/healthz", healthz)
-	e.GET("/readyz", s.readyz)
+	e.Match([]string{http.MethodGet, http.MethodHead}, "/healthz", healthz)
+	e.Match([]string{http.MethodGet, http.MethodHead}, "/readyz", s.readyz)
 	mount(e, s.Metrics, http.MethodGet, "/metrics")
 	mount(e, s.Prometheus, http.MethodGet, "/prometheus/*path")
 	mount(e, s.Prometheus, http.MethodPost, "/prometheus/*path")

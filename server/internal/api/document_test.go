@@ -32,8 +32,8 @@ func types(roots ...any) map[string]reflect.Type {
 		}
 		out[t.Name()] = t
 		if t.Kind() == reflect.Struct {
-			for i := range t.NumField() {
-				walk(t.Field(i).Type)
+			for f := range t.Fields() {
+				walk(f.Type)
 			}
 		}
 	}
@@ -69,8 +69,8 @@ func TestDocumentKnowsEveryFieldOfCore(t *testing.T) {
 func checkFields(t *testing.T, name string, typ reflect.Type, schema *openapi3.Schema) {
 	t.Helper()
 	var fields, required []string
-	for i := range typ.NumField() {
-		field, options, _ := strings.Cut(typ.Field(i).Tag.Get("json"), ",")
+	for f := range typ.Fields() {
+		field, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if field == "-" || field == "" {
 			continue
 		}

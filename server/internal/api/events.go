@@ -14,9 +14,6 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
-// writePatience is how long one write to a reader may take before it is cut off.
-const writePatience = 10 * time.Second
-
 // events streams every change as it is written.
 func (s *server) events(c *gin.Context) {
 	after, err := resumeFrom(c)
@@ -39,7 +36,7 @@ func (s *server) events(c *gin.Context) {
 	c.Header("Content-Type", "text/event-stream")
 	c.Header("X-Accel-Buffering", "no")
 	c.Status(http.StatusOK)
-	st := &stream{w: c.Writer, control: http.NewResponseController(c.Writer)}
+	st := &stream{w: c.Writer, control: http.NewResponseController(c.Writer), patience: s.Patience}
 	if st.send([]byte("retry: 2000\n: connected\n\n")) != nil {
 		return
 	}
@@ -83,9 +80,10 @@ func resumeFrom(c *gin.Context) (int64, error) {
 
 // stream writes server-sent events.
 type stream struct {
-	w       http.ResponseWriter
-	control *http.ResponseController
-	pending bytes.Buffer // the events of one revision so far
+	w        http.ResponseWriter
+	control  *http.ResponseController
+	patience time.Duration
+	pending  bytes.Buffer // the events of one revision so far
 }
 
 // event keeps the events of one revision back until all are there: only the last carries the id, so a
@@ -109,10 +107,10 @@ func (st *stream) event(ev core.Event) error {
 	return st.send(out)
 }
 
-// send writes and flushes within writePatience.
+// send writes and flushes; a reader that does not take it in time is cut off.
 func (st *stream) send(b []byte) error {
 	// A writer without deadlines is one of a test; it does not block.
-	_ = st.control.SetWriteDeadline(time.Now().Add(writePatience))
+	_ = st.control.SetWriteDeadline(time.Now().Add(st.patience))
 	if _, err := st.w.Write(b); err != nil {
 		return err
 	}

@@ -4,10 +4,13 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
@@ -99,6 +102,43 @@ func TestEventsBeat(t *testing.T) {
 		if got := next(); got != want {
 			t.Errorf("got %q, want %q", got, want)
 		}
+	}
+}
+
+func TestEventsCutASlowReader(t *testing.T) {
+	registry := prometheus.NewRegistry()
+	r := start(t, func(o *Options) { o.Registry, o.Patience = registry, 50*time.Millisecond })
+	conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := conn.Write([]byte("GET /api/v1/events HTTP/1.1\r\nHost: localhost\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	open := func() float64 {
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			if f.GetName() == "evenkeel_api_streams" {
+				return f.GetMetric()[0].GetGauge().GetValue()
+			}
+		}
+		return -1
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for open() != 1 && time.Now().Before(deadline) {
+		time.Sleep(time.Millisecond)
+	}
+	// Nobody reads: the buffers of the connection fill up, and a write does not end.
+	big := core.Change{Line: &core.Line{Sentence: strings.Repeat("x", 1<<20)}}
+	for open() == 1 && time.Now().Before(deadline) {
+		r.commit(big)
+	}
+	if open() != 0 {
+		t.Error("the stream of a reader that does not read is still open")
 	}
 }
 

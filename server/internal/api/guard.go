@@ -75,20 +75,21 @@ func loopback(hostport string) bool {
 func (s *server) recovered(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
-			p := recover()
-			if p == nil {
-				return
+			if p := recover(); p != nil {
+				s.panicked(w, r, p)
 			}
-			if p == http.ErrAbortHandler { //nolint:errorlint // the value itself is the signal
-				panic(p)
-			}
-			s.Log.LogAttrs(r.Context(), slog.LevelError, "request panicked",
-				slog.String("path", r.URL.Path), slog.String("panic", fmt.Sprint(p)),
-				slog.String("stack", string(debug.Stack())))
-			writeProblem(w, http.StatusInternalServerError, &core.Error{
-				Code: core.CodeInternal, Message: "the server made a mistake", Hint: "see its log",
-			})
 		}()
 		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *server) panicked(w http.ResponseWriter, r *http.Request, p any) {
+	if p == http.ErrAbortHandler { //nolint:errorlint // the value itself is the signal
+		panic(p)
+	}
+	s.Log.LogAttrs(r.Context(), slog.LevelError, "request panicked",
+		slog.String("path", r.URL.Path), slog.String("panic", fmt.Sprint(p)), slog.String("stack", string(debug.Stack())))
+	writeProblem(w, http.StatusInternalServerError, &core.Error{
+		Code: core.CodeInternal, Message: "the server made a mistake", Hint: "see its log",
 	})
 }

@@ -51,8 +51,7 @@ func writeProblem(w http.ResponseWriter, code int, err error) {
 	if !p.Code.Valid() {
 		p.Code = ProblemCodeInternal
 	}
-	var e *core.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*core.Error](err); ok {
 		p.Detail = some(e.Message)
 		p.Hint = some(e.Hint)
 	}
@@ -79,8 +78,7 @@ func (s *server) failed(c *gin.Context, err error) {
 
 // badRequest answers a request that could not be read.
 func badRequest(c *gin.Context, err error) {
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		respond(c, http.StatusRequestEntityTooLarge, &core.Error{
 			Code: core.CodeTooLarge, Message: "the request is too large",
 		})
