@@ -167,8 +167,14 @@ func local(host string) bool {
 	return host == "localhost" || host == "::1" || strings.HasPrefix(host, "127.")
 }
 
+// answer is what every response of the client is.
+type answer interface {
+	StatusCode() int
+	Status() string
+}
+
 // ask turns the three ways in which a call can fail into one error.
-func ask[R any](s *session, want int, answer func(R) (*http.Response, *client.Problem), res R, err error) error {
+func ask[R answer](s *session, want int, problemOf func(R) *client.Problem, res R, err error) error {
 	if err != nil {
 		if errors.Is(err, context.Canceled) {
 			return err
@@ -178,13 +184,13 @@ func ask[R any](s *session, want int, answer func(R) (*http.Response, *client.Pr
 			Hint: "start it with: evenkeel-server serve; or name another one with --server",
 		}
 	}
-	got, problem := answer(res)
-	if got.StatusCode == want {
+	if res.StatusCode() == want {
 		return nil
 	}
+	problem := problemOf(res)
 	if problem == nil {
 		return &core.Error{
-			Code: core.CodeInternal, Message: fmt.Sprintf("%s answers %s, which is not Evenkeel's way", s.server, got.Status),
+			Code: core.CodeInternal, Message: fmt.Sprintf("%s answers %s, which is not Evenkeel's way", s.server, res.Status()),
 			Hint: "see whether --server is the address of an Evenkeel server",
 		}
 	}

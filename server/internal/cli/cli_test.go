@@ -36,6 +36,7 @@ type loop struct {
 func (l *loop) Topology() core.Topology               { return l.topology }
 func (l *loop) Observation() (core.Observation, bool) { return l.seen, true }
 func (l *loop) Stance() api.Stance                    { return api.Stance{Reason: "the mode is observe"} }
+
 func (l *loop) Command(_ context.Context, c core.Command) (core.Reply, error) {
 	l.command = c
 	return l.reply, nil

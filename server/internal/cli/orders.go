@@ -39,8 +39,8 @@ func (s *session) order(ctx context.Context, req client.CommandRequest) error {
 		return err
 	}
 	res, err := c.PostCommandWithResponse(ctx, req)
-	if err := ask(s, http.StatusOK, func(r *client.PostCommandResponse) (*http.Response, *client.Problem) {
-		return r.HTTPResponse, r.ApplicationProblemJSONDefault
+	if err := ask(s, http.StatusOK, func(r *client.PostCommandResponse) *client.Problem {
+		return r.ApplicationProblemJSONDefault
 	}, res, err); err != nil {
 		return err
 	}

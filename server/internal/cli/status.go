@@ -39,21 +39,21 @@ func (s *session) overview(ctx context.Context) (*overview, error) {
 		return nil, err
 	}
 	st, err := c.GetStatusWithResponse(ctx)
-	if err := ask(s, http.StatusOK, func(r *client.GetStatusResponse) (*http.Response, *client.Problem) {
-		return r.HTTPResponse, r.ApplicationProblemJSONDefault
+	if err := ask(s, http.StatusOK, func(r *client.GetStatusResponse) *client.Problem {
+		return r.ApplicationProblemJSONDefault
 	}, st, err); err != nil {
 		return nil, err
 	}
 	sites, err := c.ListSitesWithResponse(ctx)
-	if err := ask(s, http.StatusOK, func(r *client.ListSitesResponse) (*http.Response, *client.Problem) {
-		return r.HTTPResponse, r.ApplicationProblemJSONDefault
+	if err := ask(s, http.StatusOK, func(r *client.ListSitesResponse) *client.Problem {
+		return r.ApplicationProblemJSONDefault
 	}, sites, err); err != nil {
 		return nil, err
 	}
 	open := true
 	episodes, err := c.ListEpisodesWithResponse(ctx, &client.ListEpisodesParams{Open: &open})
-	if err := ask(s, http.StatusOK, func(r *client.ListEpisodesResponse) (*http.Response, *client.Problem) {
-		return r.HTTPResponse, r.ApplicationProblemJSONDefault
+	if err := ask(s, http.StatusOK, func(r *client.ListEpisodesResponse) *client.Problem {
+		return r.ApplicationProblemJSONDefault
 	}, episodes, err); err != nil {
 		return nil, err
 	}

@@ -73,8 +73,8 @@ func (s *session) createToken(ctx context.Context, f tokenFlags) error {
 		return err
 	}
 	res, err := c.CreateTokenWithResponse(ctx, req)
-	if err := ask(s, http.StatusCreated, func(r *client.CreateTokenResponse) (*http.Response, *client.Problem) {
-		return r.HTTPResponse, r.ApplicationProblemJSONDefault
+	if err := ask(s, http.StatusCreated, func(r *client.CreateTokenResponse) *client.Problem {
+		return r.ApplicationProblemJSONDefault
 	}, res, err); err != nil {
 		return errors.Join(err, file.drop())
 	}
@@ -104,8 +104,8 @@ func tokenListCommand(o Options) *cobra.Command {
 				return err
 			}
 			res, err := c.ListTokensWithResponse(ctx)
-			if err := ask(s, http.StatusOK, func(r *client.ListTokensResponse) (*http.Response, *client.Problem) {
-				return r.HTTPResponse, r.ApplicationProblemJSONDefault
+			if err := ask(s, http.StatusOK, func(r *client.ListTokensResponse) *client.Problem {
+				return r.ApplicationProblemJSONDefault
 			}, res, err); err != nil {
 				return err
 			}
@@ -134,8 +134,8 @@ func tokenRevokeCommand(o Options) *cobra.Command {
 				return err
 			}
 			res, err := c.RevokeTokenWithResponse(ctx, args[0])
-			if err := ask(s, http.StatusNoContent, func(r *client.RevokeTokenResponse) (*http.Response, *client.Problem) {
-				return r.HTTPResponse, r.ApplicationProblemJSONDefault
+			if err := ask(s, http.StatusNoContent, func(r *client.RevokeTokenResponse) *client.Problem {
+				return r.ApplicationProblemJSONDefault
 			}, res, err); err != nil {
 				return err
 			}
