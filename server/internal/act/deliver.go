@@ -36,13 +36,13 @@ func (h *Hand) deliver(ctx context.Context, j *job) (time.Time, bool) {
 	sender, known := h.o.Targets[j.Target]
 	switch {
 	case !known:
-		h.tell(j, core.OutcomeFailed, nil, nil, fmt.Sprintf("no target named %q is configured", j.Target))
+		h.tell(ctx, j, core.OutcomeFailed, nil, nil, fmt.Sprintf("no target named %q is configured", j.Target))
 		return time.Time{}, false
 	case j.Seq <= 0:
-		h.tell(j, core.OutcomeFailed, nil, nil, "the intent was never recorded, so it is not sent")
+		h.tell(ctx, j, core.OutcomeFailed, nil, nil, "the intent was never recorded, so it is not sent")
 		return time.Time{}, false
 	case j.NotAfter.IsZero():
-		h.tell(j, core.OutcomeFailed, nil, nil, "the intent does not say until when it may be delivered")
+		h.tell(ctx, j, core.OutcomeFailed, nil, nil, "the intent does not say until when it may be delivered")
 		return time.Time{}, false
 	}
 	request := h.request(j.Intent)
@@ -60,12 +60,12 @@ func (h *Hand) deliver(ctx context.Context, j *job) (time.Time, bool) {
 		}
 		switch {
 		case a.final == core.OutcomeDone:
-			h.tell(j, core.OutcomeDone, nil, nil, a.sentence)
+			h.tell(ctx, j, core.OutcomeDone, nil, nil, a.sentence)
 			return time.Now(), true
 		case a.final == core.OutcomeExpired:
 			return expire(a.sentence) // it no longer takes the command, but an earlier attempt may have been obeyed
 		case a.final != "":
-			h.tell(j, a.final, nil, nil, a.sentence)
+			h.tell(ctx, j, a.final, nil, nil, a.sentence)
 			return time.Time{}, false
 		case a.result == resultUnknown && !arrived:
 			sent, arrived = start, true
@@ -96,7 +96,7 @@ func (h *Hand) await(ctx context.Context, j *job, until, sent time.Time, arrived
 	}
 	for {
 		if t, ok := h.shows(j.Intent, sent); ok {
-			h.tell(j, core.OutcomeDone, nil, &t,
+			h.tell(ctx, j, core.OutcomeDone, nil, &t,
 				fmt.Sprintf("%s gave no answer that counts, but the edge shows it: %s", j.Target, figures(j.Intent, t)))
 			return time.Now(), true
 		}
@@ -121,7 +121,7 @@ func (h *Hand) expire(ctx context.Context, j *job, sent time.Time, arrived bool,
 	if arrived {
 		why += "; it may have been obeyed all the same, the edge does not show it"
 	}
-	h.tell(j, core.OutcomeExpired, nil, nil, why)
+	h.tell(ctx, j, core.OutcomeExpired, nil, nil, why)
 	return time.Time{}, false
 }
 
@@ -143,7 +143,7 @@ func (h *Hand) attempt(ctx context.Context, j *job, s Sender, r remediations.Req
 		h.log.Warn("delivery attempt", slog.String("intent", j.ID), slog.String("target", j.Target),
 			slog.Int("attempt", j.attempts), slog.String("result", a.result), slog.String("detail", a.detail))
 	}
-	h.tell(j, core.OutcomeAttempt, &core.Attempt{
+	h.tell(ctx, j, core.OutcomeAttempt, &core.Attempt{
 		N: j.attempts, At: start, LatencyMS: millis(took), Status: status(receipt, err), Result: a.result, Detail: a.detail,
 	}, nil, "")
 	return a

@@ -15,6 +15,9 @@
 //
 // An executor that only accepted is asked again with the same id until it says done or not_after passes.
 //
+// A newer intent to the same target about the same users (a rollback, the opposite order of an operator) ends an older one
+// that is still under way: nothing more is sent, looked at or reported of it.
+//
 // # Verification
 //
 // Done is the executor's word. Whether it helped is measured at the edge, on data that was counted wholly after the
@@ -24,6 +27,8 @@
 // looks at different data must agree; once Within has passed (at least 5 s, so that the edge can report at all) the
 // newest look decides alone. When that one is bad the step is ineffective, with the numbers before and after;
 // without data of the last 5 s it cannot be told, which is not success.
+//
+// A whole site is measured over all its services together; of a unit the edge says nothing.
 //
 //   - Weight: where the edge reports one it must be the wanted one, to a percent.
 //   - Share: of the newest window. Without any request of any user a share says nothing. ShareAbove that would

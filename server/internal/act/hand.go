@@ -34,12 +34,15 @@ type Options struct {
 	Edge           EdgeView
 	Outcomes       func(core.Outcome)
 	NoticeOutcomes func(core.NoticeOutcome)
-	Pager          Pager // nil: notices end as no_channel
-	Identity       core.Identity
-	BaseURL        string // where people reach this server; empty: requests carry no link
-	Log            *slog.Logger
-	Registry       prometheus.Registerer // nil: unmeasured
-	Timing         Timing
+	// Services are the services that a site serves; an action on a whole site is verified on all of them together.
+	// nil: a whole site cannot be verified.
+	Services func(site string) []string
+	Pager    Pager // nil: notices end as no_channel
+	Identity core.Identity
+	BaseURL  string // where people reach this server; empty: requests carry no link
+	Log      *slog.Logger
+	Registry prometheus.Registerer // nil: unmeasured
+	Timing   Timing
 }
 
 // Timing is how patient the hand is. Zero fields take the value in brackets.
@@ -122,6 +125,7 @@ func New(o Options) *Hand {
 // job is one intent being performed, or performed.
 type job struct {
 	core.Intent
+	stop  context.CancelFunc
 	mu    sync.Mutex // held while outcomes are told, so that they stay in order
 	final []core.Outcome
 	// attempts made by this process.
@@ -140,14 +144,32 @@ func (h *Hand) Perform(in core.Intent) {
 		h.wg.Go(func() { h.repeat(j, in.Delivered) })
 		return
 	}
-	j := &job{Intent: in}
+	for _, old := range h.jobs {
+		if old.overtakenBy(in) {
+			old.stop()
+		}
+	}
+	ctx, stop := context.WithCancel(h.ctx)
+	j := &job{Intent: in, stop: stop}
 	h.jobs[in.ID] = j
 	h.wg.Go(func() {
+		defer stop()
 		h.metrics.underWay.Inc()
 		defer h.metrics.underWay.Dec()
-		h.run(h.ctx, j)
+		h.run(ctx, j)
+		if ctx.Err() != nil && h.ctx.Err() == nil {
+			h.log.Info("intent was overtaken by a newer one", slog.String("intent", j.ID), slog.String("target", j.Target))
+		}
 		h.finish(in.ID)
 	})
+}
+
+// overtakenBy reports whether in is a newer command to the same target about the same users: a rollback, say. Going on
+// with the old one could only end in a refusal as stale, and in a verification of what nobody wants any more.
+func (j *job) overtakenBy(in core.Intent) bool {
+	a, b := j.Subject, in.Subject
+	return j.Target == in.Target && j.Seq < in.Seq && a.Site == b.Site && a.Unit == b.Unit &&
+		(a.Service == b.Service || a.WholeSite() || b.WholeSite())
 }
 
 // Close ends everything under way and waits for it, until ctx ends. Nothing is reported after it was called.
@@ -176,11 +198,11 @@ func (h *Hand) finish(id string) {
 	}
 }
 
-// tell reports one outcome, unless the hand is being closed.
-func (h *Hand) tell(j *job, kind core.OutcomeKind, attempt *core.Attempt, after *core.Traffic, sentence string) {
+// tell reports one outcome, unless the hand is being closed or the intent was overtaken.
+func (h *Hand) tell(ctx context.Context, j *job, kind core.OutcomeKind, attempt *core.Attempt, after *core.Traffic, sentence string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if h.ctx.Err() != nil {
+	if ctx.Err() != nil {
 		return
 	}
 	o := core.Outcome{

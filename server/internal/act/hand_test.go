@@ -462,6 +462,33 @@ func TestPerformedTwiceRunsOnce(t *testing.T) {
 	})
 }
 
+func TestNewerIntentEndsOlder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRoom(t, fails(&remediations.Transient{Err: errors.New("503")}))
+		defer r.close(t)
+		r.Perform(intent())
+		elsewhere := intent()
+		elsewhere.ID, elsewhere.Subject.Site, elsewhere.Seq = "act_b_1", "ams", 42
+		r.Perform(elsewhere)
+		time.Sleep(time.Second)
+		back := intent()
+		back.ID, back.Seq, back.Kind, back.State, back.Weight = "act_a_2", 43, core.PlanRestore, core.RoutingActive, 100
+		r.Perform(back)
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		sent := map[string]int{}
+		for _, q := range r.sender.sent {
+			sent[q.ID]++
+		}
+		if sent["act_a_1"] != 1 || sent["act_a_2"] < 5 || sent["act_b_1"] < 5 {
+			t.Errorf("sent %v", sent)
+		}
+		if got := r.story.kinds(); strings.Count(got, "expired") != 2 {
+			t.Errorf("story %s, want the end of two", got)
+		}
+	})
+}
+
 func TestDeliveredIsOnlyVerified(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRoom(t, answers(remediations.StateDone))

@@ -17,14 +17,60 @@ const (
 	defaultBelow = 0.01            // share after a step to weight 0 that asks for nothing
 )
 
-// traffic is the edge's figures that were counted wholly at since or later; Known is false when there are none.
+// traffic is the edge's figures that were counted wholly at since or later; Known is false when there are none. The
+// edge does not tell units apart, so of a unit nothing is known.
 func (h *Hand) traffic(in core.Intent, since time.Time) core.Traffic {
-	if view, ok := h.o.Edge.(SinceView); ok {
-		return view.TrafficSince(in.Subject.Site, in.Subject.Service, since)
+	site := in.Subject.Site
+	switch {
+	case in.Subject.Unit != "":
+		return core.Traffic{Site: site, Service: in.Subject.Service}
+	case !in.Subject.WholeSite():
+		return h.trafficOf(site, in.Subject.Service, since)
+	case h.o.Services == nil:
+		return core.Traffic{Site: site, Service: core.AllServices}
 	}
-	t := h.o.Edge.Traffic(in.Subject.Site, in.Subject.Service)
+	var parts []core.Traffic
+	for _, service := range h.o.Services(site) {
+		parts = append(parts, h.trafficOf(site, service, since))
+	}
+	return together(in, parts)
+}
+
+func (h *Hand) trafficOf(site, service string, since time.Time) core.Traffic {
+	if view, ok := h.o.Edge.(SinceView); ok {
+		return view.TrafficSince(site, service, since)
+	}
+	t := h.o.Edge.Traffic(site, service)
 	t.Known = t.Known && !t.At.Before(since.Add(h.timing.EdgeWindow))
 	return t
+}
+
+// together is a site out of its services: as old as the oldest of them, known when all of them are, with the
+// weight that is farthest from the wanted one.
+func together(in core.Intent, parts []core.Traffic) core.Traffic {
+	out := core.Traffic{Site: in.Subject.Site, Service: core.AllServices, Known: len(parts) > 0, WeightKnown: len(parts) > 0}
+	good, users := 0.0, 0.0
+	for i, t := range parts {
+		if i == 0 || t.At.Before(out.At) {
+			out.At = t.At
+		}
+		if i == 0 || math.Abs(t.Weight-float64(in.Weight)) > math.Abs(out.Weight-float64(in.Weight)) {
+			out.Weight = t.Weight
+		}
+		out.Known, out.WeightKnown = out.Known && t.Known, out.WeightKnown && t.WeightKnown
+		out.Requests += t.Requests
+		out.Count += t.Count
+		out.ServiceCount += t.ServiceCount
+		good += t.Success * t.Count
+		users += t.ServiceSuccess * t.ServiceCount
+	}
+	if out.Count > 0 {
+		out.Success = good / out.Count
+	}
+	if out.ServiceCount > 0 {
+		out.Share, out.ServiceSuccess = out.Count/out.ServiceCount, users/out.ServiceCount
+	}
+	return out
 }
 
 // shows reports whether the edge, on data counted after sent, shows what the intent wants. A share that looked like that
@@ -107,7 +153,7 @@ func (h *Hand) verify(ctx context.Context, j *job, done time.Time) {
 			good++
 		}
 		if good >= h.timing.Looks || over && good > 0 {
-			h.tell(j, core.OutcomeVerified, nil, &last, fmt.Sprintf("%s: %s", j.Target, figures(j.Intent, last)))
+			h.tell(ctx, j, core.OutcomeVerified, nil, &last, fmt.Sprintf("%s: %s", j.Target, figures(j.Intent, last)))
 			return
 		}
 		if over {
@@ -120,16 +166,16 @@ func (h *Hand) verify(ctx context.Context, j *job, done time.Time) {
 	took := time.Since(done).Round(time.Second)
 	switch {
 	case !seen.IsZero() && latest == sightBad && time.Since(seen) <= goneAfter:
-		h.tell(j, core.OutcomeIneffective, nil, &last,
+		h.tell(ctx, j, core.OutcomeIneffective, nil, &last,
 			fmt.Sprintf("%s: %s in %s: %s", j.Target, figures(j.Intent, last), seconds(took), why))
 	case seen.IsZero():
-		h.tell(j, core.OutcomeCannotTell, nil, nil,
+		h.tell(ctx, j, core.OutcomeCannotTell, nil, nil,
 			fmt.Sprintf("%s: cannot be verified in %s: no fresh figures of the edge", j.Target, seconds(took)))
 	case time.Since(seen) > goneAfter:
-		h.tell(j, core.OutcomeCannotTell, nil, &last,
+		h.tell(ctx, j, core.OutcomeCannotTell, nil, &last,
 			fmt.Sprintf("%s: cannot be verified: the edge has said nothing for %s", j.Target, seconds(time.Since(seen).Round(time.Second))))
 	default:
-		h.tell(j, core.OutcomeCannotTell, nil, &last, fmt.Sprintf("%s: cannot be verified in %s: %s", j.Target, seconds(took), why))
+		h.tell(ctx, j, core.OutcomeCannotTell, nil, &last, fmt.Sprintf("%s: cannot be verified in %s: %s", j.Target, seconds(took), why))
 	}
 }
 

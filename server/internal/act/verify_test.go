@@ -130,3 +130,59 @@ func TestBlipIsNotEffect(t *testing.T) {
 		}
 	})
 }
+
+func TestWholeSite(t *testing.T) {
+	f := func(services func(string) []string, kept string, unit string, kind core.OutcomeKind, sentence string) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			two := &twoServices{checkout: newEdge(), search: newEdge()}
+			two.search.rate = 100
+			s := &story{}
+			h := act.New(act.Options{
+				Targets: map[string]act.Sender{"director": &sender{do: []script{func(context.Context) (remediations.Receipt, error) {
+					for name, e := range map[string]*edge{"checkout": two.checkout, "search": two.search} {
+						if name != kept {
+							e.set(func(e *edge) { e.weight, e.share = 0, 0 })
+						}
+					}
+					return remediations.Receipt{State: remediations.StateDone}, nil
+				}}}},
+				Edge: two, Services: services, Outcomes: s.outcome, NoticeOutcomes: s.notice,
+				Identity: core.Identity{ClusterID: "c_1", Epoch: 1},
+			})
+			in := intent()
+			in.Subject = core.Subject{Site: "fra", Service: core.AllServices, Unit: unit}
+			h.Perform(in)
+			time.Sleep(30 * time.Second)
+			synctest.Wait()
+			if o := s.last(); o.Kind != kind || !strings.Contains(o.Sentence, sentence) {
+				t.Errorf("%s %q, want %s %q", o.Kind, o.Sentence, kind, sentence)
+			}
+			if err := h.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	both := func(string) []string { return []string{"checkout", "search"} }
+	f(both, "", "", core.OutcomeVerified, "share 33 % -> 0 %")
+	f(both, "search", "", core.OutcomeIneffective, "share 33 % -> 8.2 %") // a quarter of a third
+	f(nil, "", "", core.OutcomeCannotTell, "no fresh figures")
+	f(both, "", "7", core.OutcomeCannotTell, "no fresh figures")
+}
+
+// twoServices is an edge with two services.
+type twoServices struct{ checkout, search *edge }
+
+func (s *twoServices) Traffic(site, service string) core.Traffic {
+	return s.TrafficSince(site, service, time.Time{})
+}
+
+func (s *twoServices) TrafficSince(site, service string, since time.Time) core.Traffic {
+	switch service {
+	case "checkout":
+		return s.checkout.TrafficSince(site, service, since)
+	case "search":
+		return s.search.TrafficSince(site, service, since)
+	}
+	return core.Traffic{}
+}
