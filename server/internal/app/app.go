@@ -170,6 +170,7 @@ func (s *Server) serve(ctx context.Context) error {
 		ledger: s.ledger, hand: s.hand, inputs: s.inputs, topology: s.world.current, observe: s.eyes.judge,
 		changed: s.eyes.changed, log: s.room("loop"), metrics: newLoopMetrics(s.registry),
 	}
+	registerFacts(s.registry, s.eyes.counts)
 	handler, err := s.handler()
 	if err != nil {
 		return err
@@ -177,6 +178,7 @@ func (s *Server) serve(ctx context.Context) error {
 	background(s.loop.run)
 	background(s.watchFreezes)
 	background(s.canaries)
+	background(s.trim)
 	background(func(ctx context.Context) { selfStore(ctx, s.registry, s.replica, s.store, s.room("self")) })
 	background(func(ctx context.Context) {
 		if err := watchman.Run(ctx); err != nil && ctx.Err() == nil {

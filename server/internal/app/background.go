@@ -19,6 +19,7 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/calendar"
 	"github.com/evenkeel/evenkeel/server/internal/core"
 	"github.com/evenkeel/evenkeel/server/internal/decide"
+	"github.com/evenkeel/evenkeel/server/internal/ledger"
 )
 
 const (
@@ -26,6 +27,7 @@ const (
 	freezeEvery = time.Hour
 	canaryEvery = 5 * time.Second
 	canaryWait  = 2 * time.Second
+	trimEvery   = time.Hour
 )
 
 // AdminTokenFile is where the first start leaves the admin token, inside the data directory.
@@ -70,6 +72,28 @@ func (s *Server) watchFreezes(ctx context.Context) {
 			t.Freezes = windows
 			s.world.set(t)
 			s.send(input{Input: decide.Input{At: now, Topology: &t}})
+		}
+	}
+}
+
+// trim keeps the ledger to the days it is meant to hold.
+func (s *Server) trim(ctx context.Context) {
+	ticker := time.NewTicker(trimEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			for {
+				removed, err := s.ledger.Trim(ctx, now.Add(-ledger.KeepFor))
+				if err != nil && ctx.Err() == nil {
+					s.room("app").Warn("ledger not trimmed", slog.Any("error", err))
+				}
+				if err != nil || removed == 0 {
+					break
+				}
+			}
 		}
 	}
 }

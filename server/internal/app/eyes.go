@@ -102,8 +102,9 @@ func (e *eyes) TrafficSince(site, service string, since time.Time) core.Traffic 
 	return e.tracker.TrafficSince(site, service, since)
 }
 
-func (e *eyes) setTopology(t core.Topology) {
+// counts are the facts that were not judged, by why.
+func (e *eyes) counts() health.Counts {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.tracker.SetTopology(t)
+	return e.tracker.Counts()
 }

@@ -12,6 +12,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
+	"github.com/evenkeel/evenkeel/server/internal/health"
 )
 
 // selfSite is the writer of the server's own series.
@@ -45,6 +46,22 @@ func newLoopMetrics(registry prometheus.Registerer) *loopMetrics {
 	}
 	registry.MustRegister(m.steps, m.changes, m.seconds, m.static)
 	return m
+}
+
+// registerFacts shows the facts that reached no judgement, by why.
+func registerFacts(registry prometheus.Registerer, counts func() health.Counts) {
+	for reason, pick := range map[string]func(health.Counts) uint64{
+		"unknown":   func(c health.Counts) uint64 { return c.Unknown },
+		"history":   func(c health.Counts) uint64 { return c.History },
+		"duplicate": func(c health.Counts) uint64 { return c.Duplicate },
+		"malformed": func(c health.Counts) uint64 { return c.Malformed },
+		"dropped":   func(c health.Counts) uint64 { return c.Dropped },
+	} {
+		registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "evenkeel_health_facts_ignored_total", Help: "Facts that were not judged, by reason.",
+			ConstLabels: prometheus.Labels{"reason": reason},
+		}, func() float64 { return float64(pick(counts())) }))
+	}
 }
 
 func (m *loopMetrics) step(took time.Duration, changes int) {
