@@ -501,6 +501,24 @@ func zipped(b []byte) []byte {
 	return out.Bytes()
 }
 
+// Two bytes on the wire must not become hundreds in memory, millions of times.
+func TestBombs(t *testing.T) {
+	h := newHouse(nil)
+	bomb := bytes.Repeat([]byte{0x0a, 0x00}, 3<<20)
+	f := func(body []byte, headers ...string) {
+		t.Helper()
+		wantProblem(t, h.send("POST", "/v1/metrics", body, headers...), 413, core.CodeTooLarge)
+	}
+	f(bomb, "Content-Type", "application/x-protobuf")
+	f(zipped(bytes.Repeat(bomb, 8)), "Content-Type", "application/x-protobuf", "Content-Encoding", "gzip")
+	nested := []byte{}
+	for range 4 {
+		nested = protowire.AppendBytes(protowire.AppendTag(nil, 2, protowire.BytesType), append(nested, bomb[:1<<20]...))
+	}
+	f(zipped(protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), nested)), "Content-Type", "application/x-protobuf", "Content-Encoding", "gzip")
+	f([]byte(`{"resourceMetrics":[`+strings.Repeat("{},", 2<<20)+`{}]}`), "Content-Type", "application/json")
+}
+
 func TestJSONAndGzip(t *testing.T) {
 	h := newHouse(nil)
 	body, err := pmetricotlp.NewExportRequestFromMetrics(gauge("x", "", 1, h.now)).MarshalJSON()

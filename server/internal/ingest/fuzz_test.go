@@ -67,7 +67,7 @@ func FuzzOTLP(f *testing.F) {
 	f.Add(js, true)
 	f.Add([]byte(`{"resourceMetrics":[{"resource":{"attributes":[{"key":"site","value":{"arrayValue":{}}}]},"scopeMetrics":[{"metrics":[{"name":"x","gauge":{"dataPoints":[{"asDouble":"NaN"}]}}]}]}]}`), true)
 	f.Fuzz(func(t *testing.T, body []byte, isJSON bool) {
-		h := newHouse(nil)
+		h := newHouse(func(o *Options) { o.Limits.Series = 1000 })
 		content := contentProtobuf
 		if isJSON {
 			content = contentJSON
@@ -80,7 +80,7 @@ func FuzzRemoteWrite(f *testing.F) {
 	now := newHouse(nil).now
 	f.Add(encode(series{labels: []string{"__name__", "evenkeel_probe_state", "site", "ams", "a", "b", "a", "c"}, values: []float64{1}, at: []time.Time{now}}))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		h := newHouse(nil)
+		h := newHouse(func(o *Options) { o.Limits.Series = 1000 })
 		check(t, h, h.send("POST", "/api/v1/write", snappy.Encode(nil, body)))
 		check(t, h, h.send("POST", "/api/v1/write", body))
 	})
@@ -90,7 +90,7 @@ func FuzzHeartbeat(f *testing.F) {
 	f.Add([]byte(`{"agent_id":"a","role":"site","seq":1,"t1_unix_ns":1795000000000000000,"clock_known":true,"offset_ns":5,"error_ns":5}`))
 	f.Add([]byte(`{"agent_id":"a","role":"site","seq":1,"t1_unix_ns":9223372036854775807,"clock_known":true,"offset_ns":-315360000000000000,"error_ns":315360000000000000}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		h := newHouse(nil)
+		h := newHouse(func(o *Options) { o.Limits.Series = 1000 })
 		check(t, h, h.send("POST", "/api/v1/agent/heartbeat", body))
 		check(t, h, h.otlp(gauge("evenkeel.probe.state", "", 1, h.now)))
 	})
@@ -99,7 +99,7 @@ func FuzzHeartbeat(f *testing.F) {
 func FuzzState(f *testing.F) {
 	f.Add("cluster_id=c&epoch=1&after=2&wait=0s")
 	f.Fuzz(func(t *testing.T, query string) {
-		h := newHouse(nil)
+		h := newHouse(func(o *Options) { o.Limits.Series = 1000 })
 		h.state.Revision.Revision = 1
 		r := httptest.NewRequest("GET", "/api/v1/agent/state", nil)
 		r.URL.RawQuery = query

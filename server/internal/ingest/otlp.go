@@ -75,6 +75,10 @@ func (d *Door) metricsOTLP(w http.ResponseWriter, r *http.Request, caller core.C
 	b := d.newBatch(caller)
 	defer d.release(b)
 	if err := b.otlp(raw, content == contentJSON); err != nil {
+		var e *refusal
+		if errors.As(err, &e) {
+			return e
+		}
 		return malformed("the body is not an OTLP export of metrics")
 	}
 	if err := b.finish(r.Context()); err != nil {

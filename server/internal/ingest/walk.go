@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"math"
 	"slices"
 	"strconv"
@@ -14,8 +15,36 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
+// maxElements bounds the messages of one export, attributes among them: an empty one takes two bytes on the
+// wire and a hundred times as much in memory.
+const maxElements = 2_000_000
+
+// elements counts the messages of an encoded export down to the attributes of data points. What is not an
+// export it leaves to the decoder to refuse.
+func elements(raw []byte, depth int) int {
+	n := 0
+	for len(raw) > 0 && n <= maxElements {
+		num, value, rest, err := field(raw)
+		if err != nil {
+			return n
+		}
+		raw = rest
+		if num == 0 {
+			continue
+		}
+		n++
+		if depth > 0 {
+			n += elements(value, depth-1)
+		}
+	}
+	return n
+}
+
 // otlp turns an export into samples and facts.
 func (b *batch) otlp(raw []byte, isJSON bool) error {
+	if (isJSON && bytes.Count(raw, []byte("{")) > maxElements/2) || (!isJSON && elements(raw, 5) > maxElements) {
+		return tooLarge()
+	}
 	req := pmetricotlp.NewExportRequest()
 	var err error
 	if isJSON {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net"
@@ -33,6 +34,7 @@ func TestMain(m *testing.M) {
 		child(dir)
 		return
 	}
+	flag.Parse() // or Open, which must have parsed flags, parses none
 	os.Exit(run(m))
 }
 
@@ -58,7 +60,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	code := m.Run()
-	if err := shared.Close(); err != nil {
+	if err := reopen(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
@@ -67,6 +69,33 @@ func run(m *testing.M) int {
 		code = 1
 	}
 	return code
+}
+
+// reopen shows that Close loses nothing, not even what was appended just before, and that a process may open
+// its store again.
+func reopen() error {
+	ctx, at := context.Background(), time.Now()
+	if err := shared.Append(ctx, []core.Sample{{Name: "last_words", Value: 1, AtMS: at.UnixMilli()}}); err != nil {
+		return err
+	}
+	if err := errors.Join(shared.Close(), shared.Close()); err != nil {
+		return err
+	}
+	if _, err := shared.Query(ctx, "last_words", at); core.Code(err) != core.CodeUnavailable {
+		return fmt.Errorf("a closed store answered: %w", err)
+	}
+	if err := shared.Ready(); core.Code(err) != core.CodeUnavailable {
+		return fmt.Errorf("a closed store is ready: %w", err)
+	}
+	again, err := Open(ctx, Options{Dir: sharedDir})
+	if err != nil {
+		return err
+	}
+	got, err := again.Query(ctx, "last_words", time.Now())
+	if err != nil || len(got) != 1 {
+		return fmt.Errorf("after a restart got %v: %w", got, err)
+	}
+	return again.Close()
 }
 
 // leaks looks for goroutines of ours. The ignored ones are VictoriaMetrics' own: started by its packages'
