@@ -89,7 +89,15 @@ func cleanTraffic(t core.Traffic) core.Traffic {
 	return t
 }
 
-func finite(f float64) bool { return !math.IsNaN(f) && !math.IsInf(f, 0) }
+// finite reports whether all of them are numbers.
+func finite(fs ...float64) bool {
+	for _, f := range fs {
+		if math.IsNaN(f) || math.IsInf(f, 0) {
+			return false
+		}
+	}
+	return true
+}
 
 func cleanNumbers(in []core.Number) []core.Number {
 	var out []core.Number
@@ -108,7 +116,7 @@ func cleanAssessment(a core.Assessment) core.Assessment {
 	for i := range a.Evidence {
 		ev := &a.Evidence[i]
 		ev.Numbers = cleanNumbers(ev.Numbers)
-		if b := ev.Band; b != nil && !(finite(b.Value) && finite(b.Expected) && finite(b.Lower) && finite(b.Upper) && finite(b.Score)) {
+		if b := ev.Band; b != nil && !finite(b.Value, b.Expected, b.Lower, b.Upper, b.Score) {
 			ev.Band = &core.Band{} // still statistics, without its figures
 		}
 	}

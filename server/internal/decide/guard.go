@@ -112,11 +112,17 @@ func (g guard) ask(v view) (r ruled) {
 		if recover() != nil {
 			r = object("this guard failed inside, which counts as an objection")
 		}
-		if r.Answer == core.Bound && !(r.Bound > 0 && r.Bound <= 1) {
+		if limits := r.Bound > 0 && r.Bound <= 1; !limits && r.Answer == core.Bound {
 			r.Answer = core.Object
+		}
+		if r.Answer != core.Bound {
+			r.Bound = 0
 		}
 		if r.Answer == core.AnswerUnknown {
 			r = object("this guard gave no answer, which counts as an objection")
+		}
+		if r.Sentence == "" {
+			r.Sentence = "this guard did not say why"
 		}
 		r.Guard, r.N = g.name, g.n
 		r.Numbers = cleanNumbers(r.Numbers)

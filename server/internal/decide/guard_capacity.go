@@ -48,6 +48,9 @@ func capacity(v view, leaves float64) room {
 			carried += loads[i]
 			total += caps[i]
 		}
+		if !finite(out.demand, carried, total) {
+			return room{missing: fmt.Sprintf("the figures of %s are out of all reason", svc)}
+		}
 		for i, name := range survivors {
 			part := caps[i] / total
 			if carried > 0 {
@@ -96,8 +99,13 @@ func effectOf(v view, bound float64) *core.Effect {
 		return nil
 	}
 	r := capacity(v, math.Min(bound, v.p.leaves()))
-	if r.missing != "" {
+	if r.missing != "" || !finite(r.effect.Moved, r.effect.ShareWant) {
 		return nil
+	}
+	for name, after := range r.effect.After {
+		if !finite(after, r.effect.Capacity[name]) {
+			return nil
+		}
 	}
 	return &r.effect
 }
@@ -113,7 +121,7 @@ func shareAt(ep *core.Episode, keep float64) float64 {
 			others += ep.Demand[k]
 		}
 	}
-	if !(own*keep+others > 0) {
+	if sum := own*keep + others; !(sum > 0) || !finite(sum) {
 		return 0
 	}
 	return own * keep / (own*keep + others)

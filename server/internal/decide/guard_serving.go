@@ -30,11 +30,11 @@ func serving(v view, service string) []string {
 }
 
 func sound(e *Engine, sub core.Subject) bool {
-	a, ok := e.assessment(sub)
+	a, ok := e.reported(sub)
 	if !ok || !soundAssessment(a) {
 		return false
 	}
-	whole, ok := e.assessment(core.Subject{Site: sub.Site, Service: core.AllServices})
+	whole, ok := e.reported(core.Subject{Site: sub.Site, Service: core.AllServices})
 	return !ok || soundAssessment(whole)
 }
 

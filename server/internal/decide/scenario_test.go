@@ -113,7 +113,7 @@ func scenarioWorld(t *testing.T, d *datadriven.TestData) *world {
 	return w
 }
 
-func span(t testing.TB, s string) time.Duration {
+func span(t failer, s string) time.Duration {
 	t.Helper()
 	d, err := time.ParseDuration(s)
 	if err != nil {
@@ -122,7 +122,7 @@ func span(t testing.TB, s string) time.Duration {
 	return d
 }
 
-func number(t testing.TB, s string) float64 {
+func number(t failer, s string) float64 {
 	t.Helper()
 	v, err := strconv.ParseFloat(s, 64)
 	if err != nil {

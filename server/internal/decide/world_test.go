@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
@@ -15,7 +14,7 @@ import (
 // world is what surrounds the engine in tests: sites with a state that health would report, an edge, a hand
 // that carries out intents, and a ledger that keeps records as JSON.
 type world struct {
-	t       testing.TB
+	t       failer
 	topo    core.Topology
 	e       *Engine
 	start   time.Time
@@ -39,6 +38,13 @@ type world struct {
 	actions map[string]core.Action
 }
 
+// failer is what testing.T and rapid.T have in common.
+type failer interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
 // state is what is wrong with a subject, and since when.
 type state struct {
 	what   string
@@ -52,7 +58,7 @@ type due struct {
 	o  core.Outcome
 }
 
-func newWorld(t testing.TB, topo core.Topology) *world {
+func newWorld(t failer, topo core.Topology) *world {
 	start := time.Date(2026, 9, 1, 10, 0, 0, 0, time.UTC)
 	w := &world{
 		t: t, topo: topo, start: start, at: start, sick: map[core.Subject]state{}, weight: map[string]float64{},
@@ -292,7 +298,7 @@ func difference(a, b string) string {
 	return fmt.Sprintf("...%s\nbut ...%s", a[from:min(len(a), i+200)], b[from:min(len(b), i+200)])
 }
 
-func encode(t testing.TB, v any) string {
+func encode(t failer, v any) string {
 	t.Helper()
 	b, err := json.Marshal(v)
 	if err != nil {
