@@ -23,11 +23,7 @@ import (
 
 // build compiles the real binary, the same for all tests of a run.
 var build = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals // built once per test run
-	dir, err := os.MkdirTemp("", "evenkeel-agent")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "evenkeel-agent")
+	path := filepath.Join(os.Getenv(buildDir), "evenkeel-agent")
 	cmd := exec.Command("go", "build", "-o", path, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -36,11 +32,16 @@ var build = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals /
 	return path, nil
 })
 
+// buildDir names the directory of the binary for the length of a test run.
+const buildDir = "EVENKEEL_AGENT_TEST_BUILD"
+
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, err := build(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
+	dir, err := os.MkdirTemp("", "evenkeel-agent")
+	if err != nil || os.Setenv(buildDir, dir) != nil {
+		os.Exit(1)
 	}
+	code := m.Run()
+	_ = os.RemoveAll(dir)
 	os.Exit(code)
 }
 
