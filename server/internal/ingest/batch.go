@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math"
 	"slices"
 	"strings"
@@ -41,6 +42,7 @@ type batch struct {
 	durations map[probeKey]float64
 	refused   refusals
 	stale     int
+	notFacts  int // too many or too long to be facts
 	replaced  int
 }
 
@@ -205,6 +207,9 @@ func (b *batch) finish(ctx context.Context) error {
 	if b.stale > 0 {
 		d.metrics.dropped.WithLabelValues("stale_marker").Add(float64(b.stale))
 	}
+	if b.notFacts > 0 {
+		d.metrics.dropped.WithLabelValues("fact").Add(float64(b.notFacts))
+	}
 	if b.replaced > 0 {
 		d.metrics.replaced.WithLabelValues(siteLabel).Add(float64(b.replaced))
 	}
@@ -215,10 +220,16 @@ func (b *batch) finish(ctx context.Context) error {
 	result := "ok"
 	switch {
 	case err == nil:
+		if d.storeDown.CompareAndSwap(true, false) {
+			d.o.Log.Info("the store takes samples again")
+		}
 	case core.Code(err) == core.CodeInvalid:
 		result = "invalid"
 	default:
 		result = "unavailable"
+		if d.storeDown.CompareAndSwap(false, true) {
+			d.o.Log.Error("the store takes no samples", slog.Any("error", err))
+		}
 	}
 	d.metrics.samples.WithLabelValues(result).Add(float64(len(b.samples)))
 	return err

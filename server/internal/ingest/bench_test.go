@@ -35,7 +35,7 @@ func bench(b *testing.B, path string, body []byte, headers ...string) {
 		}
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, r)
-		if w.Code/100 != 2 || w.Body.Len() > 0 {
+		if w.Code/100 != 2 || w.Body.Len() > 2 { // an empty partial success takes two bytes
 			b.Fatal(w.Code, w.Body)
 		}
 	}

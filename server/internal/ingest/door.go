@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -80,6 +81,8 @@ type Door struct {
 	batches *batchPool
 	buffers *buffers
 	heavy   chan struct{} // bounds large bodies in memory; small ones, and so facts, never wait for it
+
+	storeDown atomic.Bool // so that a lasting failure is logged once
 }
 
 // maxAhead is how far ahead of the server's clock a sample may be.

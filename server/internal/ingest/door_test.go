@@ -791,6 +791,18 @@ func TestFactsOfProbesEdgesAndLinks(t *testing.T) {
 	wantLines(t, h, "evenkeel_edge_requests_total{code_class=5xx,service=checkout,site=director,target_site=ams} 12")
 }
 
+func TestFactsAreFewAndSmall(t *testing.T) {
+	h := newHouse(nil)
+	md := gauge("evenkeel.probe.state", "", 1, h.now, "target", strings.Repeat("x", 3000))
+	for range 2 * maxFacts {
+		fill(metricOf(md).Gauge().DataPoints().AppendEmpty(), 1, h.now, "target_site", "ams")
+	}
+	rejected(t, h.otlp(md))
+	if len(h.facts) != maxFacts || h.count(t, "evenkeel_ingest_dropped_samples_total", "fact") != maxFacts+1 {
+		t.Errorf("%d facts", len(h.facts))
+	}
+}
+
 func TestFactsThatAreNoNumbersAreNoFacts(t *testing.T) {
 	h := newHouse(nil)
 	n, _ := rejected(t, h.otlp(gauge("evenkeel.probe.state", "", math.NaN(), h.now, "target_site", "ams")))

@@ -62,8 +62,20 @@ func (p *point) set(name, value string) {
 	}
 }
 
+const (
+	// maxFacts bounds the facts of one request: they are few and small, or they are no facts.
+	maxFacts = 10_000
+	// maxFactBytes bounds the texts of one fact.
+	maxFactBytes = 2048
+)
+
 // addFact makes a fact of a data point. Values that are no state are unknown: never good, never down.
 func (b *batch) addFact(kind core.FactKind, p *point, value float64, at time.Time) {
+	size := len(p.targetSite) + len(p.service) + len(p.target) + len(p.path) + len(p.reason) + len(p.codeClass) + len(p.link)
+	if len(b.facts) >= maxFacts || size > maxFactBytes {
+		b.notFacts++
+		return
+	}
 	c := b.door.clocks.get(b.caller.ID, b.agent, b.now)
 	f := core.Fact{
 		Kind: kind, Site: b.caller.Name,

@@ -22,7 +22,7 @@ func newDoorMetrics(reg prometheus.Registerer) *doorMetrics {
 		requests: counter("evenkeel_ingest_requests_total", "Requests at the door, by route and HTTP status.", "route", "status"),
 		samples:  counter("evenkeel_ingest_samples_total", "Samples handed to the store and taken, or not.", "result"),
 		refused:  counter("evenkeel_ingest_refused_samples_total", "Samples that the door refused, by reason.", "reason"),
-		dropped:  counter("evenkeel_ingest_dropped_samples_total", "Samples that say that there is no sample.", "reason"),
+		dropped:  counter("evenkeel_ingest_dropped_samples_total", "Samples that say that there is no sample (stale_marker), and facts too many or too long to hand on (fact).", "reason"),
 		replaced: counter("evenkeel_ingest_replaced_labels_total", "Samples whose site label was another's name and was replaced.", "label"),
 		facts:    counter("evenkeel_ingest_facts_total", "Facts handed on, by kind and whether they were too old to vote.", "kind", "age"),
 		clocks:   counter("evenkeel_ingest_clock_doubts_total", "Heartbeats whose clock offset cannot be true.", "reason"),
@@ -34,6 +34,7 @@ func newDoorMetrics(reg prometheus.Registerer) *doorMetrics {
 		m.samples.WithLabelValues(result)
 	}
 	m.dropped.WithLabelValues("stale_marker")
+	m.dropped.WithLabelValues("fact")
 	m.replaced.WithLabelValues("site")
 	m.clocks.WithLabelValues("ahead")
 	for _, kind := range []string{"probe", "heartbeat", "edge_requests", "edge_weight", "link"} {
