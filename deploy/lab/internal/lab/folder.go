@@ -76,7 +76,7 @@ func prepare(o Options, l layout.Layout, f layout.Folder, lock *os.File) error {
 	if o.NoServer || o.Config != "" {
 		return nil
 	}
-	text := l.Config(layout.ServerConf{KeyFile: f.Key(), Shipped: o.Shipped, Capacity: o.capacity()})
+	text := l.Config(o.conf(f))
 	if err := os.WriteFile(f.Config(), []byte(text), 0o600); err != nil {
 		return fmt.Errorf("write the server's configuration: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/deploy/lab/internal/layout"
+	"github.com/evenkeel/evenkeel/deploy/lab/internal/users"
 )
 
 // Options of a lab, as on the command line.
@@ -85,6 +86,12 @@ func (o *Options) check() (layout.Layout, error) {
 	return l, nil
 }
 
+// conf is the generated server configuration's choices.
+func (o *Options) conf(f layout.Folder) layout.ServerConf {
+	trough := users.Options{Peak: o.Peak, Day: o.Day}.Rate(3 * o.Day / 4)
+	return layout.ServerConf{KeyFile: f.Key(), Shipped: o.Shipped, Capacity: o.capacity(), Trough: trough}
+}
+
 // capacity of a site: the survivors of one site can take the whole peak with room for retries.
 func (o *Options) capacity() float64 { return 2 * o.Peak }
 
@@ -94,6 +101,5 @@ func Config(o Options) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	f := layout.Folder(abs(o.Data))
-	return l.Config(layout.ServerConf{KeyFile: f.Key(), Shipped: o.Shipped, Capacity: o.capacity()}), nil
+	return l.Config(o.conf(layout.Folder(abs(o.Data)))), nil
 }

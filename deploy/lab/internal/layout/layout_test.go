@@ -123,7 +123,7 @@ func TestParseDefaults(t *testing.T) {
 func TestConfigIsYAMLOfTheContract(t *testing.T) {
 	for _, profile := range []string{Three, Two} {
 		for _, shipped := range []bool{false, true} {
-			text := lay(t, profile).Config(ServerConf{KeyFile: "/data/director.key", Shipped: shipped, Capacity: 120})
+			text := lay(t, profile).Config(ServerConf{KeyFile: "/data/director.key", Shipped: shipped, Capacity: 120, Trough: 24})
 			var doc map[string]any
 			if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
 				t.Fatalf("%v in\n%s", err, text)
@@ -136,4 +136,18 @@ func TestConfigIsYAMLOfTheContract(t *testing.T) {
 			}
 		}
 	}
+}
+
+func TestPatienceIsLongEnoughForOneUser(t *testing.T) {
+	f := func(profile string, weight, users int, trough float64, want int) {
+		t.Helper()
+		if got := lay(t, profile).patience(weight, users, trough); got != want {
+			t.Errorf("%s at %d %%: %d s, want %d", profile, weight, got, want)
+		}
+	}
+	f(Three, 1, 1, 24, 11) // every 201st request, at 24 a second
+	f(Two, 1, 1, 24, 6)
+	f(Three, 10, 2, 24, 4)
+	f(Three, 1, 1, 4, 66)
+	f(Three, 1, 1, 0.4, 300)
 }

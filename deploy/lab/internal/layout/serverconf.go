@@ -2,6 +2,7 @@ package layout
 
 import (
 	"fmt"
+	"math"
 	"strings"
 )
 
@@ -12,6 +13,8 @@ type ServerConf struct {
 	Shipped bool
 	// Capacity is what one site can serve, in requests per second.
 	Capacity float64
+	// Trough is the load of all sites together when it is lowest, in requests per second.
+	Trough float64
 }
 
 // holds of the policies, as the file says them.
@@ -57,9 +60,19 @@ plans:
   drain:
     - {target: director, weights: [0], verify: {share_below: 1%%, within: 10s}, on_fail: stop}
   restore:
-    - {target: director, weights: [1, 10, 50, 100], verify: {success_above: 90%%, within: 4s}, on_fail: stop}
-`, h.dead, h.isolated, h.edge, h.slow, h.restore, h.cooldown, h.quiet, l.Director(), c.KeyFile)
+    # At 1 %% of normal few users come by: the time is what it takes until one surely has.
+    - {target: director, weights: [1], verify: {success_above: 90%%, within: %ds}, on_fail: stop}
+    - {target: director, weights: [10, 50, 100], verify: {success_above: 90%%, within: %ds}, on_fail: stop}
+`, h.dead, h.isolated, h.edge, h.slow, h.restore, h.cooldown, h.quiet, l.Director(), c.KeyFile,
+		l.patience(1, 1, c.Trough), l.patience(10, 2, c.Trough))
 	return b.String()
+}
+
+// patience is how many seconds it takes until a site at a weight (percent of normal, all others at 100) has had so
+// many users even when the load is lowest, with some to spare.
+func (l Layout) patience(weight, users int, trough float64) int {
+	turn := float64(weight+100*(len(l.Sites)-1)) / float64(weight) // requests to all sites for one to this one
+	return int(min(max(math.Ceil(1.3*turn*float64(users)/trough), 4), 300))
 }
 
 // watches are what users feel at the edge. The windows are short because the edge reports twice a second.
