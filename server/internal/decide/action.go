@@ -3,6 +3,7 @@ package decide
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
@@ -168,6 +169,7 @@ func (s *step) advanceAll() {
 				s.line(lineAction, a.EpisodeID, a.Subject, a.Plan+" "+text)
 				s.touchAction(a)
 			}
+			s.pageWaiting(a)
 			continue
 		}
 		mode := core.ModeAutomatic
@@ -176,6 +178,29 @@ func (s *step) advanceAll() {
 		}
 		s.intend(a, a.Step+1, mode)
 	}
+}
+
+// longWait is how long an action may wait between two steps before people are told.
+const longWait = 10 * time.Minute
+
+func (s *step) pageWaiting(a *core.Action) {
+	ep := s.e.open[a.Subject]
+	if limit := a.UpdatedAt.Add(longWait); s.at.Before(limit) {
+		s.wakeAt(limit)
+		return
+	}
+	if ep != nil && once(ep, "waits:"+core.WebhookID(a.ID, a.Step)) {
+		s.page(ep, severityCritical, fmt.Sprintf("%s of %s %s, for %s", a.Plan, a.Subject, a.Sentence, spanText(longWait)))
+	}
+}
+
+// lastServing is why users may not be taken from the subject of an action now, empty when they may. What was
+// true at the first step need not be true at the next.
+func (s *step) lastServing(a *core.Action) string {
+	if r := ruleLastServing(view{e: s.e, at: s.at, lim: s.lim, ep: &core.Episode{Subject: a.Subject}}); r.holds() {
+		return r.Sentence
+	}
+	return ""
 }
 
 // passed reports whether the plan may go on after the step.
@@ -205,7 +230,7 @@ func (s *step) waits(a *core.Action) string {
 		}
 	}
 	if a.Kind != core.PlanRestore {
-		return ""
+		return s.lastServing(a)
 	}
 	if o.Tilt.On {
 		return "this replica doubts itself"

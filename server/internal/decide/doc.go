@@ -20,7 +20,8 @@
 //	 9 max_drained     x           recorded  no more than max_drained_sites are out afterwards
 //	10 capacity        x           recorded  survivors can take the demand of before the onset x retry factor
 //	11 exposure        x           recorded  reads only, or the exposure of the stores is known
-//	12 assertions      x           recorded  every assertion holds in the state afterwards
+//	12 assertions      x           recorded  every assertion holds in the state afterwards, and nothing that is
+//	                                         declared to move with the subject stays behind
 //	13 brake           x      x    recorded  the brake is off
 //	14 budget          x           recorded  fewer automatic drains than the budget in this hour and day
 //	15 lock            x      x    refuses   nothing runs on the subject or a service that moves with it; cooldown;
@@ -40,8 +41,20 @@
 // reason: refusing more would drive people to change the routing behind our back. A restore is asked neither
 // for capacity nor for the last serving site: it adds a site, it takes none away.
 //
+// Guard 8 is asked again before every later step of a drain and before a restore is taken back: what was true
+// at the first step need not be true at the next. A restore goes on only while its subject is healthy.
+//
 // Restores do not use the budget: what could run away is the drain that each of them undoes, and a drain
 // ordered by a person is undone by a person only.
+//
+// # Memory
+//
+// All that decides is rebuilt from the ledger, what an episode needs to remember from its Standing. Lost with a
+// restart are only the last minutes of demand: an episode whose onset lies before the restart takes the first
+// demand known within 30 s of its onset, and without one guard 10 cannot tell.
+//
+// A whole site is a subject of its own when an operator says so; health is not asked to speak of it, its worst
+// service speaks for it.
 //
 // # Limits
 //

@@ -165,7 +165,7 @@ func ruleHold(v view) ruled {
 	case !known && v.p.restores():
 		return object("not healthy now", nums...)
 	case !known:
-		return object(fmt.Sprintf("users still reach it: no continuous failure, %s of it are needed (%s)", spanText(need), why), nums...)
+		return object(fmt.Sprintf("no continuous failure on the user path, %s of it are needed (%s)", spanText(need), why), nums...)
 	}
 	sentence := fmt.Sprintf("%s for %s of %s (%s)", what, elapsedText(elapsed), spanText(need), why)
 	if p := paused(v.ep, v.at); p > 0 && !v.p.restores() {

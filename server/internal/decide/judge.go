@@ -32,7 +32,7 @@ func (s *step) judge(ep *core.Episode) {
 	}
 	a, _ := s.e.assessment(ep.Subject)
 	asked := ep.Standing.Verdict == core.VerdictAwaitApproval || ep.Standing.Verdict == core.VerdictRecommend
-	if ep.Routing == core.RoutingActive && a.Condition == core.Healthy && !asked {
+	if ep.Routing != core.RoutingDrained && a.Condition == core.Healthy && !asked {
 		return // nothing to propose: closing tells the rest
 	}
 	if ep.Routing == core.RoutingDrained && a.Condition != core.Healthy && !s.restorePolicy(ep.Standing.Policy) {

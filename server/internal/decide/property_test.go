@@ -16,6 +16,7 @@ type machine struct {
 	*world
 	rt        *rapid.T
 	restarted bool
+	braked    bool // before the step
 }
 
 func (m *machine) site(rt *rapid.T) string {
@@ -36,17 +37,14 @@ func (m *machine) after(out Output, cause Input) {
 		locks[k] = a.ID
 	}
 	for _, i := range out.Intents {
-		if i.State != core.RoutingDrained || i.Kind != core.PlanDrain {
+		if i.State != core.RoutingDrained {
 			continue
 		}
 		a := m.actions[i.ActionID]
-		if a.Kind != core.PlanDrain || i.Step > 1 {
-			continue // the rollback of a restore, or a later step: its first was judged
-		}
 		if left := m.servingWithout(i.Subject.Site); left < max(1, m.topo.Guards.MinServing) {
 			m.rt.Fatalf("a drain of %s leaves %d sites", i.Subject, left)
 		}
-		if !byOperator(&a) {
+		if !byOperator(&a) && a.Kind == core.PlanDrain && i.Step == 1 {
 			m.judgedWell(i)
 		}
 	}
@@ -99,7 +97,7 @@ func (m *machine) judgedWell(i core.Intent) {
 	if down, _ := outsideVotes(m.topo, a); down < 2 && (len(m.topo.Sites) != 2 || len(m.topo.Witnesses) > 0) {
 		m.rt.Fatalf("acted upon %s with %d votes", i.Subject, down)
 	}
-	if m.e.obs.Tilt.On || m.e.brake.On || len(a.Global) > 1 {
+	if m.e.obs.Tilt.On || m.braked || len(a.Global) > 1 {
 		m.rt.Fatalf("acted upon %s in tilt, under the brake or upon a global trouble", i.Subject)
 	}
 }
@@ -120,6 +118,7 @@ func (m *machine) explained(d core.Decision) {
 }
 
 func (m *machine) feed(in Input) {
+	m.braked = m.e.brake.On && (in.Command == nil || in.Command.Kind != core.CommandBrake)
 	m.after(m.step(in), in)
 }
 

@@ -40,8 +40,12 @@ func (s *step) endStep(st *core.StepRun, state core.StepState, sentence string) 
 }
 
 // rollback brings every target that was commanded back to the last safe weight, the last one first: full for a
-// drain, none for a restore.
+// drain, none for a restore. What a restore brought back is not taken away again when nobody else serves.
 func (s *step) rollback(a *core.Action, why string) {
+	if alone := s.lastServing(a); a.Kind == core.PlanRestore && alone != "" {
+		s.endPaged(a, core.ActionFailed, fmt.Sprintf("%s; not rolled back, for %s", why, alone))
+		return
+	}
 	weight := 100
 	verify := core.VerifySpec{Within: core.ToSeconds(30 * time.Second)}
 	if a.Kind == core.PlanRestore {
