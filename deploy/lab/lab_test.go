@@ -124,12 +124,10 @@ func (b *bench) until(what string, ok func() bool) {
 	b.t.Fatalf("not within 15 s: %s\n%s", what, b.out)
 }
 
-// cli runs one command against the lab; the error carries what it printed.
+// cli runs one command line against the lab, in this process; the error carries what it printed.
 func (b *bench) cli(args ...string) (string, error) {
-	cmd := b.program(append(args, "--data", b.data)...)
 	var out, errOut bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errOut
-	if err := cmd.Run(); err != nil {
+	if err := command(b.t.Context(), append(args, "--data", b.data), &out, &errOut); err != nil {
 		return out.String(), fmt.Errorf("%w: %s", err, errOut.String())
 	}
 	return out.String(), nil
@@ -303,13 +301,15 @@ func TestEveryFaultBreaksAndHeals(t *testing.T) {
 	t.Run("pause", func(t *testing.T) {
 		b.t = t
 		pid := b.process("shop-fra").PID
-		b.do("fault fra pause 1")
+		b.do("fault fra pause 60")
 		if st := b.process("nats-fra"); st.State != supervise.Frozen {
 			t.Errorf("%+v", st)
 		}
 		if status, _ := b.ask(http.MethodGet, fra, "/healthz", 200*time.Millisecond); status != 0 {
 			t.Errorf("a frozen shop answered %d", status)
 		}
+		mended()
+		b.do("fault fra pause 0.3")
 		b.until("it goes on by itself", func() bool { return len(b.status().Faults) == 0 && b.healthy(fra) })
 		if st := b.process("shop-fra"); st.PID != pid {
 			t.Error("it was restarted")
@@ -424,11 +424,11 @@ func TestTheLabLeavesNothingBehindAndTakesNothingTwice(t *testing.T) {
 		t.Errorf("a slow witness: %v", err)
 	}
 	second := func(args ...string) string {
-		_, err := b.cli(append([]string{"run", "--no-server"}, args...)...)
+		out, err := b.program(append([]string{"run", "--no-server", "--data", b.data}, args...)...).CombinedOutput()
 		if err == nil {
 			t.Fatalf("%v: started", args)
 		}
-		return err.Error()
+		return string(out)
 	}
 	if got := second("--profile", "two"); !strings.Contains(got, "a lab already runs") || !strings.Contains(got, "choose another --data") {
 		t.Error(got)
