@@ -22,7 +22,7 @@ import (
 )
 
 // build compiles the real binary, the same for all tests of a run.
-var build = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals // built once per test run
+var build = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(os.Getenv(buildDir), "evenkeel-agent")
 	cmd := exec.Command("go", "build", "-o", path, ".")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -171,7 +171,7 @@ func TestASiteAgentKeepsTheContract(t *testing.T) {
 	status.Store(200)
 	url, _ := shop(t, 0, status)
 	data, otlp := t.TempDir(), freeAddress(t)
-	d.publish(7, "fra", probeOf("checkout-http", "http", url),
+	d.publish(7, probeOf("checkout-http", "http", url),
 		probeOf("checkout-tcp", "tcp", "tcp://shop.invalid:5432"), // reached by --connect-to only
 		probeOf("dead-http", "http", "http://"+freeAddress(t)))
 	agent := startAgent(t, data, d.URL, "--role", "site", "--otlp", otlp, "--health", freeAddress(t),
@@ -226,7 +226,7 @@ func TestASiteAgentKeepsTheContract(t *testing.T) {
 		t.Errorf("heartbeat: %v", beat)
 	}
 	// A newer state replaces the targets; a lower revision does not.
-	d.publish(8, "fra", probeOf("cart-http", "http", url))
+	d.publish(8, probeOf("cart-http", "http", url))
 	eventually(t, 10*time.Second, "the new target", func() bool { return last("cart-http").value == 1 })
 	eventually(t, 15*time.Second, "buffer and skip figures by bulk", func() bool {
 		return len(d.seen("evenkeel.agent.buffer.used", "")) > 0 && len(d.seen("evenkeel.probe.skipped", "")) > 0 &&
@@ -245,7 +245,7 @@ func TestAnAgentWorksFromDiskWithoutAServer(t *testing.T) {
 	status.Store(200)
 	url, hits := shop(t, 0, status)
 	data := t.TempDir()
-	d.publish(3, "fra", probeOf("checkout-http", "http", url))
+	d.publish(3, probeOf("checkout-http", "http", url))
 	first := startAgent(t, data, d.URL, "--role", "site")
 	eventually(t, 20*time.Second, "a probe", func() bool { return len(d.seen("evenkeel.probe.state", "")) > 0 })
 	first.stop()
@@ -273,7 +273,7 @@ func TestAStoppedAgentAccusesNobody(t *testing.T) {
 	status := &atomic.Int32{}
 	status.Store(200)
 	url, _ := shop(t, 350*time.Millisecond, status) // slow enough to be caught in the middle of a probe
-	d.publish(1, "fra", probeOf("checkout-http", "http", url))
+	d.publish(1, probeOf("checkout-http", "http", url))
 	agent := startAgent(t, t.TempDir(), d.URL, "--role", "site")
 	eventually(t, 20*time.Second, "up", func() bool { return len(d.seen("evenkeel.probe.state", "")) > 1 })
 	for i := range 8 {

@@ -180,12 +180,12 @@ func (d *door) poll(w http.ResponseWriter, r *http.Request) {
 }
 
 // publish puts a state up for the long-poll.
-func (d *door) publish(revision int, site string, probes ...map[string]any) {
+func (d *door) publish(revision int, probes ...map[string]any) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.state = map[string]any{
-		"cluster_id": "c_test", "epoch": 1, "revision": revision, "site": site, "kind": "site",
-		"sites": []string{site, "ams"}, "probes": probes, "desired": []any{}, "servers": []any{},
+		"cluster_id": "c_test", "epoch": 1, "revision": revision, "site": "fra", "kind": "site",
+		"sites": []string{"fra", "ams"}, "probes": probes, "desired": []any{}, "servers": []any{},
 	}
 	close(d.newer)
 	d.newer = make(chan struct{})

@@ -73,8 +73,12 @@ func explain(w io.Writer, url string, res probe.Result, asJSON bool) error {
 		name string
 		took time.Duration
 	}{
-		{"dns", res.Phases.DNS}, {"connect", res.Phases.Connect}, {"tls", res.Phases.TLS},
-		{"first_byte", res.Phases.FirstByte}, {"body", res.Phases.Body}, {"total", res.Phases.Total},
+		{"dns", res.Phases.DNS},
+		{"connect", res.Phases.Connect},
+		{"tls", res.Phases.TLS},
+		{"first_byte", res.Phases.FirstByte},
+		{"body", res.Phases.Body},
+		{"total", res.Phases.Total},
 	}
 	if asJSON {
 		times := map[string]float64{}

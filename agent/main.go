@@ -26,7 +26,7 @@ func main() {
 func command(
 	ctx context.Context, args []string, lookup func(string) (string, bool), stdout, stderr io.Writer,
 ) int {
-	root := newRoot(lookup)
+	root := newRoot(lookup) //nolint:contextcheck // cobra hands the context to the command
 	root.SetArgs(args)
 	root.SetOut(stdout)
 	root.SetErr(stderr)

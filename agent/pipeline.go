@@ -17,7 +17,7 @@ import (
 )
 
 //go:embed agent.yaml
-var agentYAML string //nolint:gochecknoglobals // embedded, never written
+var agentYAML string
 
 // scheme is the confmap scheme of the built-in pipeline.
 const scheme = "evenkeel"

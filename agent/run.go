@@ -137,7 +137,7 @@ func rootCause(err error) error {
 }
 
 // version is set by the linker: -X main.version=v1.2.3.
-var version string //nolint:gochecknoglobals // written by the linker only
+var version string
 
 func buildVersion() string {
 	if version != "" {

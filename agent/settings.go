@@ -46,28 +46,50 @@ func table() []setting {
 		}
 	}
 	return []setting{
-		{"site", "EVENKEEL_SITE", "", "name of the site this agent stands at",
-			text(func(s *settings) *string { return &s.Site })},
-		{"servers", "EVENKEEL_SERVERS", "", "server URLs, separated by commas",
-			func(s *settings, value string) error { s.Servers = list(value); return nil }},
-		{"token-file", "EVENKEEL_TOKEN_FILE", "", "file with the site's token",
-			text(func(s *settings) *string { return &s.TokenFile })},
-		{"role", "EVENKEEL_ROLE", controlextension.RoleHost, "host (host metrics only) or site (probes, 1 s heartbeat)",
-			text(func(s *settings) *string { return &s.Role })},
-		{"data", "EVENKEEL_DATA", "data/agent", "directory for the topology and the queues",
-			text(func(s *settings) *string { return &s.Data })},
-		{"connect-to", "EVENKEEL_CONNECT_TO", "", "probe dial overrides, host:port=addr:port,...",
-			text(func(s *settings) *string { return &s.ConnectTo })},
-		{"health", "EVENKEEL_HEALTH", "127.0.0.1:13133", "address of the health endpoint; empty turns it off",
-			text(func(s *settings) *string { return &s.Health })},
-		{"otlp", "EVENKEEL_OTLP", "127.0.0.1:4318", "address of the OTLP/HTTP receiver; empty turns it off",
-			text(func(s *settings) *string { return &s.OTLP })},
-		{"host-metrics", "EVENKEEL_HOST_METRICS", "false", "collect host metrics at role site as well",
-			func(s *settings, value string) (err error) { s.HostMetrics, err = truth(value); return err }},
-		{"buffer-mib", "EVENKEEL_BUFFER_MIB", "256", "disk buffer per server in MiB",
-			func(s *settings, value string) (err error) { s.BufferMiB, err = size(value); return err }},
-		{"config", "EVENKEEL_CONFIG", "", "a Collector configuration that replaces the built-in pipeline",
-			text(func(s *settings) *string { return &s.Config })},
+		{
+			"site", "EVENKEEL_SITE", "", "name of the site this agent stands at",
+			text(func(s *settings) *string { return &s.Site }),
+		},
+		{
+			"servers", "EVENKEEL_SERVERS", "", "server URLs, separated by commas",
+			func(s *settings, value string) error { s.Servers = list(value); return nil },
+		},
+		{
+			"token-file", "EVENKEEL_TOKEN_FILE", "", "file with the site's token",
+			text(func(s *settings) *string { return &s.TokenFile }),
+		},
+		{
+			"role", "EVENKEEL_ROLE", controlextension.RoleHost, "host (host metrics only) or site (probes, 1 s heartbeat)",
+			text(func(s *settings) *string { return &s.Role }),
+		},
+		{
+			"data", "EVENKEEL_DATA", "data/agent", "directory for the topology and the queues",
+			text(func(s *settings) *string { return &s.Data }),
+		},
+		{
+			"connect-to", "EVENKEEL_CONNECT_TO", "", "probe dial overrides, host:port=addr:port,...",
+			text(func(s *settings) *string { return &s.ConnectTo }),
+		},
+		{
+			"health", "EVENKEEL_HEALTH", "127.0.0.1:13133", "address of the health endpoint; empty turns it off",
+			text(func(s *settings) *string { return &s.Health }),
+		},
+		{
+			"otlp", "EVENKEEL_OTLP", "127.0.0.1:4318", "address of the OTLP/HTTP receiver; empty turns it off",
+			text(func(s *settings) *string { return &s.OTLP }),
+		},
+		{
+			"host-metrics", "EVENKEEL_HOST_METRICS", "false", "collect host metrics at role site as well",
+			func(s *settings, value string) (err error) { s.HostMetrics, err = truth(value); return err },
+		},
+		{
+			"buffer-mib", "EVENKEEL_BUFFER_MIB", "256", "disk buffer per server in MiB",
+			func(s *settings, value string) (err error) { s.BufferMiB, err = size(value); return err },
+		},
+		{
+			"config", "EVENKEEL_CONFIG", "", "a Collector configuration that replaces the built-in pipeline",
+			text(func(s *settings) *string { return &s.Config }),
+		},
 	}
 }
 

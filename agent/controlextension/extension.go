@@ -53,7 +53,7 @@ func (c *control) Dependencies() []component.ID {
 }
 
 // Start takes up the topology from disk and begins to talk to the servers; it waits for none of them.
-func (c *control) Start(_ context.Context, host component.Host) error {
+func (c *control) Start(_ context.Context, host component.Host) error { //nolint:contextcheck // a component outlives the context of its start
 	var err error
 	if c.agentID, err = agentID(c.cfg.Directory); err != nil {
 		return err

@@ -57,7 +57,7 @@ func newLane(log *zap.Logger, cfg *Config, version string, v *vitals.Vitals) *la
 func (*lane) Capabilities() consumer.Capabilities { return consumer.Capabilities{MutatesData: false} }
 
 // Start opens no connection yet.
-func (l *lane) Start(_ context.Context, host component.Host) error {
+func (l *lane) Start(_ context.Context, host component.Host) error { //nolint:contextcheck // a component outlives the context of its start
 	var err error
 	if l.line, err = transport.New(host, l.cfg.Auth, l.cfg.Timeout); err != nil {
 		return err

@@ -33,7 +33,7 @@ var _ receiver.Metrics = (*mirror)(nil)
 const firstReport = 2 * time.Second
 
 // Start reports for the first time after two seconds, then at the interval.
-func (m *mirror) Start(context.Context, component.Host) error {
+func (m *mirror) Start(context.Context, component.Host) error { //nolint:contextcheck // a component outlives the context of its start
 	ctx, cancel := context.WithCancel(context.Background())
 	m.cancel = cancel
 	m.rates = map[string]*rate{}

@@ -38,7 +38,7 @@ func newVantage(
 }
 
 // Start returns at once; probing begins as soon as there is a topology.
-func (v *vantage) Start(context.Context, component.Host) error {
+func (v *vantage) Start(context.Context, component.Host) error { //nolint:contextcheck // a component outlives the context of its start
 	ctx, cancel := context.WithCancel(context.Background())
 	v.cancel = cancel
 	v.done.Go(func() { v.follow(ctx) })

@@ -46,8 +46,8 @@ func (s *script) ask(ctx context.Context, _ probe.Via, _ *url.URL) probe.Result 
 }
 
 var (
-	up   = probe.Result{State: probe.Up}                                //nolint:gochecknoglobals // read-only
-	down = probe.Result{State: probe.Down, Reason: probe.ReasonRefused} //nolint:gochecknoglobals // read-only
+	up   = probe.Result{State: probe.Up}
+	down = probe.Result{State: probe.Down, Reason: probe.ReasonRefused}
 )
 
 // watchFor runs a vantage over one probe for a while, under synthetic time.
