@@ -88,6 +88,12 @@ func (s *server) seen() []got {
 	return append([]got(nil), s.points...)
 }
 
+func (s *server) counts() (conns, requests int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns), s.requests
+}
+
 // fact is one point of the gauge probe.state, or of the counter probe.failures.
 func fact(name, target, reason string, value int64, at time.Time) pmetric.Metrics {
 	md := pmetric.NewMetrics()
@@ -159,8 +165,8 @@ func TestFactsLeaveAtOnceOverOneConnection(t *testing.T) {
 	if took := last.received.Sub(last.at); took > 500*time.Millisecond {
 		t.Errorf("a fact took %v", took)
 	}
-	if len(s.conns) != 1 || s.requests != 20 {
-		t.Errorf("%d connections for %d requests", len(s.conns), s.requests)
+	if conns, requests := s.counts(); conns != 1 || requests != 20 {
+		t.Errorf("%d connections for %d requests", conns, requests)
 	}
 	if v.Delivered(s.URL).IsZero() {
 		t.Error("deliveries are not noted")
@@ -211,8 +217,9 @@ func TestWhatTheServerRefusesIsNotSentAgain(t *testing.T) {
 	eventually(t, "the refusal counted", func() bool { return len(v.Lanes()) == 1 && v.Lanes()[0].Refused == 1 })
 	consume(t, e, fact("state", "b", "", 1, time.Now()))
 	eventually(t, "the rejected point counted", func() bool { return v.Lanes()[0].Refused == 2 })
-	if seen := s.seen(); len(seen) != 1 || seen[0].target != "b" || s.requests != 2 {
-		t.Errorf("%d requests, arrived: %+v", s.requests, seen)
+	_, requests := s.counts()
+	if seen := s.seen(); len(seen) != 1 || seen[0].target != "b" || requests != 2 {
+		t.Errorf("%d requests, arrived: %+v", requests, seen)
 	}
 }
 

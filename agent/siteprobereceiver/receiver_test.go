@@ -45,6 +45,12 @@ func (s *script) ask(ctx context.Context, _ probe.Via, _ *url.URL) probe.Result 
 	return s.next(ctx, n)
 }
 
+func (s *script) times() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.asked)
+}
+
 var (
 	up   = probe.Result{State: probe.Up}
 	down = probe.Result{State: probe.Down, Reason: probe.ReasonRefused}
@@ -218,12 +224,13 @@ func TestTheTopologyIsFollowed(t *testing.T) {
 		}
 		publish(oneProbe)
 		time.Sleep(3 * time.Second)
-		asked := len(s.asked)
+		synctest.Wait()
+		asked := s.times()
 		publish(`{"cluster_id":"c","epoch":1,"revision":2,"site":"fra","probes":[]}`)
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
-		if asked != 3 || len(s.asked) != asked {
-			t.Errorf("asked %d times, then %d times for a target that is gone", asked, len(s.asked)-asked)
+		if asked != 3 || s.times() != asked {
+			t.Errorf("asked %d times, then %d times for a target that is gone", asked, s.times()-asked)
 		}
 		if err := vantage.Shutdown(context.Background()); err != nil {
 			t.Fatal(err)
