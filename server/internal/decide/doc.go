@@ -24,7 +24,7 @@
 //	                                         declared to move with the subject stays behind
 //	13 brake           x      x    recorded  the brake is off
 //	14 budget          x           recorded  fewer automatic drains than the budget in this hour and day
-//	15 lock            x      x    refuses   nothing runs on the subject or a service that moves with it; cooldown;
+//	15 lock            x      x    refuses   nothing runs on the subject, its site or what moves with it; cooldown;
 //	                                         what did not work in this episode is not repeated by itself
 //	16 flapping        x           recorded  fewer than 3 failing episodes of the subject in the last hour; one that
 //	                                         led to a drain counts twice
@@ -53,8 +53,11 @@
 // restart are only the last minutes of demand: an episode whose onset lies before the restart takes the first
 // demand known within 30 s of its onset, and without one guard 10 cannot tell.
 //
-// A whole site is a subject of its own when an operator says so; health is not asked to speak of it, its worst
-// service speaks for it.
+// # Whole sites
+//
+// Health speaks of services. Two or more failing services that are all of a site's, or carry half or more of its
+// demand, open an episode of the whole site: it is drained as one, by the policies that name no services, and the
+// episodes of its services wait for it. An operator may order a whole site at any time.
 //
 // # Limits
 //

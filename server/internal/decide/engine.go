@@ -161,9 +161,9 @@ func cmpOr(vals ...int) int {
 	return 0
 }
 
-// openEpisodes are the open episodes, sorted by subject.
+// openEpisodes are the open episodes, sorted by subject, a whole site before its services.
 func (e *Engine) openEpisodes() []*core.Episode {
-	return slices.SortedFunc(maps.Values(e.open), func(a, b *core.Episode) int { return a.Subject.Compare(b.Subject) })
+	return slices.SortedFunc(maps.Values(e.open), func(a, b *core.Episode) int { return compareSubjects(a.Subject, b.Subject) })
 }
 
 // sortedActions are all remembered actions, oldest first.

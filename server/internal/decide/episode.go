@@ -83,6 +83,9 @@ func (s *step) closeQuietly(ep *core.Episode) {
 	if ep.Standing.Need <= 0 {
 		sentence = fmt.Sprintf("closed without action: longest continuous failure %s", elapsedText(longest(ep, s.e.obs)))
 	}
+	if a := s.e.drainedWithSite(ep); a != nil {
+		sentence = fmt.Sprintf("closed: %s of its whole site %s; longest continuous failure %s", a.Plan, stateText(a.State), elapsedText(longest(ep, s.e.obs)))
+	}
 	s.finalRecord(ep, sentence)
 	s.closeEpisode(ep, sentence)
 }

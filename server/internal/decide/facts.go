@@ -19,28 +19,13 @@ func (e *Engine) reported(s core.Subject) (core.Assessment, bool) {
 	return e.obs.Assessments[i], true
 }
 
-// assessment is what the last observation says of the subject. A whole site that health does not speak of is as
-// its worst service: healthy when all of them are, since the last of them is.
+// assessment is what the last observation says of the subject. Health speaks of services; a whole site that it
+// does not speak of is joined out of them.
 func (e *Engine) assessment(s core.Subject) (core.Assessment, bool) {
-	if a, ok := e.reported(s); ok || !s.WholeSite() {
+	if a, ok := e.reported(s); ok || !s.WholeSite() || e.obs == nil {
 		return a, ok
 	}
-	out, unknown := core.Assessment{Subject: s}, false
-	for _, svc := range e.services(s) {
-		a, ok := e.reported(core.Subject{Site: s.Site, Service: svc})
-		unknown = unknown || !ok || a.Condition == core.ConditionUnknown
-		out.Condition = max(out.Condition, a.Condition)
-		if h := a.HealthySince; h != nil && (out.HealthySince == nil || h.After(*out.HealthySince)) {
-			out.HealthySince = h
-		}
-	}
-	if unknown && out.Condition < core.Suspect {
-		out.Condition = core.ConditionUnknown
-	}
-	if out.Condition != core.Healthy {
-		out.HealthySince = nil
-	}
-	return out, e.obs != nil
+	return e.join(s.Site), true
 }
 
 // traffic is what the last observation says of one service at one site, or of all of them there; Known is false

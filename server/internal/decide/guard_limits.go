@@ -110,6 +110,9 @@ func ruleLock(v view) ruled {
 	if v.p.person != "" {
 		return pass("no other action is in flight")
 	}
+	if !v.p.restores() && v.e.asOne(v.ep.Subject) {
+		return object(v.ep.Subject.Site + " fails as a whole and is drained as one")
+	}
 	for _, id := range v.ep.ActionIDs {
 		a := v.e.actions[id]
 		if a != nil && a.Kind == v.p.plan.Kind && a.State != core.ActionSucceeded && !running(a) {

@@ -124,13 +124,16 @@ func ruleClasses(v view) ruled {
 	}
 	for i, a := range seen {
 		for _, b := range seen[i+1:] {
-			if a.class != b.class && a.path != b.path {
+			if a.class != b.class && a.path != b.path && knownPath(a.path) && knownPath(b.path) {
 				return pass(listText(classes)+" evidence over separate paths", nums...)
 			}
 		}
 	}
-	return object(listText(classes)+" evidence came over one path and counts as one class", nums...)
+	return object(listText(classes)+" evidence came over one path, or over an unknown one, and counts as one class", nums...)
 }
+
+// knownPath: evidence whose way to us is not known never came over another path.
+func knownPath(path string) bool { return path != "" && path != "unknown" }
 
 // statisticsOnly reports whether nothing but statistics accuses.
 func statisticsOnly(a core.Assessment) bool {

@@ -59,6 +59,8 @@ func TestClasses(t *testing.T) {
 		}
 	}
 	f(core.Pass, "separate paths", ev(core.ClassOutside, "wan"), ev(core.ClassInside, "lan"))
+	f(core.Object, "unknown one", ev(core.ClassOutside, "wan"), ev(core.ClassInside, ""))
+	f(core.Object, "unknown one", ev(core.ClassOutside, "wan"), ev(core.ClassSymptom, "unknown"))
 	f(core.Object, "one path", ev(core.ClassOutside, "wan"), ev(core.ClassSilence, "wan"))
 	f(core.Pass, "separate paths", ev(core.ClassOutside, "wan"), ev(core.ClassOutside, "wan2"), ev(core.ClassSilence, "wan"))
 	f(core.Object, "only one class", ev(core.ClassOutside, "wan"), ev(core.ClassOutside, "wan2"))

@@ -30,14 +30,9 @@ func (s *step) observe(in core.Observation) {
 	o := cleanObservation(in)
 	s.e.obs = &o
 	s.remember(o.Traffic)
-	for _, a := range o.Assessments {
+	s.joinSites()
+	for _, a := range s.e.obs.Assessments {
 		s.see(a)
-	}
-	for _, ep := range s.e.openEpisodes() {
-		if _, ok := s.e.reported(ep.Subject); !ok && ep.Subject.WholeSite() {
-			a, _ := s.e.assessment(ep.Subject)
-			s.see(a)
-		}
 	}
 }
 
@@ -113,7 +108,7 @@ func (s *step) demand(ep *core.Episode) map[string]float64 {
 	own := false
 	for _, svc := range s.e.services(ep.Subject) {
 		for _, site := range s.e.topo.Serving(svc) {
-			if v, ok := s.demandAt(site, svc, ep.Onset); ok {
+			if v, ok := s.e.demandAt(site, svc, ep.Onset); ok {
 				out[demandKey(ep.Subject, site, svc)] = v
 				own = own || site == ep.Subject.Site
 			}
@@ -132,8 +127,8 @@ func demandKey(sub core.Subject, site, service string) string {
 	return site
 }
 
-func (s *step) demandAt(site, service string, onset time.Time) (float64, bool) {
-	h := s.e.history[core.Subject{Site: site, Service: service}]
+func (e *Engine) demandAt(site, service string, onset time.Time) (float64, bool) {
+	h := e.history[core.Subject{Site: site, Service: service}]
 	for _, r := range slices.Backward(h) {
 		if !r.at.After(onset) {
 			return r.requests, onset.Sub(r.at) <= demandBefore

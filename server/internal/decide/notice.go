@@ -106,7 +106,7 @@ func once(ep *core.Episode, key string) bool {
 
 // pageHeld tells people once that a subject has been failing beyond its hold and nothing acts.
 func (s *step) pageHeld(ep *core.Episode, j judged) {
-	if j.v.a.Condition != core.Failing || j.v.p.restores() || j.verdict == core.VerdictAwaitApproval || len(ep.ActionIDs) > 0 {
+	if j.v.a.Condition != core.Failing || j.v.p.restores() || j.verdict == core.VerdictAwaitApproval || len(ep.ActionIDs) > 0 || s.e.asOne(ep.Subject) {
 		return
 	}
 	if v := ep.Standing.Veto; ep.HeldUntil != nil || (v != nil && v.Kind == ep.Kind) {

@@ -25,24 +25,22 @@ func (m *machine) site(rt *rapid.T) string {
 
 // after is called with every output: the invariants.
 func (m *machine) after(out Output, cause Input) {
-	locks := map[string]string{}
 	for _, a := range m.actions {
-		if !running(&a) {
-			continue
+		for _, b := range m.actions {
+			if a.ID < b.ID && running(&a) && running(&b) && m.e.sharesLock(a.Subject, b.Subject) {
+				m.rt.Fatalf("two actions in one lock: %s and %s", a.Sentence, b.Sentence)
+			}
 		}
-		k := a.Subject.Key()
-		if other, taken := locks[k]; taken {
-			m.rt.Fatalf("two actions in one lock: %s and %s", other, a.ID)
-		}
-		locks[k] = a.ID
 	}
 	for _, i := range out.Intents {
 		if i.State != core.RoutingDrained {
 			continue
 		}
 		a := m.actions[i.ActionID]
-		if left := m.servingWithout(i.Subject.Site); left < max(1, m.topo.Guards.MinServing) {
-			m.rt.Fatalf("a drain of %s leaves %d sites", i.Subject, left)
+		for _, svc := range m.e.services(i.Subject) {
+			if left := m.servingWithout(i.Subject.Site, svc); left < max(1, m.topo.Guards.MinServing) {
+				m.rt.Fatalf("a drain of %s leaves %d sites to %s", i.Subject, left, svc)
+			}
 		}
 		if !byOperator(&a) && a.Kind == core.PlanDrain && i.Step == 1 {
 			m.judgedWell(i)
@@ -61,33 +59,28 @@ func (m *machine) after(out Output, cause Input) {
 	}
 }
 
-// servingWithout counts the sites that serve while site does not, by the world's own truth.
-func (m *machine) servingWithout(site string) int {
+// servingWithout counts the sites that serve while site does not, by what the engine was last told.
+func (m *machine) servingWithout(site, service string) int {
 	n := 0
-	routed := map[string]core.RoutingState{}
-	for _, r := range m.e.Routing() {
-		routed[r.Subject.Site] = r.State
-	}
 	for _, s := range m.topo.Sites {
-		st, commanded := routed[s.Name]
-		sick := m.seen(s.Name).Condition
-		if s.Name != site && (!commanded || st == core.RoutingActive) && (sick == core.Healthy || sick == core.Suspect) {
+		sub := core.Subject{Site: s.Name, Service: service}
+		a, _ := m.e.reported(sub)
+		away := false
+		for _, r := range m.e.Routing() {
+			covers := r.Subject == sub || (r.Subject.WholeSite() && r.Subject.Site == s.Name)
+			away = away || (covers && r.State != core.RoutingActive)
+		}
+		if s.Name != site && !away && (a.Condition == core.Healthy || a.Condition == core.Suspect) {
 			n++
 		}
 	}
 	return n
 }
 
-// seen is what the engine was last told of a site.
-func (m *machine) seen(site string) core.Assessment {
-	a, _ := m.e.assessment(m.subject(site))
-	return a
-}
-
 // judgedWell: an automatic drain rests on a failure seen by a quorum, never on silence, statistics or the
 // unknown alone.
 func (m *machine) judgedWell(i core.Intent) {
-	a := m.seen(i.Subject.Site)
+	a, _ := m.e.assessment(i.Subject)
 	if a.Condition < core.Degraded {
 		m.rt.Fatalf("acted upon %s being %s", i.Subject, a.Condition)
 	}
@@ -135,7 +128,12 @@ func (m *machine) actionsOf() map[string]func(*rapid.T) {
 			if rapid.IntRange(0, 9).Draw(rt, "global") == 0 {
 				st.global = []string{"fra", "ams"}
 			}
-			m.sick[m.subject(m.site(rt))] = st
+			site := m.site(rt)
+			for _, svc := range m.topo.Services { // mostly of all services together
+				if svc.Name == "checkout" || rapid.IntRange(0, 3).Draw(rt, "alone") > 0 {
+					m.sick[core.Subject{Site: site, Service: svc.Name}] = st
+				}
+			}
 		},
 		"time": func(rt *rapid.T) {
 			every := rapid.SampledFrom([]time.Duration{time.Second, time.Second, 4 * time.Second, 20 * time.Second}).Draw(rt, "every")
@@ -169,7 +167,8 @@ func (m *machine) actionsOf() map[string]func(*rapid.T) {
 					core.CommandApprove, core.CommandApprove, core.CommandVeto, core.CommandHold, core.CommandDrain,
 					core.CommandRestore, core.CommandRestore, core.CommandBrake, "dance",
 				}).Draw(rt, "kind"),
-				Subject: m.subject(site), EpisodeID: ep.ID, DecisionID: ep.DecisionID, By: "ann",
+				Subject:   core.Subject{Site: site, Service: rapid.SampledFrom([]string{"checkout", "checkout", core.AllServices}).Draw(rt, "service")},
+				EpisodeID: ep.ID, DecisionID: ep.DecisionID, By: "ann",
 				On:     rapid.IntRange(0, 3).Draw(rt, "on") == 0,
 				Reason: rapid.SampledFrom([]string{"", "because", "because"}).Draw(rt, "reason"),
 			}
@@ -230,6 +229,14 @@ func drawWorld(rt *rapid.T) *world {
 	}
 	for i := range topo.Sites {
 		topo.Sites[i].Capacity["checkout"] = rapid.SampledFrom([]float64{1200, 140, 100, 0}).Draw(rt, "capacity")
+	}
+	if rapid.Bool().Draw(rt, "two services") {
+		cart := topo.Services[0]
+		cart.Name = "cart"
+		topo.Services = append(topo.Services, cart)
+		for i := range topo.Sites {
+			topo.Sites[i].Capacity["cart"] = 1200
+		}
 	}
 	w := newWorld(rt, topo)
 	w.quiet = true

@@ -25,7 +25,8 @@ type world struct {
 	tilt    core.Tilt
 	fresh   int // sites with fresh inputs; -1 for all
 	demand  float64
-	hand    string // works, ignores, refuses, fails, expires, blind, silent
+	demands map[string]float64 // of services with another demand
+	hand    string             // works, ignores, refuses, fails, expires, blind, silent
 	queue   []due
 	ledger  map[string][]byte
 	base    core.Snapshot // what the present engine started from
@@ -109,9 +110,11 @@ func (w *world) subject(site string) core.Subject {
 	return core.Subject{Site: site, Service: "checkout"}
 }
 
-// assess is what health would say of a site now.
-func (w *world) assess(site string) core.Assessment {
-	sub := w.subject(site)
+// assess is what health would say of checkout at a site now.
+func (w *world) assess(site string) core.Assessment { return w.assessOf(w.subject(site)) }
+
+func (w *world) assessOf(sub core.Subject) core.Assessment {
+	site := sub.Site
 	st, ok := w.sick[sub]
 	if !ok {
 		st = state{what: "healthy", since: w.start.Add(-time.Hour)}
@@ -191,20 +194,26 @@ func (w *world) assess(site string) core.Assessment {
 	return a
 }
 
-func (w *world) traffic(site string) core.Traffic {
-	t := core.Traffic{Site: site, Service: "checkout", At: w.at}
+func (w *world) traffic(site string) core.Traffic { return w.trafficOf(w.subject(site)) }
+
+func (w *world) trafficOf(sub core.Subject) core.Traffic {
+	site := sub.Site
+	t := core.Traffic{Site: site, Service: sub.Service, At: w.at}
 	if w.noEdge {
 		return t
 	}
 	total, bad := 0.0, 0.0
 	for _, s := range w.topo.Sites {
 		total += w.weight[s.Name]
-		switch w.sick[w.subject(s.Name)].what {
+		switch w.sick[core.Subject{Site: s.Name, Service: sub.Service}].what {
 		case "dead", "isolated", "dead-edge":
 			bad += w.weight[s.Name]
 		}
 	}
 	all := w.demand * float64(len(w.topo.Sites))
+	if d, ok := w.demands[sub.Service]; ok {
+		all = d * float64(len(w.topo.Sites))
+	}
 	t.Known, t.WeightKnown, t.Weight = true, true, w.weight[site]
 	if total > 0 {
 		t.Share, t.ServiceSuccess = w.weight[site]/total, 1-bad/total
@@ -227,8 +236,11 @@ func (w *world) observation() core.Observation {
 		o.Writers = append(o.Writers, core.Writer{Name: v, Kind: kind, LastAt: w.at, Fresh: up})
 	}
 	for _, s := range w.topo.Sites {
-		o.Assessments = append(o.Assessments, w.assess(s.Name))
-		o.Traffic = append(o.Traffic, w.traffic(s.Name))
+		for _, svc := range w.topo.Services {
+			sub := core.Subject{Site: s.Name, Service: svc.Name}
+			o.Assessments = append(o.Assessments, w.assessOf(sub))
+			o.Traffic = append(o.Traffic, w.trafficOf(sub))
+		}
 	}
 	return o
 }
