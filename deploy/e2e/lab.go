@@ -92,7 +92,7 @@ func (b *Lab) risen(ctx context.Context) error {
 	err := Until(2*time.Minute, "the lab is ready", func() error {
 		select {
 		case <-b.Process.Ended():
-			return errors.New("it ended")
+			return &Never{errors.New("it has ended")}
 		default:
 		}
 		s, err := b.LabStatus(ctx)

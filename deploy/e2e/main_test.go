@@ -207,3 +207,10 @@ func brief(v any) string {
 	}
 	return string(raw)
 }
+
+func writeFile(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

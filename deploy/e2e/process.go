@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,17 +23,26 @@ type Process struct {
 	err  error // set before done is closed
 }
 
-// StartProcess starts a program; what it prints is kept.
+// StartProcess starts a program; what it prints is kept. It ends with us at the latest.
 func StartProcess(path string, args ...string) (*Process, error) {
 	p := &Process{cmd: exec.Command(path, args...), out: &buffer{}, done: make(chan struct{})}
-	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
-	if err := p.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start %s: %w", path, err)
-	}
+	p.cmd.Stdout, p.cmd.Stderr, p.cmd.SysProcAttr = p.out, p.out, dependent()
+	p.cmd.WaitDelay = 5 * time.Second // a grandchild may keep the output open
+	started := make(chan error)
 	go func() {
+		// The kernel ties the child to the thread that started it, so that thread has to live as long.
+		runtime.LockOSThread()
+		err := p.cmd.Start()
+		started <- err
+		if err != nil {
+			return
+		}
 		defer close(p.done)
 		p.err = p.cmd.Wait()
 	}()
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("start %s: %w", path, err)
+	}
 	return p, nil
 }
 
@@ -97,16 +107,26 @@ func Left(text string) ([]int, error) {
 	return out, nil
 }
 
-// Until asks ok until it returns nil, up to the patience. Its error carries the last reason.
+// Never is the reason of a wait that is over before its time: what is waited for cannot come any more.
+type Never struct{ Err error }
+
+func (e *Never) Error() string { return e.Err.Error() }
+
+func (e *Never) Unwrap() error { return e.Err }
+
+// Until asks ok until it returns nil, up to the patience or a *Never. Its error carries the last reason.
 func Until(patience time.Duration, what string, ok func() error) error {
 	const pause = 100 * time.Millisecond
-	var last error
 	for end := time.Now().Add(patience); ; time.Sleep(pause) {
-		if last = ok(); last == nil {
+		err := ok()
+		if err == nil {
 			return nil
 		}
+		if _, never := errors.AsType[*Never](err); never {
+			return fmt.Errorf("not %s: %w", what, err)
+		}
 		if time.Now().After(end) {
-			return fmt.Errorf("not within %s: %s: %w", patience, what, last)
+			return fmt.Errorf("not within %s: %s: %w", patience, what, err)
 		}
 	}
 }

@@ -45,7 +45,7 @@ func (w *world) wantNoAction(since time.Time) {
 func (w *world) statisticsAlone(site string) {
 	w.t.Helper()
 	w.until(4*time.Minute, "the detector of errors has left its warm-up", func() error {
-		list, err := w.Query(w.t.Context(), fmt.Sprintf(`evenkeel_detector_state{target_site=%q,watch="edge-errors"}`, site))
+		list, err := w.Query(w.t.Context(), fmt.Sprintf(`evenkeel_detector_state{target_site=%q,detector="edge-errors"}`, site))
 		if err != nil {
 			return err
 		}
