@@ -133,6 +133,9 @@ test('the status line names the link in words', () => {
   expect(view.statusLine(undefined, 'connecting').textContent).toContain('connecting');
   expect(view.statusLine(status, 'lost').textContent).toContain('CONNECTION LOST');
   expect(view.statusLine({ ...status, acting: false }, 'live').textContent).toContain('does not act');
+  const braked = { ...status, acting: true, brake: { on: true, by: 'jo', reason: 'storm', at: '2026-11-23T08:00:00Z' } };
+  expect(view.statusLine(braked, 'live').textContent).toContain('does not act, the brake is on');
+  expect(view.statusLine({ ...status, acting: true }, 'lost').textContent).toContain('acts or not: unknown');
 });
 
 test('problem details become a sentence', () => {

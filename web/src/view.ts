@@ -72,7 +72,7 @@ export function decision(d: Decision | undefined, now: Date): HTMLElement {
     h('p', { class: 'quiet' }, time(d.at, now), `, policy ${d.policy === '' ? 'none' : d.policy}, mode ${d.mode}, decision ${d.n} of `,
       h('code', {}, d.episode_id)),
     h('table', {},
-      h('caption', {}, `Rulings of ${rulings.length} guards; ${passed} pass, the others come first.`),
+      h('caption', {}, `Rulings of ${rulings.length} guards; ${passed === rulings.length ? 'all' : passed} pass${passed === rulings.length ? '' : ', the others come first'}.`),
       h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, 'No.'), h('th', { scope: 'col' }, 'Guard'),
         h('th', { scope: 'col' }, 'Ruling'), h('th', { scope: 'col' }, 'Why'))),
       h('tbody', {}, ...rulings.map((r) => h('tr', {},
@@ -125,10 +125,18 @@ export function statusLine(s: Status | undefined, link: Link): HTMLElement {
   const shape: Record<Link, string> = { connecting: '○', live: '●', polling: '◆', lost: '✖' };
   return h('p', {},
     h('span', { class: `badge ${tone[link]}` }, h('span', { class: 'shape', 'aria-hidden': 'true' }, shape[link]), ` ${words[link]}`),
-    s !== undefined && ' ', s !== undefined && h('span', { class: `badge ${s.acting ? 'busy' : 'watch'}` },
-      h('span', { class: 'shape', 'aria-hidden': 'true' }, s.acting ? '►' : '■'), s.acting ? ' acts' : ' does not act'),
+    s !== undefined && ' ', s !== undefined && stance(s, link),
     s?.lab === true && ' ', s?.lab === true && h('span', { class: 'badge none' }, 'lab'),
     s !== undefined && h('span', { class: 'quiet' }, ` version ${s.version}, record ${s.revision}`));
+}
+
+/** Whether the server acts by itself: not under the brake, and nobody knows when it is not heard. */
+function stance(s: Status, link: Link): HTMLElement {
+  let [tone, shape, words] = ['busy', '►', 'acts'];
+  if (!s.acting) [tone, shape, words] = ['watch', '■', 'does not act'];
+  if (s.brake?.on === true) [tone, shape, words] = ['bad', '■', 'does not act, the brake is on'];
+  if (link === 'lost') [tone, shape, words] = ['none', '?', 'acts or not: unknown'];
+  return h('span', { class: `badge ${tone}` }, h('span', { class: 'shape', 'aria-hidden': 'true' }, shape), ` ${words}`);
 }
 
 /** Seconds after which what the server observed is stale. */
