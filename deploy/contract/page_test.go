@@ -176,8 +176,10 @@ func (b *browser) picture(name, scheme string, width int64) {
 	if bright := (r+g+bl)/3 > 0x7fff; bright != (scheme == "light") {
 		b.t.Errorf("%s: the page is bright: %v", name, bright)
 	}
-	if b.is("document.documentElement.scrollWidth > document.documentElement.clientWidth") {
-		b.t.Errorf("%s: the page is wider than the window of %d", name, width)
+	for _, part := range []string{"documentElement", "querySelector('#sites')", "querySelector('#decision')"} {
+		if b.is(fmt.Sprintf("document.%s.scrollWidth > document.%[1]s.clientWidth", part)) {
+			b.t.Errorf("%s: %s is wider than its place on a window of %d", name, part, width)
+		}
 	}
 	dir := os.Getenv("EVENKEEL_PICTURES")
 	if dir == "" {
@@ -213,6 +215,7 @@ func TestThePage(t *testing.T) {
 
 	s.order("brake", "on", "--reason", attack)
 	b.reads("alarms", 10*time.Second, "The brake is on", attack)
+	b.reads("status", 5*time.Second, "does not act, the brake is on")
 	b.reads("story", 10*time.Second, attack, "drain", "fra", "director")
 	if b.is(`document.title.includes('owned') || document.querySelectorAll('main script, main img, #alarms script, #alarms img').length > 0`) {
 		t.Error("the words of a reason became a part of the page")
@@ -232,7 +235,7 @@ func TestThePage(t *testing.T) {
 	story := b.text("story")
 	s.now.kill()
 	b.reads("alarms", 15*time.Second, "The connection to the server is lost", "Everything below is old")
-	b.reads("status", 5*time.Second, "CONNECTION LOST")
+	b.reads("status", 5*time.Second, "CONNECTION LOST", "acts or not: unknown")
 	if !b.is(`document.body.classList.contains('old') && document.title.startsWith('✖') && document.getElementById('alarms').getAttribute('role') === 'alert'`) {
 		t.Error("the page does not look like old news")
 	}
