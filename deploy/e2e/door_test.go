@@ -222,6 +222,9 @@ func (v *visitor) storedOnly(token string) {
 		}
 		return err
 	})
+	if list, err := v.Query(v.t.Context(), `count_over_time({__name__=~"e2e_good.*"}[3h] offset -2h)`); err != nil || len(list) != 2 {
+		v.t.Errorf("the window in which the bad ones are looked for does not even have the good ones: %v, %v", list, err)
+	}
 	for _, expr := range []string{
 		`count_over_time({__name__=~"e2e_bad.*"}[3h] offset -2h)`, // from an hour ago to two hours ahead
 		`count_over_time({service="e2e-bad"}[3h] offset -2h)`,

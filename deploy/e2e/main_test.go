@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
 // long asks for the long forms; so does E2E_LONG=1.
@@ -17,6 +19,8 @@ var long = flag.Bool("e2e.long", os.Getenv("E2E_LONG") == "1", "run the long for
 
 // labs holds a place for each of the labs that may run at the same time.
 var labs = make(chan struct{}, 2)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func programs(t *testing.T) Programs {
 	t.Helper()
