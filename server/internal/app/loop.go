@@ -50,6 +50,7 @@ type loop struct {
 
 const (
 	judgeEvery    = 250 * time.Millisecond // at least this often, whatever comes in
+	wakeMin       = 5 * time.Millisecond
 	commitTimeout = 5 * time.Second
 	retryEvery    = time.Second
 )
@@ -59,7 +60,7 @@ func (l *loop) run(ctx context.Context) {
 	ticker := time.NewTicker(judgeEvery)
 	defer ticker.Stop()
 	for ctx.Err() == nil {
-		if l.engine == nil && !l.reload(ctx) {
+		if !l.ensure(ctx) {
 			continue
 		}
 		wake := time.NewTimer(time.Until(l.wake))
@@ -86,7 +87,10 @@ func (l *loop) judge(ctx context.Context) {
 
 // step decides one input, records what follows, and only then acts on it.
 func (l *loop) step(ctx context.Context, in input) {
-	for l.engine != nil || l.reload(ctx) {
+	for ctx.Err() == nil {
+		if in.Observation == nil && !l.ensure(ctx) {
+			continue
+		}
 		started := time.Now()
 		if in.At.IsZero() {
 			in.At = started
@@ -94,7 +98,7 @@ func (l *loop) step(ctx context.Context, in input) {
 		out := l.engine.Step(in.Input)
 		revision, err := l.record(ctx, out.Changes)
 		if err != nil {
-			l.stop(err)
+			l.stop(ctx, err)
 			if in.Observation != nil { // the next one says the same
 				return
 			}
@@ -136,7 +140,7 @@ func (l *loop) ready() error {
 func (l *loop) remember(out decide.Output) {
 	l.wake = time.Now().Add(time.Hour)
 	if !out.Wake.IsZero() {
-		l.wake = out.Wake
+		l.wake = later(out.Wake, time.Now().Add(wakeMin)) // a wake that is due again at once must not spin
 	}
 	for _, c := range out.Changes {
 		if c.Routing != nil {
@@ -145,28 +149,60 @@ func (l *loop) remember(out decide.Output) {
 	}
 }
 
-// stop throws the engine away: it may know things that are not on record.
-func (l *loop) stop(err error) {
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// stop throws the engine away: it may know things that are not on record. It waits a little, since what cannot be
+// written now cannot be written at once.
+func (l *loop) stop(ctx context.Context, err error) {
 	reason := fmt.Sprintf("the ledger cannot record, so nothing acts: %v", err)
 	if l.static.Swap(&reason) == nil {
 		l.log.Error("ledger cannot record, acting stopped", slog.Any("error", err))
 	}
 	l.metrics.static.Set(1)
 	l.engine = nil
+	select {
+	case <-ctx.Done():
+	case <-time.After(retryEvery):
+	}
 }
 
-// reload reads the engine back from the ledger and performs again what was under way. It waits a little when
-// that fails, so that its caller may simply try again.
+// ensure has an engine that knows what is on record and what is seen now. Without the latter it would judge orders
+// by a world in which nobody serves.
+func (l *loop) ensure(ctx context.Context) bool {
+	if l.engine == nil && l.reload(ctx) && l.recovered(ctx) {
+		l.judge(ctx)
+	}
+	return l.engine != nil
+}
+
+// recovered ends a stop of the acting, which takes a record that is really written.
+func (l *loop) recovered(ctx context.Context) bool {
+	if l.static.Load() == nil {
+		return true
+	}
+	line := core.Line{At: time.Now(), Kind: "system", Sentence: "the ledger records again: acting goes on"}
+	if _, err := l.record(ctx, []core.Change{{Line: &line}}); err != nil {
+		l.stop(ctx, err)
+		return false
+	}
+	l.static.Store(nil)
+	l.metrics.static.Set(0)
+	l.log.Info("ledger records again, acting resumed")
+	return true
+}
+
+// reload reads the engine back from the ledger and performs again what was under way.
 func (l *loop) reload(ctx context.Context) bool {
 	load, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	snapshot, err := l.ledger.Load(load)
 	if err != nil {
-		l.stop(err)
-		select {
-		case <-ctx.Done():
-		case <-time.After(retryEvery):
-		}
+		l.stop(ctx, err)
 		return false
 	}
 	l.engine = decide.New(l.topology(), snapshot)
@@ -178,10 +214,6 @@ func (l *loop) reload(ctx context.Context) bool {
 	for _, notice := range notices {
 		l.hand.Notify(notice)
 	}
-	if l.static.Swap(nil) != nil {
-		l.log.Info("ledger records again, acting resumed")
-	}
-	l.metrics.static.Set(0)
 	return true
 }
 

@@ -47,7 +47,16 @@ func (s *Server) wireHand() error {
 		Targets: targets, Edge: s.eyes, Identity: s.ledger.Identity(), BaseURL: s.config.Server.URL, Pager: pager,
 		Outcomes:       func(o core.Outcome) { s.send(input{Input: decide.Input{At: o.At, Outcome: &o}}) },
 		NoticeOutcomes: func(o core.NoticeOutcome) { s.send(input{Input: decide.Input{At: o.At, NoticeOutcome: &o}}) },
-		Log:            s.room("act"), Registry: s.registry,
+		Services: func(site string) []string {
+			var out []string
+			for _, service := range s.world.current().Services {
+				if _, ok := service.Entries[site]; ok {
+					out = append(out, service.Name)
+				}
+			}
+			return out
+		},
+		Log: s.room("act"), Registry: s.registry,
 	})
 	return nil
 }
