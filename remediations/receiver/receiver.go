@@ -225,7 +225,7 @@ func (x *Receiver) obey(ctx context.Context, req remediations.Request) *reply {
 	if now.After(d.NotAfter) {
 		return problem(http.StatusGone, "expired", "not_after "+d.NotAfter.Format(time.RFC3339)+" has passed here")
 	}
-	if wait := d.NotBefore.Sub(now) - earliness; wait > 0 {
+	if wait := d.NotBefore.Sub(now.Add(earliness)); wait > 0 { // an absent not_before is long past: no underflow
 		a := problem(http.StatusTooEarly, "too_early", "not_before "+d.NotBefore.Format(time.RFC3339)+" is ahead")
 		a.retry = strconv.Itoa(int(math.Ceil(wait.Seconds())))
 		return a

@@ -327,6 +327,9 @@ func TestTimes(t *testing.T) {
 	want(t, x, r, 425)
 	r.Data.NotBefore = time.Now().Add(5 * time.Second) // clocks differ
 	want(t, x, r, 200)
+	absent := drain("fra", "checkout", 11, 0)
+	absent.Data.NotBefore = time.Time{}
+	want(t, x, absent, 200)
 }
 
 // Without a place for the token nothing is applied.
