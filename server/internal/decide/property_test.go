@@ -120,7 +120,7 @@ func (m *machine) actionsOf() map[string]func(*rapid.T) {
 		"trouble": func(rt *rapid.T) {
 			st := state{
 				what: rapid.SampledFrom([]string{
-					"healthy", "healthy", "suspect", "dead", "dead", "isolated", "dead-edge", "gray", "slow", "anomaly", "silent", "link", "unknown",
+					"healthy", "healthy", "suspect", "dead", "dead", "isolated", "dead-edge", "gray", "slow", "anomaly", "claimed", "silent", "link", "unknown",
 				}).Draw(rt, "what"),
 				since:  m.at.Add(time.Second),
 				signal: rapid.SampledFrom([]string{core.SignalRefused, core.SignalTimeout, core.SignalErrors}).Draw(rt, "signal"),

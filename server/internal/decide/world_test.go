@@ -130,7 +130,7 @@ func (w *world) assessOf(sub core.Subject) core.Assessment {
 	case "suspect":
 		a.Condition, a.Kind = core.Suspect, core.KindNoQuorum
 		a.FailingSince, inside, classes = nil, core.ProbeUp, classes[:1]
-	case "dead":
+	case "dead", "claimed": // claimed: health says failing, one vantage has seen it
 		a.Kind = core.KindDeadService
 	case "isolated":
 		a.Kind, inside, classes = core.KindIsolatedSite, core.ProbeUnknown, []core.Class{core.ClassOutside, core.ClassSilence}
@@ -164,7 +164,7 @@ func (w *world) assessOf(sub core.Subject) core.Assessment {
 		if v == site {
 			vote.State = inside
 		}
-		if st.what == "suspect" || st.what == "link" {
+		if st.what == "suspect" || st.what == "link" || (st.what == "claimed" && v != site) {
 			vote.State = core.ProbeUp
 			if v != site && first {
 				vote.State, first = core.ProbeDown, false
