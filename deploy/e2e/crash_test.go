@@ -207,7 +207,11 @@ func (b *bench) killDuring(round, weight int) (place, action string) {
 			"kind": kind, "reason": "a kill follows", "subject": Subject{Site: "fra", Service: "checkout"},
 		})
 	}()
-	time.Sleep(time.Duration(rand.Int64N(int64(40 * time.Millisecond)))) // the moment of the kill is the thing under test
+	moment := 40 * time.Millisecond
+	if *long && round%5 == 4 {
+		moment = 4 * time.Second // anywhere: between steps, while it verifies
+	}
+	time.Sleep(time.Duration(rand.Int64N(int64(moment)))) // the moment of the kill is the thing under test
 	b.Kill()
 	killed := time.Now()
 	<-done

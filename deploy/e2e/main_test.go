@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -54,6 +55,7 @@ type world struct {
 	t       *testing.T
 	sites   []string
 	quietAt map[string]time.Time // when the last trouble of a site can show no more
+	lookups sync.WaitGroup       // of records, under way
 }
 
 // newWorld starts a lab once there is a place for it; at the end it must stop by itself and leave nothing.
@@ -79,6 +81,7 @@ func newWorld(t *testing.T, o LabOptions) *world {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(w.lookups.Wait)
 	t.Logf("lab on %s after %s", b.URL, time.Since(began).Round(time.Second))
 	return w
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 )
@@ -15,10 +14,9 @@ func TestTwoSitesAndAWitness(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, LabOptions{Profile: "two"})
 	began := time.Now()
-	var all sync.WaitGroup
-	w.during(&all, quiet{name: "a link cut between two sites", sites: w.sites, guard: "quorum", kind: "link"},
+	w.during(quiet{name: "a link cut between two sites", sites: w.sites, guard: "quorum", kind: "link"},
 		w.lasting(20*time.Second, "fra", "link", "ams"))
-	all.Wait()
+	w.lookups.Wait()
 	w.wantNoAction(began)
 
 	w.statisticsAlone("fra")
