@@ -105,11 +105,6 @@ func committed(t *testing.T) map[string]row {
 	return out
 }
 
-// own says whether a name is part of the contract.
-func own(name string) bool {
-	return strings.HasPrefix(name, "evenkeel_") || strings.HasPrefix(name, "system_")
-}
-
 // tap passes an agent's requests on to the server and notes what the metrics in them are called and mean.
 type tap struct {
 	mu   sync.Mutex
@@ -292,48 +287,86 @@ func TestNames(t *testing.T) {
 	t.Parallel()
 	want := committed(t)
 	s, x := everybody(t)
-	var got map[string]row
-	complete := func() []string {
-		got = arrived(t, s)
-		var missing []string
-		for name, r := range want {
-			if _, ok := got[name]; !ok && r.when == "" {
-				missing = append(missing, name)
-			}
-		}
-		slices.Sort(missing)
-		return missing
-	}
 	if *update {
 		rewrite(t, s, x, want)
 		return
 	}
+	var got map[string]row
 	for end := time.Now().Add(60 * time.Second); ; time.Sleep(200 * time.Millisecond) {
-		missing := complete()
-		if len(missing) == 0 {
-			break
-		}
-		if time.Now().After(end) {
-			t.Errorf("names that no longer arrive: %s", strings.Join(missing, ", "))
+		if got = arrived(t, s); len(missing(want, got)) == 0 || time.Now().After(end) {
 			break
 		}
 	}
-	about := known(t, s, x)
+	for _, d := range differences(want, got, known(t, s, x)) {
+		t.Error(d)
+	}
+}
+
+// missing are the names that must be there and are not.
+func missing(want, got map[string]row) []string {
+	var out []string
+	for name, r := range want {
+		if _, ok := got[name]; !ok && r.when == "" {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// differences are the breaches of the contract: the table is want, what came is got, and about is what those who
+// write a name say of it.
+func differences(want, got map[string]row, about func(name string) row) []string {
+	var out []string
+	for _, name := range missing(want, got) {
+		out = append(out, name+" no longer arrives")
+	}
 	for _, name := range slices.Sorted(maps.Keys(got)) {
 		g, w := got[name], want[name]
 		switch {
-		case w.name == "" && own(name):
-			t.Errorf("%s arrives and is not in %s; -update writes it down", name, namesFile)
+		case w.name == "":
+			out = append(out, name+" arrives and is not in "+namesFile+"; -update writes it down")
 			continue
 		case !slices.Equal(g.labels, w.labels):
-			t.Errorf("%s has the labels %v, the table says %v", name, g.labels, w.labels)
+			out = append(out, fmt.Sprintf("%s has the labels %v, the table says %v", name, g.labels, w.labels))
 		case g.by != w.by:
-			t.Errorf("%s is written by %s, the table says %s", name, g.by, w.by)
+			out = append(out, fmt.Sprintf("%s is written by %s, the table says %s", name, g.by, w.by))
 		}
 		if k := about(name); k.kind != "" && (k.kind != w.kind || cmp.Or(k.unit, "1") != w.unit || k.otlp != w.otlp) {
-			t.Errorf("%s is a %s in %q, in OTLP %q; the table says %s, %q, %q", name, k.kind, k.unit, k.otlp, w.kind, w.unit, w.otlp)
+			out = append(out, fmt.Sprintf("%s is a %s in %q, in OTLP %q; the table says %s, %q, %q", name, k.kind, k.unit, k.otlp, w.kind, w.unit, w.otlp))
 		}
 	}
+	return out
+}
+
+// TestTheContractCanFail: a check that cannot fail is none.
+func TestTheContractCanFail(t *testing.T) {
+	t.Parallel()
+	base := row{name: "evenkeel_x", kind: "gauge", unit: "1", otlp: "evenkeel.x", labels: []string{"service"}, by: "agent"}
+	f := func(change func(want, got map[string]row, said *row), want int) {
+		t.Helper()
+		table, came, said := map[string]row{"evenkeel_x": base}, map[string]row{"evenkeel_x": base}, base
+		change(table, came, &said)
+		if d := differences(table, came, func(string) row { return said }); len(d) != want {
+			t.Errorf("%d differences, want %d: %q", len(d), want, d)
+		}
+	}
+	set := func(m map[string]row, change func(*row)) {
+		r := m["evenkeel_x"]
+		change(&r)
+		m["evenkeel_x"] = r
+	}
+	f(func(_, _ map[string]row, _ *row) {}, 0)
+	f(func(_, got map[string]row, _ *row) { delete(got, "evenkeel_x") }, 1)
+	f(func(want, got map[string]row, _ *row) {
+		delete(got, "evenkeel_x")
+		set(want, func(r *row) { r.when = "swap is on" })
+	}, 0)
+	f(func(want, _ map[string]row, _ *row) { delete(want, "evenkeel_x") }, 1)
+	f(func(_, got map[string]row, _ *row) { set(got, func(r *row) { r.labels = nil }) }, 1)
+	f(func(_, got map[string]row, _ *row) { set(got, func(r *row) { r.by = "edge" }) }, 1)
+	f(func(_, _ map[string]row, said *row) { said.unit = "s" }, 1)
+	f(func(_, _ map[string]row, said *row) { said.kind = "counter" }, 1)
 }
 
 // everybody starts a server that watches, an agent with host metrics behind a tap, an edge, and a drain by hand: all
