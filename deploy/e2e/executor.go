@@ -9,7 +9,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -141,22 +140,35 @@ func (x *Executor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx := context.WithValue(context.WithoutCancel(r.Context()), callKey{}, c) // what arrived is carried out
 	inner := r.Clone(ctx)
 	inner.Body = io.NopCloser(bytes.NewReader(raw))
-	answer := httptest.NewRecorder()
+	answer := &kept{header: http.Header{}, status: http.StatusOK}
 	x.receiver.ServeHTTP(answer, inner)
 	time.Sleep(manner.After)
-	maps.Copy(w.Header(), answer.Header())
-	w.WriteHeader(answer.Code)
-	_, err = w.Write(answer.Body.Bytes())
+	maps.Copy(w.Header(), answer.header)
+	w.WriteHeader(answer.status)
+	_, err = w.Write(answer.Bytes())
 	if err == nil {
 		err = http.NewResponseController(w).Flush()
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	c.Status = answer.Code
+	c.Status = answer.status
 	if err == nil && r.Context().Err() == nil {
 		c.Answered = time.Now()
 	}
 }
+
+// kept is an answer that is held back.
+type kept struct {
+	bytes.Buffer
+	header http.Header
+	status int
+}
+
+var _ http.ResponseWriter = (*kept)(nil)
+
+func (k *kept) Header() http.Header { return k.header }
+
+func (k *kept) WriteHeader(status int) { k.status = status }
 
 func (x *Executor) apply(ctx context.Context, cmd receiver.Command) (receiver.State, error) {
 	x.mu.Lock()

@@ -160,7 +160,7 @@ func (w *world) sampled(q quiet, from, to time.Time) {
 			continue
 		}
 		down, err := w.Query(w.t.Context(), fmt.Sprintf(
-			`sum(count_eq_over_time(evenkeel_probe_state{target_site=%q,path="user"}[%ds], 2) offset %ds) or on() vector(0)`, site, span, ago))
+			`sum(count_eq_over_time(evenkeel_probe_state{target_site=%q,path="user"}[%ds] offset %ds, 2)) or on() vector(0)`, site, span, ago))
 		if err != nil || len(down) != 1 {
 			w.t.Errorf("%s: %v, %v", q.name, down, err)
 			continue
