@@ -68,10 +68,10 @@ func Run(ctx context.Context, opts Options) error {
 	}
 	defer s.listener.Close() //nolint:errcheck // the HTTP server closes it first
 	if err := s.open(ctx); err != nil {
-		return errors.Join(err, s.close())
+		return errors.Join(err, s.close(context.WithoutCancel(ctx)))
 	}
 	err := s.serve(ctx)
-	return errors.Join(err, s.close())
+	return errors.Join(err, s.close(context.WithoutCancel(ctx)))
 }
 
 func (s *Server) configure() error {
@@ -240,10 +240,10 @@ func adminHandler() http.Handler {
 }
 
 // close stops what open started, last first.
-func (s *Server) close() error {
+func (s *Server) close(ctx context.Context) error {
 	var errs []error
 	if s.hand != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		errs = append(errs, s.hand.Close(ctx))
 	}

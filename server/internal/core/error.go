@@ -38,8 +38,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Code is the code of the first Error in the chain, CodeInternal when there is none.
 func Code(err error) string {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
 	}
 	return CodeInternal

@@ -76,7 +76,7 @@ func (s *step) planSteps(ep *core.Episode, plan core.Plan, bound float64) []core
 		if !moved {
 			from = now
 		}
-		if useless := (drain && w >= from) || (!drain && w <= from); useless && !(i == len(plan.Steps)-1 && len(out) == 0) {
+		if useless := (drain && w >= from) || (!drain && w <= from); useless && (i != len(plan.Steps)-1 || len(out) != 0) {
 			continue
 		}
 		last[st.Target] = w

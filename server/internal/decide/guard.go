@@ -140,8 +140,8 @@ func object(sentence string, numbers ...core.Number) ruled {
 	return ruled{Ruling: core.Ruling{Answer: core.Object, Sentence: sentence, Numbers: numbers}}
 }
 
-func cannotTell(sentence string, numbers ...core.Number) ruled {
-	return ruled{Ruling: core.Ruling{Answer: core.CannotTell, Sentence: sentence, Numbers: numbers}}
+func cannotTell(sentence string) ruled {
+	return ruled{Ruling: core.Ruling{Answer: core.CannotTell, Sentence: sentence}}
 }
 
 func (r ruled) as(kind objection) ruled {

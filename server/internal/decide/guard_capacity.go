@@ -79,7 +79,8 @@ func ruleCapacity(v view) ruled {
 		return cannotTell(r.missing)
 	}
 	nums := []core.Number{
-		{Name: "demand", Value: r.demand, Unit: "1/s"}, {Name: "retry_factor", Value: v.lim.RetryFactor, Unit: "1"},
+		{Name: "demand", Value: r.demand, Unit: "1/s"},
+		{Name: "retry_factor", Value: v.lim.RetryFactor, Unit: "1"},
 		{Name: "movable", Value: r.movable * 100, Unit: "%"},
 	}
 	switch {

@@ -10,7 +10,7 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
-var atStart = time.Date(2026, 9, 1, 10, 0, 0, 0, time.UTC) //nolint:gochecknoglobals // read-only
+var atStart = time.Date(2026, 9, 1, 10, 0, 0, 0, time.UTC)
 
 // TestFloors is the table of decision.md, signal by signal.
 func TestFloors(t *testing.T) {

@@ -104,7 +104,7 @@ func (s *step) failStep(a *core.Action, st *core.StepRun, state core.StepState, 
 		s.endPaged(a, core.ActionFailed, "the rollback itself: "+text)
 	case st.OnFail == onFailContinue && a.Kind == core.PlanDrain && a.Step < len(a.Steps):
 		a.State = core.ActionRunning // advanceAll goes on
-	case (a.Kind == core.PlanRestore || st.OnFail == onFailRollback) && !(untouched && a.Step == 1) && end != core.ActionUnknown,
+	case (a.Kind == core.PlanRestore || st.OnFail == onFailRollback) && (!untouched || a.Step != 1) && end != core.ActionUnknown,
 		a.Kind == core.PlanRestore && end == core.ActionUnknown:
 		s.rollback(a, fmt.Sprintf("step %d of %d %s", st.N, st.Of, text))
 	case end == core.ActionUnknown:

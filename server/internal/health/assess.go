@@ -162,7 +162,8 @@ func (b *bench) outside(out []core.Evidence, i, v int, name string) []core.Evide
 		e.Signal = core.SignalSlow
 		e.Onset, e.Last = stamp(s.slowSince), stamp(o.at)
 		e.Numbers = []core.Number{
-			{Name: "late", Value: float64(o.late), Unit: "1"}, {Name: "probes", Value: float64(o.ups), Unit: "1"},
+			{Name: "late", Value: float64(o.late), Unit: "1"},
+			{Name: "probes", Value: float64(o.ups), Unit: "1"},
 			{Name: "objective", Value: s.objective, Unit: "s"},
 		}
 		e.Sentence = from.name + " finds " + name + " slower than " + millis(s.objective)
@@ -193,7 +194,8 @@ func (b *bench) edgeEvidence(out []core.Evidence, i int, name string) []core.Evi
 			Class: core.ClassSymptom, Subject: s.subject, Signal: signal, Source: id, Path: "edge:" + id,
 			Onset: stamp(s.symptomSince), Last: stamp(f.to),
 			Numbers: []core.Number{
-				{Name: "failed", Value: ratio, Unit: "1"}, {Name: "requests", Value: f.count, Unit: "1"},
+				{Name: "failed", Value: ratio, Unit: "1"},
+				{Name: "requests", Value: f.count, Unit: "1"},
 				{Name: "failed_elsewhere", Value: c.elsewhere, Unit: "1"},
 			},
 			Sentence: percent(ratio) + " of the users' requests to " + name + " fail, counted at " + id +

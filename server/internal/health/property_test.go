@@ -12,7 +12,7 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
-var epoch = time.Unix(1_700_000_000, 0).UTC() //nolint:gochecknoglobals // read-only
+var epoch = time.Unix(1_700_000_000, 0).UTC()
 
 func drawTopology(t *rapid.T) core.Topology {
 	sites := []string{"fra", "ams", "dub", "waw", "mil"}[:rapid.IntRange(1, 5).Draw(t, "sites")]

@@ -51,8 +51,7 @@ func (d *Door) readBody(w http.ResponseWriter, r *http.Request, buf *bytes.Buffe
 }
 
 func bodyError(err error) error {
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return tooLarge()
 	}
 	return &refusal{http.StatusBadRequest, core.CodeInvalid, "the body broke off", "send it again"}

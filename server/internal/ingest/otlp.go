@@ -75,8 +75,7 @@ func (d *Door) metricsOTLP(w http.ResponseWriter, r *http.Request, caller core.C
 	b := d.newBatch(caller)
 	defer d.release(b)
 	if err := b.otlp(raw, content == contentJSON); err != nil {
-		var e *refusal
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[*refusal](err); ok {
 			return e
 		}
 		return malformed("the body is not an OTLP export of metrics")
@@ -90,9 +89,8 @@ func (d *Door) metricsOTLP(w http.ResponseWriter, r *http.Request, caller core.C
 // storeError is what a sender is told when the store did not take the samples.
 func storeError(err error) error {
 	if core.Code(err) == core.CodeInvalid {
-		var e *core.Error
 		detail := "the store refuses the samples"
-		if errors.As(err, &e) {
+		if e, ok := errors.AsType[*core.Error](err); ok {
 			detail += ": " + e.Message
 		}
 		return &refusal{http.StatusBadRequest, core.CodeInvalid, detail, "send them without what is named"}

@@ -91,6 +91,7 @@ func openEmbedded(o Options) (*embedded, error) {
 	vmstorage.Init(queries, o.QueryTimeout, e.noticeHistory)
 	netstorage.InitTmpBlocksDir(filepath.Join(dir, "tmp"))
 	promql.InitRollupResultCache(filepath.Join(dir, "cache", "rollupResult"))
+	e.done.Go(e.flusher)
 	return e, nil
 }
 

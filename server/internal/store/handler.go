@@ -53,8 +53,7 @@ func (s *Store) Handler() http.Handler {
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxFormBytes)
 		if err := r.ParseForm(); err != nil {
-			var large *http.MaxBytesError
-			if errors.As(err, &large) {
+			if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 				problem(w, http.StatusRequestEntityTooLarge, core.CodeTooLarge, "the form is larger than 1 MiB", "ask less at once")
 				return
 			}
@@ -115,8 +114,7 @@ func (e *embedded) serve(w http.ResponseWriter, r *http.Request, rt route) {
 		return
 	}
 	code := http.StatusUnprocessableEntity
-	var status *httpserver.ErrorWithStatusCode
-	if errors.As(err, &status) {
+	if status, ok := errors.AsType[*httpserver.ErrorWithStatusCode](err); ok {
 		code = status.StatusCode
 	}
 	promError(w, code, err)

@@ -21,13 +21,13 @@ import (
 )
 
 // shared is the one embedded store of this test binary: VictoriaMetrics allows one per process.
-var shared *Store //nolint:gochecknoglobals // made and closed by TestMain
+var shared *Store
 
 // sharedDir is where it lives.
-var sharedDir string //nolint:gochecknoglobals // made and removed by TestMain
+var sharedDir string
 
 // remoteAddr is a stock VictoriaMetrics in a process of its own.
-var remoteAddr string //nolint:gochecknoglobals // started and stopped by TestMain
+var remoteAddr string
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("STORE_TEST_CHILD"); dir != "" {

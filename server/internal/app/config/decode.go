@@ -138,7 +138,7 @@ func (d *decoder) decode(node *yaml.Node, out reflect.Value, path string, depth 
 	if node.Kind == yaml.ScalarNode && node.Tag == "!!null" {
 		return // absent: the default stands
 	}
-	if s, ok := out.Addr().Interface().(scalar); ok {
+	if s, ok := reflect.TypeAssert[scalar](out.Addr()); ok {
 		if text, ok := d.text(node, path); ok {
 			if err := s.decode(text); err != nil {
 				d.add(path, at, "%s", err)
@@ -326,8 +326,7 @@ func (d *decoder) reference(ref string) (string, error) {
 		}
 		data, err := os.ReadFile(p)
 		if err != nil {
-			var pe *os.PathError
-			if errors.As(err, &pe) {
+			if pe, ok := errors.AsType[*os.PathError](err); ok {
 				err = pe.Err
 			}
 			return "", fmt.Errorf("file %s cannot be read (%w); create it or correct the path", arg, err)
@@ -353,8 +352,8 @@ func kindWords(n *yaml.Node) string {
 
 func keysOf(t reflect.Type) []string {
 	var keys []string
-	for i := range t.NumField() {
-		if name := t.Field(i).Tag.Get("yaml"); name != "" {
+	for field := range t.Fields() {
+		if name := field.Tag.Get("yaml"); name != "" {
 			keys = append(keys, name)
 		}
 	}

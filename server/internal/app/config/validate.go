@@ -321,8 +321,7 @@ func (v *validator) windows() {
 // window lets calendar read a window, and puts what it says where the field stands.
 func (v *validator) window(path string, w calendar.Window) {
 	_, err := calendar.Parse(w)
-	var wrong *calendar.Error
-	if errors.As(err, &wrong) {
+	if wrong, ok := errors.AsType[*calendar.Error](err); ok {
 		v.bad(path+"."+wrong.Field, "%q %s; %s", wrong.Value, wrong.Why, wrong.Want)
 	} else if err != nil {
 		v.bad(path, "%s", err)
