@@ -79,6 +79,28 @@ func TestOutcomesTwiceAndLate(t *testing.T) {
 	f(core.OutcomeDone, 1, core.ActionUnknown, false)
 }
 
+// TestAttemptsOfBothLives: a restart counts attempts from 1 again, and both lives' attempts are on record.
+func TestAttemptsOfBothLives(t *testing.T) {
+	w := automatic(t)
+	w.hand = "silent"
+	w.kill("fra")
+	w.run(12*time.Second, time.Second)
+	ep, _ := w.episode("fra")
+	id := ep.ActionIDs[0]
+	f := func(at time.Time, want int) {
+		t.Helper()
+		o := core.Outcome{IntentID: core.WebhookID(id, 1), ActionID: id, Step: 1, Kind: core.OutcomeAttempt, At: at, Attempt: &core.Attempt{N: 1, At: at, Result: "retry"}}
+		w.step(Input{Outcome: &o})
+		if got := len(w.actions[id].Steps[0].Attempts); got != want {
+			t.Errorf("%d attempts on record, want %d", got, want)
+		}
+	}
+	before := w.at
+	f(before, 1)
+	f(before, 1)
+	f(before.Add(time.Second), 2)
+}
+
 // TestLateProof: an action whose effect could not be told is released by a proof that comes later.
 func TestLateProof(t *testing.T) {
 	w := automatic(t)

@@ -21,7 +21,8 @@ func (s *step) outcome(o core.Outcome) {
 	if late := st.State == core.StepUnknown && o.Kind == core.OutcomeVerified; !inFlight(*st) && !late {
 		return
 	}
-	if o.Attempt != nil && !slices.ContainsFunc(st.Attempts, func(x core.Attempt) bool { return x.N == o.Attempt.N }) {
+	// After a restart attempts count from 1 again: the time tells them apart.
+	if o.Attempt != nil && !slices.ContainsFunc(st.Attempts, func(x core.Attempt) bool { return x.N == o.Attempt.N && x.At.Equal(o.Attempt.At) }) {
 		at := *o.Attempt
 		if !finite(at.LatencyMS) {
 			at.LatencyMS = 0
