@@ -75,7 +75,7 @@ func render(rows []row) string {
 func committed(t *testing.T) map[string]row {
 	t.Helper()
 	raw, err := os.ReadFile(namesFile)
-	if err != nil && !(*update && os.IsNotExist(err)) {
+	if err != nil && (!*update || !os.IsNotExist(err)) {
 		t.Fatal(err)
 	}
 	out := map[string]row{}

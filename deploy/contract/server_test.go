@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -430,13 +429,4 @@ func (s *server) actions() []action {
 	var out []action
 	s.get("/api/v1/actions?limit=20", &out)
 	return out
-}
-
-func mustJSON(t *testing.T, v any) []byte {
-	t.Helper()
-	b, err := json.Marshal(v)
-	if err != nil {
-		t.Fatal(fmt.Errorf("encode: %w", err))
-	}
-	return b
 }
