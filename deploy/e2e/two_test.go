@@ -16,7 +16,11 @@ func TestTwoSitesAndAWitness(t *testing.T) {
 	began := time.Now()
 	w.during(quiet{name: "a link cut between two sites", sites: w.sites, guard: "quorum", kind: "link"},
 		w.lasting(20*time.Second, "fra", "link", "ams"))
+	w.settled(w.sites...)
+	// Beyond the hold of the policy for slow sites: only that it is everywhere keeps it from asking for a drain.
+	w.during(quiet{name: "both sites slow", sites: w.sites, guard: "not_global", kind: "slow"}, w.lasting(25*time.Second, "all", "slow"))
 	w.lookups.Wait()
+	w.settled(w.sites...)
 	w.wantNoAction(began)
 
 	w.statisticsAlone("fra")
