@@ -43,14 +43,14 @@ test: setup build test-unit test-web e2e ## install what the tests need and run 
 
 test-unit: need-go
 	@echo "go: unit, contract, property and scenario tests, with the race detector"
-	@go test -race -shuffle=on -timeout 15m $$(go list ./... | grep -v '/deploy/e2e')
+	@go test -race -shuffle=on -timeout 15m $$(go list ./... | grep -vE '/deploy/(e2e|contract)')
 
 test-web: need-node
 	@echo "web: unit tests of the page"; cd web && npm run --silent test
 
 e2e: need-go ## start the real binaries as strangers and break sites
 	@echo "e2e: real binaries, real faults (about ten minutes)"
-	@$(GO) test -count=1 -timeout 40m -v ./deploy/e2e/... 2>&1 | grep -vE '^=== (RUN|PAUSE|CONT|NAME)'
+	@$(GO) test -count=1 -timeout 40m -v ./deploy/e2e/... ./deploy/contract/... 2>&1 | grep -vE '^=== (RUN|PAUSE|CONT|NAME)'
 
 check: need-go ## formatting, linters, generated files, known vulnerabilities
 	@echo "check: formatting, linters"

@@ -46,6 +46,7 @@ type loop struct {
 	routing []core.Routing
 	wake    time.Time
 	static  atomic.Pointer[string] // why nothing is recorded and so nothing acts; nil when all is well
+	brake   atomic.Pointer[core.Brake]
 }
 
 const (
@@ -143,8 +144,11 @@ func (l *loop) remember(out decide.Output) {
 		l.wake = later(out.Wake, time.Now().Add(wakeMin)) // a wake that is due again at once must not spin
 	}
 	for _, c := range out.Changes {
-		if c.Routing != nil {
+		switch {
+		case c.Routing != nil:
 			l.routing = withRouting(l.routing, *c.Routing)
+		case c.Brake != nil:
+			l.brake.Store(c.Brake)
 		}
 	}
 }
@@ -207,6 +211,7 @@ func (l *loop) reload(ctx context.Context) bool {
 	}
 	l.engine = decide.New(l.topology(), snapshot)
 	l.routing = snapshot.Routing
+	l.brake.Store(snapshot.Brake)
 	intents, notices := l.engine.Pending()
 	for _, intent := range intents {
 		l.hand.Perform(intent)

@@ -181,6 +181,9 @@ func (s *Server) Stance() api.Stance {
 	if reason := s.loop.static.Load(); reason != nil {
 		return api.Stance{Reason: *reason}
 	}
+	if brake := s.loop.brake.Load(); brake != nil && brake.On {
+		return api.Stance{Reason: "the brake is on, by " + brake.By + ": " + brake.Reason}
+	}
 	t := s.world.current()
 	if !slices.ContainsFunc(t.Policies, func(p core.Policy) bool { return p.Mode == core.ModeAutomatic }) {
 		return api.Stance{Reason: "no policy is in automatic mode: nothing acts by itself"}

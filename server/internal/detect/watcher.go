@@ -285,11 +285,12 @@ func (w *watcher) ignore(reason string) {
 	w.metrics.ignored.WithLabelValues(w.watch.Name, reason).Inc()
 }
 
-// note logs a failure when it is another one than before, and its end. what is what failed.
+// note logs a failure when it is of another kind than before, and its end. what is what failed. The text of an error
+// is no part of the kind: it may name the time, or a series by chance.
 func (w *watcher) note(last *string, what string, err error) {
 	text := ""
 	if err != nil {
-		text = what + ": " + err.Error()
+		text = what + ", " + core.Code(err)
 	}
 	if text == *last {
 		return

@@ -271,7 +271,7 @@ func Default() Config {
 	}
 }
 
-// Load reads and checks a file. The error, when it is of the file's making, is Problems.
+// Load reads and checks a file. Its errors have core.CodeInvalid; the text has one line for each mistake.
 func Load(path string) (Config, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -280,10 +280,14 @@ func Load(path string) (Config, error) {
 			Hint: "give its path with --config, or run without one to look around: nothing acts then",
 		}
 	}
-	return Parse(path, data, os.LookupEnv)
+	c, err := Parse(path, data, os.LookupEnv)
+	if err != nil {
+		return Config{}, &core.Error{Code: core.CodeInvalid, Message: err.Error()}
+	}
+	return c, nil
 }
 
-// Parse is Load without the disk; file names the source in errors and anchors relative ${file:} paths.
+// Parse is Load without the disk, and its error is Problems; file names the source in errors and anchors relative ${file:} paths.
 func Parse(file string, data []byte, env func(string) (string, bool)) (Config, error) {
 	d := &decoder{
 		file: filepath.Base(file), dir: filepath.Dir(file), env: env,
