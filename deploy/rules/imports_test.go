@@ -42,7 +42,7 @@ func rooms() map[string][]string {
 		"deploy/lab":               {"deploy/lab/", "remediations"},
 		"deploy/e2e":               {"deploy/e2e/", "remediations"},
 		"deploy/bench":             {"deploy/bench/", "deploy/e2e", "remediations"},
-		"deploy/contract":          {"deploy/contract/"},
+		"deploy/contract":          {"deploy/contract/", "remediations"},
 		"deploy/rules":             {},
 	}
 }

@@ -302,8 +302,8 @@ func TestAQueryErrorIsUnknownNeverNormal(t *testing.T) {
 			}
 		}
 		figure(t, reg, "evenkeel_detect_query_errors_total", "checkout-errors 3")
-		if n := strings.Count(log.String(), "store is away"); n != 2 { // once when it began, once when it ended
-			t.Fatalf("logged %d times:\n%s", n, &log)
+		if fails, works := strings.Count(log.String(), "watch fails"), strings.Count(log.String(), "works again"); fails != 1 || works != 1 {
+			t.Fatalf("logged %d failures and %d recoveries:\n%s", fails, works, &log)
 		}
 	})
 }
