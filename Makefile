@@ -29,9 +29,9 @@ web: need-node ## build the live page
 build: need-go web ## build the three binaries into bin/
 	@echo "go: building bin/evenkeel-server, bin/evenkeel-agent and bin/evenkeel-lab (the first time this compiles"
 	@echo "    VictoriaMetrics, etcd and the OpenTelemetry Collector: some minutes; later it takes seconds)"
-	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/evenkeel-server ./server
-	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/evenkeel-agent ./agent
-	@$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/evenkeel-lab ./deploy/lab
+	@$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/evenkeel-server ./server
+	@$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/evenkeel-agent ./agent
+	@$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/evenkeel-lab ./deploy/lab
 
 run: build ## build, start the server and a three-site lab, print the URL; Ctrl-C stops all of it
 	@exec $(BIN)/evenkeel-lab run --data $(DATA)
@@ -58,7 +58,7 @@ check: need-go ## formatting, linters, generated files, known vulnerabilities
 	@$(TOOL) golangci-lint run ./...
 	@$(TOOL) golangci-lint fmt --diff ./... >/dev/null || { echo "not formatted: run '$(TOOL) golangci-lint fmt'"; exit 1; }
 	@echo "check: go vet, go.mod, generated files"
-	@go vet ./...
+	@$(GO) vet ./...
 	@$(GO) mod tidy -diff >/dev/null || { echo "go.mod is not tidy: run 'go mod tidy'"; exit 1; }
 	@$(GO) generate ./... && git diff --exit-code -- '*.gen.go' || { echo "generated files differ: run 'go generate ./...' and commit"; exit 1; }
 	@echo "check: known vulnerabilities"
