@@ -17,6 +17,11 @@ type Standing struct {
 	Paused    time.Duration `json:"paused_ns,omitempty"`
 	TiltSince *time.Time    `json:"tilt_since,omitempty"`
 	Veto      *Veto         `json:"veto,omitempty"`
+	// KindSince is since when the present condition and kind stand. WorstKind is the kind that stood longest,
+	// for WorstFor, at the worst condition so far: what the trouble is called in the end.
+	KindSince time.Time     `json:"kind_since,omitzero"`
+	WorstKind string        `json:"worst_kind,omitempty"`
+	WorstFor  time.Duration `json:"worst_for_ns,omitempty"`
 	// PageKind is the kind of trouble at the first notice: it is a part of the deduplication key, which must
 	// not change while the episode is open.
 	PageKind string   `json:"page_kind,omitempty"`

@@ -19,6 +19,7 @@ func (s *step) newEpisode(a core.Assessment, onset time.Time) *core.Episode {
 		ID: id, Subject: a.Subject, Onset: onset, OpenedAt: s.at,
 		Condition: a.Condition, Worst: a.Condition, Kind: a.Kind,
 		Routing: s.e.routingOf(a.Subject).State, Sentence: conditionText(s.e.topo, a),
+		Standing: core.Standing{KindSince: s.at},
 	}
 	ep.Demand = s.demand(ep)
 	return ep
@@ -57,7 +58,11 @@ func (s *step) closeIfOver(ep *core.Episode) {
 	if !ok || a.Condition != core.Healthy || a.HealthySince == nil || s.e.obs.Tilt.On {
 		return
 	}
-	over := a.HealthySince.Add(s.lim.CloseAfter)
+	calm := *a.HealthySince
+	if since := ep.Standing.KindSince; ep.Worst > core.Healthy && since.After(calm) { // a suspicion about someone else does not end its health
+		calm = since
+	}
+	over := calm.Add(s.lim.CloseAfter)
 	if s.at.Before(over) {
 		s.wakeAt(over)
 		return

@@ -64,6 +64,7 @@ func (s *step) see(a core.Assessment) {
 		s.enter(ep)
 	}
 	if ep.Condition != a.Condition || (a.Kind != core.KindNone && ep.Kind != a.Kind) {
+		s.rankKind(ep)
 		ep.Condition = a.Condition
 		if a.Kind != core.KindNone {
 			ep.Kind = a.Kind
@@ -72,7 +73,9 @@ func (s *step) see(a core.Assessment) {
 		s.line(lineCondition, ep.ID, ep.Subject, ep.Sentence)
 		s.touch(ep)
 	}
-	ep.Worst = max(ep.Worst, a.Condition)
+	if a.Condition > ep.Worst {
+		ep.Worst, ep.Standing.WorstKind, ep.Standing.WorstFor = a.Condition, "", 0
+	}
 	s.stretch(ep, a)
 	if slices.ContainsFunc(a.Evidence, func(ev core.Evidence) bool { return evidenceIndex(ep.Evidence, ev) < 0 }) {
 		s.touch(ep)
@@ -82,6 +85,17 @@ func (s *step) see(a core.Assessment) {
 			s.touch(ep)
 		}
 	}
+}
+
+// rankKind ends the time of the present condition and kind, and remembers the kind when none stood longer at the
+// worst condition. A cut that heals in one direction first is not called one-way for its last moment.
+func (s *step) rankKind(ep *core.Episode) {
+	st := &ep.Standing
+	stood := s.at.Sub(st.KindSince)
+	if !st.KindSince.IsZero() && ep.Condition == ep.Worst && stood > st.WorstFor {
+		st.WorstKind, st.WorstFor = ep.Kind, stood
+	}
+	st.KindSince = s.at
 }
 
 // trouble reports whether an assessment is first evidence: suspect or worse, or unknown because something that

@@ -104,15 +104,19 @@ func once(ep *core.Episode, key string) bool {
 	return true
 }
 
-// pageHeld tells people once that a subject has been failing beyond its hold and nothing acts.
+// pageHeld tells people once that users of a subject have been in trouble beyond its hold and nothing acts.
 func (s *step) pageHeld(ep *core.Episode, j judged) {
-	if j.v.a.Condition != core.Failing || j.v.p.restores() || j.verdict == core.VerdictAwaitApproval || len(ep.ActionIDs) > 0 || s.e.asOne(ep.Subject) {
+	if j.v.a.Condition < core.Degraded || j.v.p.restores() || j.verdict == core.VerdictAwaitApproval || len(ep.ActionIDs) > 0 || s.e.asOne(ep.Subject) {
 		return
 	}
 	if v := ep.Standing.Veto; ep.HeldUntil != nil || (v != nil && v.Kind == ep.Kind) {
 		return // a person knows
 	}
 	elapsed, need, _, known := held(j.v)
+	if !known && j.v.a.Onset != nil { // some users are still served: there is no continuous failure to measure
+		elapsed, need, known = max(0, trusted(s.e.obs, s.at).Sub(*j.v.a.Onset)), floorErrors, true
+		s.wakeAt(j.v.a.Onset.Add(need))
+	}
 	if j.v.p.none {
 		need = max(need, floorTimeout)
 		if trusted(s.e.obs, s.at).Equal(s.at) {
@@ -122,7 +126,11 @@ func (s *step) pageHeld(ep *core.Episode, j judged) {
 	if !known || elapsed < need || !once(ep, "held") {
 		return
 	}
-	s.page(ep, severityCritical, fmt.Sprintf("%s fails for %s and nothing acts: %s", ep.Subject, elapsedText(elapsed), objectionText(j)))
+	is := "fails"
+	if j.v.a.Condition != core.Failing {
+		is = "is " + j.v.a.Condition.String()
+	}
+	s.page(ep, severityCritical, fmt.Sprintf("%s %s for %s and nothing acts: %s", ep.Subject, is, elapsedText(elapsed), objectionText(j)))
 }
 
 // tripBrake pulls the brake when the one thing against an automatic action is the budget: something keeps

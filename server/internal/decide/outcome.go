@@ -2,6 +2,7 @@ package decide
 
 import (
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
@@ -122,7 +123,8 @@ func (s *step) failStep(a *core.Action, st *core.StepRun, state core.StepState, 
 // refused changed nothing; one that expired may have been carried out, which is unknown until the edge says.
 func (s *step) settleRouting(a *core.Action, st *core.StepRun, untouched bool, end core.ActionState) {
 	if !untouched && end != core.ActionExpired {
-		return // ineffective: it stands as commanded
+		s.settleIneffective(a, st)
+		return
 	}
 	weight := 100
 	state := core.RoutingActive
@@ -137,6 +139,22 @@ func (s *step) settleRouting(a *core.Action, st *core.StepRun, untouched bool, e
 		state = core.RoutingUnknown
 	}
 	s.setRouting(a.Subject, state, weight, a.ID)
+}
+
+// settleIneffective takes the edge's word for where users go after a command that moved nothing. Without it the
+// command stands: it may yet have its effect.
+func (s *step) settleIneffective(a *core.Action, st *core.StepRun) {
+	if st.After == nil || !st.After.WeightKnown {
+		return
+	}
+	weight := min(max(int(math.Round(st.After.Weight)), 0), 100)
+	switch {
+	case weight == st.Weight:
+	case weight == 100:
+		s.setRouting(a.Subject, core.RoutingActive, weight, a.ID)
+	default:
+		s.setRouting(a.Subject, core.RoutingUnknown, weight, a.ID)
+	}
 }
 
 func (s *step) endPaged(a *core.Action, end core.ActionState, why string) {

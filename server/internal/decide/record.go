@@ -56,6 +56,9 @@ func (s *step) record(ep *core.Episode, j judged, others []judged, sentence stri
 // was seen in it.
 func (s *step) finalRecord(ep *core.Episode, sentence string) {
 	a, _ := s.e.assessment(ep.Subject)
+	if k := ep.Standing.WorstKind; k != "" {
+		ep.Kind = k
+	}
 	a.Condition, a.Kind, a.Evidence, a.FailingSince = ep.Worst, ep.Kind, cloneEvidence(ep.Evidence), nil
 	if all := s.weigh(ep, a, true); len(all) > 0 {
 		s.record(ep, all[0], all[1:], ep.Subject.String()+": "+sentence)
