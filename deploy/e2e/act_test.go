@@ -123,7 +123,7 @@ func TestBrokenSites(t *testing.T) {
 	w := newWorld(t, LabOptions{})
 	w.refusesASecondLab()
 	var episodes []string
-	for _, f := range []struct{ site, kind string }{{"fra", "kill"}, {"ams", "kill-service"}, {"lon", "edge"}} {
+	for _, f := range []struct{ site, kind string }{{"fra", "kill"}, {"ams", "kill-service"}, {"waw", "edge"}} {
 		since := time.Now()
 		w.fault(f.site, f.kind)
 		act := w.drained(f.site, since)

@@ -186,7 +186,7 @@ func TestHarmlessTroubleIsNotActedOn(t *testing.T) {
 	for i, f := range []struct {
 		site    string
 		seconds int
-	}{{"ams", 1}, {"lon", 2}, {"fra", 4}, {"ams", 8}} {
+	}{{"ams", 1}, {"waw", 2}, {"fra", 4}, {"ams", 8}} {
 		w.settled(f.site)
 		d := time.Duration(f.seconds) * time.Second
 		w.during(quiet{name: fmt.Sprintf("a pause of %s at %s", d, f.site), sites: []string{f.site}, passes: i < 2, guard: "hold"}, func() {
@@ -201,7 +201,7 @@ func TestHarmlessTroubleIsNotActedOn(t *testing.T) {
 	for _, f := range []struct {
 		a, b    string
 		seconds int
-	}{{"fra", "ams", 3}, {"ams", "lon", 10}, {"lon", "fra", 30}, {"fra", "ams", 43}} {
+	}{{"fra", "ams", 3}, {"ams", "waw", 10}, {"waw", "fra", 30}, {"fra", "ams", 43}} {
 		w.settled(w.sites...)
 		d := time.Duration(f.seconds) * time.Second
 		w.during(quiet{name: fmt.Sprintf("a link cut of %s", d), sites: []string{f.a, f.b}, guard: "quorum", kind: "link"},
@@ -211,11 +211,11 @@ func TestHarmlessTroubleIsNotActedOn(t *testing.T) {
 	w.during(quiet{name: "a one-way cut", sites: []string{"ams"}, guard: "quorum", kind: "one-way"},
 		w.lasting(15*time.Second, "fra", "link", "ams", "--one-way"))
 	w.settled(w.sites...)
-	w.during(quiet{name: "an uplink cut", sites: []string{"lon"}, guard: "classes", kind: "silent"}, w.lasting(25*time.Second, "lon", "uplink"))
+	w.during(quiet{name: "an uplink cut", sites: []string{"waw"}, guard: "classes", kind: "silent"}, w.lasting(25*time.Second, "waw", "uplink"))
 	w.settled(w.sites...)
 	w.during(quiet{name: "all uplinks cut", sites: w.sites, guard: "fresh"}, w.lasting(25*time.Second, "all", "uplink"))
 	w.settled(w.sites...)
-	w.during(quiet{name: "loss of 5 %", sites: []string{"lon"}, passes: true}, w.lasting(30*time.Second, "lon", "loss", "5"))
+	w.during(quiet{name: "loss of 5 %", sites: []string{"waw"}, passes: true}, w.lasting(30*time.Second, "waw", "loss", "5"))
 	w.settled(w.sites...)
 	w.during(quiet{name: "all sites slow", sites: w.sites, guard: "not_global", kind: "slow"}, w.lasting(25*time.Second, "all", "slow"))
 	w.lookups.Wait()
@@ -231,8 +231,8 @@ func TestHarmlessTroubleIsNotActedOn(t *testing.T) {
 	}
 	// The same server does act when it must.
 	since := time.Now()
-	w.fault("lon", "kill")
-	act := w.drained("lon", since)
+	w.fault("waw", "kill")
+	act := w.drained("waw", since)
 	if held := act.CreatedAt.Sub(since); held < 10*time.Second {
 		t.Errorf("it was drained after %s, before the shortest hold", held)
 	}

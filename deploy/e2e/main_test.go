@@ -69,7 +69,7 @@ func newWorld(t *testing.T, o LabOptions) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{Lab: b, t: t, sites: []string{"fra", "ams", "lon"}, quietAt: map[string]time.Time{}}
+	w := &world{Lab: b, t: t, sites: []string{"fra", "ams", "waw"}, quietAt: map[string]time.Time{}}
 	if o.Profile == "two" {
 		w.sites = w.sites[:2]
 	}

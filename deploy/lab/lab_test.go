@@ -220,7 +220,7 @@ func TestEveryFaultBreaksAndHeals(t *testing.T) {
 		b.do("heal")
 		b.wantCables("")
 		b.until("all sites are healthy", func() bool {
-			return len(b.status().Faults) == 0 && b.healthy(fra) && b.healthy(l.Shop("ams")) && b.healthy(l.Shop("lon"))
+			return len(b.status().Faults) == 0 && b.healthy(fra) && b.healthy(l.Shop("ams")) && b.healthy(l.Shop("waw"))
 		})
 	}
 
@@ -255,7 +255,7 @@ func TestEveryFaultBreaksAndHeals(t *testing.T) {
 	t.Run("edge", func(t *testing.T) {
 		b.t = t
 		b.do("fault fra edge")
-		b.wantCables("probe:ams>fra=cut probe:lon>fra=cut users:director>fra=cut")
+		b.wantCables("probe:ams>fra=cut probe:waw>fra=cut users:director>fra=cut")
 		if !b.healthy(fra) {
 			t.Error("inside it is not alive")
 		}
@@ -267,7 +267,7 @@ func TestEveryFaultBreaksAndHeals(t *testing.T) {
 	t.Run("uplink", func(t *testing.T) {
 		b.t = t
 		b.do("fault all uplink")
-		b.wantCables("uplink:ams>server=cut uplink:fra>server=cut uplink:lon>server=cut")
+		b.wantCables("uplink:ams>server=cut uplink:fra>server=cut uplink:waw>server=cut")
 		mended()
 	})
 	t.Run("link", func(t *testing.T) {
@@ -330,7 +330,7 @@ func TestEveryFaultBreaksAndHeals(t *testing.T) {
 	})
 	t.Run("loss for a time", func(t *testing.T) {
 		b.t = t
-		b.do("fault lon loss --for 300ms")
+		b.do("fault waw loss --for 300ms")
 		b.until("it is mended by itself", func() bool { return b.cables() == "" })
 		if raw, err := os.ReadFile(filepath.Join(b.data, "faults.jsonl")); err != nil || !strings.Contains(string(raw), `"event":"end"`) {
 			t.Errorf("faults.jsonl: %v\n%s", err, raw)

@@ -31,7 +31,7 @@ func New(profile string, basePort int, server string) (Layout, error) {
 	l := Layout{Profile: profile, BasePort: basePort, Server: server}
 	switch profile {
 	case Three:
-		l.Sites = []string{"fra", "ams", "lon"}
+		l.Sites = []string{"fra", "ams", "waw"}
 	case Two:
 		l.Sites, l.Witnesses = []string{"fra", "ams"}, []string{"lon"}
 	default:

@@ -87,7 +87,7 @@ func watches() string {
     train: 2m
     model: robust-z
     direction: above
-    floor: {absolute: 0.05}
+    floor: {absolute: 0.02}
   - name: edge-latency
     query: >-
       histogram_quantile(0.99, sum by (target_site, service, le)
@@ -105,8 +105,8 @@ func zone(site string) string {
 	switch site {
 	case "ams":
 		return "Europe/Amsterdam"
-	case "lon":
-		return "Europe/London"
+	case "waw":
+		return "Europe/Warsaw"
 	default:
 		return "Europe/Berlin"
 	}
