@@ -67,7 +67,7 @@ func guardList() []guard {
 		{1, "policy", true, rulePolicy},
 		{2, "quorum", false, ruleQuorum},
 		{3, "classes", false, ruleClasses},
-		{4, "not_global", false, ruleNotGlobal},
+		{4, guardNotGlobal, false, ruleNotGlobal},
 		{5, guardHold, true, ruleHold},
 		{6, "tilt", true, ruleTilt},
 		{7, "fresh", true, ruleFresh},
@@ -88,6 +88,7 @@ func guardList() []guard {
 
 // Names of guards that the code elsewhere asks about.
 const (
+	guardNotGlobal   = "not_global"
 	guardHold        = "hold"
 	guardLastServing = "last_serving"
 	guardBrake       = "brake"

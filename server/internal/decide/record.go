@@ -108,7 +108,8 @@ func decisionText(t core.Topology, j judged) string {
 	return b.String()
 }
 
-// objectionText is why a judgement does not act, in a sentence or two: the hold last, for it passes by itself.
+// objectionText is why a judgement does not act, in a sentence or two: that it is global first, for it tells people
+// where to look, and the hold last, for it passes by itself.
 func objectionText(j judged) string {
 	var out []string
 	hold := ""
@@ -117,6 +118,8 @@ func objectionText(j judged) string {
 		case !r.holds():
 		case r.Guard == guardHold:
 			hold = r.Sentence
+		case r.Guard == guardNotGlobal:
+			out = slices.Insert(out, 0, r.Sentence)
 		default:
 			out = append(out, r.Sentence)
 		}
