@@ -148,9 +148,9 @@ func (s *step) settleIneffective(a *core.Action, st *core.StepRun) {
 		return
 	}
 	weight := min(max(int(math.Round(st.After.Weight)), 0), 100)
-	switch {
-	case weight == st.Weight:
-	case weight == 100:
+	switch weight {
+	case st.Weight:
+	case 100:
 		s.setRouting(a.Subject, core.RoutingActive, weight, a.ID)
 	default:
 		s.setRouting(a.Subject, core.RoutingUnknown, weight, a.ID)
