@@ -122,6 +122,7 @@ describe('banners', () => {
     expect(f({ acting: false, reason: 'every policy observes' }, 'live', 1).notes)
       .toEqual(['Nothing is done automatically. Every policy observes.']);
     expect(f({ brake: { on: true, by: 'ada', reason: 'deploy', at: '' } }, 'live', 1).alarms[0]).toContain('set by ada: deploy');
+    expect(f({ acting: false, reason: 'the brake is on', brake: { on: true, by: 'ada', reason: 'deploy', at: '' } }, 'live', 1).notes).toEqual([]);
     expect(f({ brake: { on: false, by: 'ada', reason: 'deploy', at: '' } }, 'live', 1).alarms).toEqual([]);
     expect(f({ tilt: { on: true, reason: 'clock jumped' } }, 'live', 1).alarms[0]).toContain('clock jumped');
     expect(f({ parts: [{ name: 'store', ok: false, word: 'disk full' }] }, 'live', 1).alarms).toEqual(['store: disk full']);

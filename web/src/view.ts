@@ -161,7 +161,7 @@ export function banners(s: Status | undefined, link: Link, lostSince: Date | und
   if (s.brake?.on === true) alarms.push(`The brake is on, set by ${s.brake.by}: ${s.brake.reason}. Nothing is done automatically.`);
   if (s.tilt?.on === true) alarms.push(`The server doubts itself and does not vote: ${s.tilt.reason ?? 'no reason given'}.`);
   for (const p of s.parts ?? []) if (!p.ok) alarms.push(`${p.name}: ${p.word}`);
-  if (!s.acting) {
+  if (!s.acting && s.brake?.on !== true) { // the alarm above says it already
     notes.push(`Nothing is done automatically. ${sentence(s.reason)}`.trim());
   }
   return { alarms, notes };
