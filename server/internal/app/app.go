@@ -94,7 +94,18 @@ func (s *Server) listen(ctx context.Context) error {
 		}
 	}
 	s.listener = listener
+	for _, addr := range []string{s.opts.Listen, s.opts.AdminListen} {
+		if host, _, err := net.SplitHostPort(addr); err == nil && !loopback(host) {
+			s.opts.Log.Warn("listening beyond loopback: whoever reaches this address can read everything but secrets",
+				slog.String("address", addr), slog.String("remedy", "put a reverse proxy or a firewall in front; orders need the admin token in any case"))
+		}
+	}
 	return nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
 
 // open starts ledger and store side by side, then everything that rests on them.

@@ -24,10 +24,18 @@ type performer interface {
 	Notify(notice core.Notice)
 }
 
-// input is one thing to be decided upon; reply, when set, is answered once the outcome is on record.
+// input is one thing to be decided upon; reply, when set, is answered once the outcome is on record. An order has a
+// caller: it is not carried out once the caller is gone or orderGood has passed since it was given.
 type input struct {
 	decide.Input
-	reply chan<- core.Reply
+	reply  chan<- core.Reply
+	caller context.Context //nolint:containedctx // it crosses a channel with the order it belongs to
+	given  time.Time
+}
+
+// late reports whether an order may no longer be carried out.
+func (in input) late() bool {
+	return in.caller != nil && (in.caller.Err() != nil || time.Since(in.given) > orderGood)
 }
 
 // loop decides, records, acts - in this order, one input at a time. A record that fails stops the acting: the
@@ -54,6 +62,7 @@ const (
 	wakeMin       = 5 * time.Millisecond
 	commitTimeout = 5 * time.Second
 	retryEvery    = time.Second
+	orderGood     = 10 * time.Second // how long after it was given an order may be carried out
 )
 
 // run goes on until ctx ends.
@@ -92,9 +101,13 @@ func (l *loop) step(ctx context.Context, in input) {
 		if in.Observation == nil && !l.ensure(ctx) {
 			continue
 		}
+		if in.late() {
+			l.dropOrder(ctx, in)
+			return
+		}
 		started := time.Now()
-		if in.At.IsZero() {
-			in.At = started
+		if in.Observation == nil {
+			in.At = started // and not when it was sent: time must not run backwards past an observation
 		}
 		out := l.engine.Step(in.Input)
 		revision, err := l.record(ctx, out.Changes)
@@ -119,6 +132,18 @@ func (l *loop) step(ctx context.Context, in input) {
 		l.metrics.step(time.Since(started), len(out.Changes))
 		return
 	}
+}
+
+// dropOrder says on the record that an order was not carried out.
+func (l *loop) dropOrder(ctx context.Context, in input) {
+	c := in.Command
+	line := core.Line{At: time.Now(), Subject: c.Subject, Kind: "command", Sentence: fmt.Sprintf(
+		"%s of %s by %s, given %.1f s ago, is not carried out: it is too old, or whoever gave it is gone",
+		c.Kind, c.Subject, c.By, time.Since(in.given).Seconds())}
+	if _, err := l.record(ctx, []core.Change{{Line: &line}}); err != nil {
+		l.log.Warn("late order not carried out and not recorded", slog.String("order", string(c.Kind)), slog.Any("error", err))
+	}
+	in.reply <- core.Reply{Code: core.CodeUnavailable, Sentence: line.Sentence}
 }
 
 func (l *loop) record(ctx context.Context, changes []core.Change) (int64, error) {

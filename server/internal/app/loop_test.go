@@ -91,6 +91,23 @@ func (b *book) story() []string {
 	return slices.Clone(b.log)
 }
 
+// An order whose giver is gone, or that had to wait too long for the ledger, is not carried out later.
+func TestALateOrderIsNotCarriedOut(t *testing.T) {
+	b := &book{}
+	runLoop(t, b, func(_ *loop, order func() chan core.Reply) {
+		b.set(errors.New("disk full"), false)
+		reply := order()
+		time.Sleep(15 * time.Second)
+		b.set(nil, false)
+		if r := <-reply; r.OK || r.Code != core.CodeUnavailable {
+			t.Errorf("carried out after 15 s: %+v", r)
+		}
+		if got := b.story(); len(got) != 0 {
+			t.Errorf("performed: %q", got)
+		}
+	})
+}
+
 func testTopology() core.Topology {
 	t := core.Topology{
 		Lab: true, Probe: core.DefaultProbeTiming(),
@@ -143,7 +160,8 @@ func runLoop(t *testing.T, b *book, f func(l *loop, order func() chan core.Reply
 		f(l, func() chan core.Reply {
 			reply := make(chan core.Reply, 1)
 			inputs <- input{
-				Input: decide.Input{At: time.Now(), Command: &core.Command{
+				caller: ctx, given: time.Now(),
+				Input: decide.Input{Command: &core.Command{
 					Kind: core.CommandDrain, Subject: core.Subject{Site: "fra", Service: "checkout"}, By: "ann", Reason: "test",
 				}},
 				reply: reply,
@@ -174,7 +192,7 @@ func TestALedgerThatCannotRecordStopsTheActing(t *testing.T) {
 	runLoop(t, b, func(l *loop, order func() chan core.Reply) {
 		b.set(errors.New("disk full"), false)
 		reply := order()
-		time.Sleep(10 * time.Second)
+		time.Sleep(5 * time.Second)
 		if got := b.story(); len(got) != 0 {
 			t.Errorf("acted without a record: %q", got)
 		}

@@ -112,7 +112,7 @@ func (s *Server) Command(ctx context.Context, c core.Command) (core.Reply, error
 	}
 	reply := make(chan core.Reply, 1)
 	select {
-	case s.inputs <- input{Input: decide.Input{At: time.Now(), Command: &c}, reply: reply}:
+	case s.inputs <- input{Input: decide.Input{Command: &c}, reply: reply, caller: ctx, given: time.Now()}:
 	case <-ctx.Done():
 		return core.Reply{}, ctx.Err()
 	}
@@ -188,7 +188,25 @@ func (s *Server) Stance() api.Stance {
 	if !slices.ContainsFunc(t.Policies, func(p core.Policy) bool { return p.Mode == core.ModeAutomatic }) {
 		return api.Stance{Reason: "no policy is in automatic mode: nothing acts by itself"}
 	}
+	if blind := blindness(s.eyes.Observation()); blind != "" {
+		return api.Stance{Reason: blind}
+	}
 	return api.Stance{Acting: true}
+}
+
+// blindness is why nothing could act now whatever happened, empty when it could: without the edge no action can be
+// verified, and without two locations nobody can be accused.
+func blindness(o core.Observation) string {
+	edge := slices.ContainsFunc(o.Writers, func(w core.Writer) bool { return w.Kind == "edge" && w.Fresh })
+	switch {
+	case !edge:
+		return "no fresh data from the edge: nothing can act, for nothing could be verified"
+	case o.FreshSites < 2:
+		return "fresh data from fewer than two locations: nobody can be accused"
+	case o.Tilt.On:
+		return "this replica doubts itself: " + o.Tilt.Reason
+	}
+	return ""
 }
 
 // AgentState is what the agent at site works by, as soon as it is newer than after. It is an ingest.AgentStates.
