@@ -63,7 +63,11 @@ func ruleApproval(v view) ruled {
 		return object(withReason("vetoed by "+veto.By, veto.Reason))
 	}
 	if v.p.restores() {
-		if d := v.e.drainOf(v.ep); d != nil && byOperator(d) {
+		d := v.e.drainOf(v.ep)
+		if d == nil {
+			return cannotTell("who drained " + v.ep.Subject.String() + " is not on record: a person restores it")
+		}
+		if byOperator(d) {
 			return object("drained by " + d.By + ": what a person drained, a person restores")
 		}
 	}

@@ -134,7 +134,14 @@ func (s *step) forget() {
 			delete(s.e.episodes, id)
 		}
 	}
+	inUse := map[string]bool{} // a routing state rests on it
+	for _, r := range s.e.routing {
+		inUse[r.ActionID] = true
+	}
 	for id, a := range s.e.actions {
+		if inUse[id] {
+			continue
+		}
 		if ep := s.e.episodes[a.EpisodeID]; a.EndedAt != nil && a.EndedAt.Before(old) && (ep == nil || ep.ClosedAt != nil) {
 			delete(s.e.actions, id)
 		}

@@ -188,6 +188,29 @@ func TestLoadLeavesOldHistoryOut(t *testing.T) {
 	}
 }
 
+// TestLoadKeepsOldActionsThatStillBind: a drain of last week is what a drained site stands on.
+func TestLoadKeepsOldActionsThatStillBind(t *testing.T) {
+	l := fresh(t)
+	old := time.Now().Add(-7 * 24 * time.Hour)
+	commit(t, l,
+		core.Change{Episode: &core.Episode{ID: "open"}},
+		core.Change{Action: &core.Action{ID: "episode-open", EpisodeID: "open", State: core.ActionSucceeded, EndedAt: &old}},
+		core.Change{Action: &core.Action{ID: "routed", EpisodeID: "closed", State: core.ActionSucceeded, EndedAt: &old}},
+		core.Change{Action: &core.Action{ID: "over", EpisodeID: "closed", State: core.ActionSucceeded, EndedAt: &old}},
+		core.Change{Routing: &core.Routing{Subject: core.Subject{Site: "fra"}, State: core.RoutingDrained, ActionID: "routed"}})
+	s, err := l.Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, a := range s.Actions {
+		got = append(got, a.ID)
+	}
+	if diff := cmp.Diff([]string{"episode-open", "routed"}, got); diff != "" {
+		t.Errorf("actions (-want +got):\n%s", diff)
+	}
+}
+
 func TestReads(t *testing.T) {
 	l := fresh(t)
 	for _, id := range []string{"ep_b", "ep_a", "ep_c"} {

@@ -41,15 +41,21 @@ func (l *Ledger) Load(ctx context.Context) (core.Snapshot, error) {
 }
 
 func (l *Ledger) fill(ctx context.Context, s *core.Snapshot, since time.Time) error {
-	known := map[string]bool{}
+	known, open, inUse := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	err := cmp.Or(
 		scan(ctx, l, prefixEpisode, s.Revision, decode, func(e core.Episode) {
+			open[e.ID] = e.ClosedAt == nil
 			if e.ClosedAt == nil || e.ClosedAt.After(since) {
 				s.Episodes = append(s.Episodes, e)
 			}
 		}),
+		scan(ctx, l, prefixRouting, s.Revision, decode, func(r core.Routing) {
+			inUse[r.ActionID] = true
+			s.Routing = append(s.Routing, r)
+		}),
+		// However old: who drained what is still drained says who may restore it.
 		scan(ctx, l, prefixAction, s.Revision, decode, func(a core.Action) {
-			if !a.State.Final() || a.EndedAt == nil || a.EndedAt.After(since) {
+			if !a.State.Final() || a.EndedAt == nil || a.EndedAt.After(since) || open[a.EpisodeID] || inUse[a.ID] {
 				s.Actions = append(s.Actions, a)
 				known[a.ID] = true
 			}
@@ -59,7 +65,6 @@ func (l *Ledger) fill(ctx context.Context, s *core.Snapshot, since time.Time) er
 				s.Intents = append(s.Intents, i)
 			}
 		}),
-		scan(ctx, l, prefixRouting, s.Revision, decode, func(r core.Routing) { s.Routing = append(s.Routing, r) }),
 		scan(ctx, l, prefixNotice, s.Revision, decode, func(n core.Notice) {
 			if n.State == "pending" {
 				s.Notices = append(s.Notices, n)
