@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -58,8 +59,9 @@ type Options struct {
 	// AdoptFirst obeys the cluster of the first valid command for ever after, when Clusters is empty. It trusts the
 	// first one that holds the secret.
 	AdoptFirst bool
-	// StateFile keeps the fencing tokens over a restart. Its folder must exist and allow writing; one process, and
-	// one Receiver, per file.
+	// StateFile keeps the fencing tokens over a restart. Its folder must exist and allow writing. One Receiver per
+	// file: New locks StateFile + ".lock" until Close or the end of the process. On systems without flock (Windows,
+	// Solaris, AIX) nothing is locked and the deployment must see to it.
 	StateFile string
 	// Apply brings about the desired state and must be idempotent. It is never called twice at the same time. Its
 	// context outlives the sender's connection and ends after ApplyTimeout. An error that is no *Refuse is
@@ -75,8 +77,10 @@ type Options struct {
 
 // Receiver is the handler of an executor's endpoint.
 type Receiver struct {
-	o    Options
-	turn chan struct{} // holds one token: whoever has it may call Check and Apply
+	o      Options
+	turn   chan struct{} // holds one token: whoever has it may call Check and Apply
+	lock   *os.File      // held open: nobody else obeys with this state file
+	closed bool          // read and written by whoever has the turn
 
 	mu      sync.Mutex
 	state   *memory
@@ -85,7 +89,8 @@ type Receiver struct {
 
 var _ http.Handler = (*Receiver)(nil)
 
-// New reads the state file. It fails rather than begin without the tokens of a damaged one.
+// New locks and reads the state file. It fails rather than begin without the tokens of a damaged one, or beside
+// another Receiver on the same file. Call Close to give the file up.
 func New(o Options) (*Receiver, error) {
 	switch {
 	case len(o.Secrets) == 0 || slices.ContainsFunc(o.Secrets, remediations.Secret.IsZero):
@@ -108,11 +113,31 @@ func New(o Options) (*Receiver, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	state, err := load(o.StateFile)
+	// Locked before it is read: what another one wrote after the reading would be forgotten.
+	lock, err := lockFile(o.StateFile + ".lock")
 	if err != nil {
 		return nil, err
 	}
-	return &Receiver{o: o, turn: make(chan struct{}, 1), state: state, running: map[string]bool{}}, nil
+	state, err := load(o.StateFile)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return &Receiver{o: o, turn: make(chan struct{}, 1), lock: lock, state: state, running: map[string]bool{}}, nil
+}
+
+// Close waits for an Apply that runs and gives up the state file. Later commands are answered 503. The lock file
+// stays: were it removed, two Receivers could lock two files of that name.
+func (x *Receiver) Close() error {
+	x.turn <- struct{}{}
+	defer func() { <-x.turn }()
+	if x.closed {
+		return nil
+	}
+	x.closed = true
+	if err := x.lock.Close(); err != nil {
+		return fmt.Errorf("give up fencing state: %w", err)
+	}
+	return nil
 }
 
 // reply is an answer as it is sent and remembered.
@@ -179,6 +204,9 @@ func (x *Receiver) answer(w http.ResponseWriter, r *http.Request) *reply {
 		return &reply{Status: http.StatusServiceUnavailable, Body: body{Error: "failed", Detail: "another command is under way"}, retry: "1"}
 	}
 	defer func() { <-x.turn }()
+	if x.closed { // without the lock the tokens may be another one's by now
+		return &reply{Status: http.StatusServiceUnavailable, Body: body{Error: "failed", Detail: "the executor is closing"}, retry: "5"}
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), x.o.ApplyTimeout)
 	defer cancel()
 	return x.obey(ctx, req)

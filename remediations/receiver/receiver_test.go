@@ -88,7 +88,15 @@ func open(t testing.TB, o receiver.Options) *receiver.Receiver {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { shut(t, x) })
 	return x
+}
+
+func shut(t testing.TB, x *receiver.Receiver) {
+	t.Helper()
+	if err := x.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // send delivers one signed attempt and returns the answer.
@@ -117,7 +125,8 @@ func TestContract(t *testing.T) {
 		second := remediations.GenerateSecret()
 		o := options(t, w)
 		o.Secrets = append(o.Secrets, secret(t, second))
-		s := httptest.NewServer(open(t, o))
+		x := open(t, o)
+		s := httptest.NewServer(x)
 		t.Cleanup(func() { s.Close() })
 		return remediationtest.Executor{
 			URL: s.URL, Secrets: []string{testSecret, second}, ClusterID: "c_1", Site: "fra", Service: "checkout",
@@ -125,7 +134,9 @@ func TestContract(t *testing.T) {
 			Restart: func(t *testing.T) string {
 				s.CloseClientConnections()
 				s.Close()
-				s = httptest.NewServer(open(t, o))
+				shut(t, x)
+				x = open(t, o)
+				s = httptest.NewServer(x)
 				return s.URL
 			},
 		}
@@ -200,6 +211,7 @@ func TestAdoptFirst(t *testing.T) {
 	want(t, x, dry, 200) // adopts nobody
 	want(t, x, drain("fra", "checkout", 1, 0), 200)
 	want(t, x, remediationtest.Drain("c_9", "fra", "checkout", 2, 0), 403)
+	shut(t, x)
 	want(t, open(t, o), remediationtest.Drain("c_9", "fra", "checkout", 2, 0), 403)
 }
 
@@ -238,10 +250,12 @@ func TestCrashInApply(t *testing.T) {
 	sound := o.Apply
 	o.Apply = func(context.Context, receiver.Command) (receiver.State, error) { panic("power cut") }
 	r := drain("fra", "checkout", 10, 0)
+	crashed := open(t, o)
 	func() {
 		defer func() { _ = recover() }()
-		send(t, open(t, o), r)
+		send(t, crashed, r)
 	}()
+	shut(t, crashed)
 	repeated := false
 	o.Apply = func(ctx context.Context, c receiver.Command) (receiver.State, error) {
 		repeated = c.Repeated
@@ -269,6 +283,7 @@ func TestFailureIsTriedAgain(t *testing.T) {
 	x := open(t, o)
 	want(t, x, drain("fra", "checkout", 10, 0), 503)
 	want(t, x, drain("fra", "checkout", 10, 0), 200)
+	shut(t, x)
 	o.Apply = func(context.Context, receiver.Command) (receiver.State, error) { return receiver.State{}, nil }
 	want(t, open(t, o), drain("fra", "checkout", 11, 0), 503) // the zero state is not done
 }
@@ -336,8 +351,11 @@ func TestTimes(t *testing.T) {
 func TestNoDiskNoAction(t *testing.T) {
 	w := &world{}
 	o := options(t, w)
-	o.StateFile = filepath.Join(t.TempDir(), "gone", "fence.json")
-	want(t, open(t, o), drain("fra", "checkout", 10, 0), 503)
+	x := open(t, o)
+	if err := os.RemoveAll(filepath.Dir(o.StateFile)); err != nil {
+		t.Fatal(err)
+	}
+	want(t, x, drain("fra", "checkout", 10, 0), 503)
 	if w.count() != 0 {
 		t.Error("applied without a token on disk")
 	}
@@ -345,13 +363,15 @@ func TestNoDiskNoAction(t *testing.T) {
 
 func TestLeftoversOfACrashAreSwept(t *testing.T) {
 	o := options(t, &world{})
-	want(t, open(t, o), drain("fra", "checkout", 10, 0), 200)
+	x := open(t, o)
+	want(t, x, drain("fra", "checkout", 10, 0), 200)
+	shut(t, x)
 	if err := os.WriteFile(o.StateFile+".tmp-123", []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	want(t, open(t, o), drain("fra", "checkout", 9, 0), 409)
 	entries, err := os.ReadDir(filepath.Dir(o.StateFile))
-	if err != nil || len(entries) != 1 {
+	if err != nil || len(entries) != 2 { // the state and its lock
 		t.Errorf("%v, %v", entries, err)
 	}
 }
@@ -370,13 +390,39 @@ func TestNew(t *testing.T) {
 	f(func(o *receiver.Options) { o.StateFile = "" }, "state file")
 	f(func(o *receiver.Options) { o.Clusters = nil }, "obeys nobody")
 	f(func(o *receiver.Options) { o.Clusters = []string{""} }, "empty cluster id")
-	for _, text := range []string{"", "{", `{"version":7}`, `[]`} {
+	f(func(o *receiver.Options) {
+		o.StateFile = filepath.Join(filepath.Dir(o.StateFile), "gone", "fence.json")
+	}, "folder must exist")
+	subject := func(change string) string {
+		return `{"version":1,"epochs":{"c_1":1},"subjects":[{"site":"fra","service":"checkout",` +
+			`"fencing":{"cluster_id":"c_1","epoch":1,"seq":9},"id":"a9","desired_state":"drained","weight":0` + change + `}]}`
+	}
+	for _, text := range []string{
+		"", "{", `{"version":7}`, `[]`, `{}`, `null`, `{"version":1}`, `{"version":1,"subject":[]}`, `{"version":1,"subjects":[{}]}`,
+		`{"version":1,"epochs":{"c_1":1},"subjects":null}`, `{"version":1,"adopted":"c_1"}`, subject("") + "x",
+		subject(`,"reply":{}`), subject(`,"reply":{"status":99}`), subject(`,"reply":{"status":503}`),
+		strings.Replace(subject(""), `"c_1":1`, `"c_1":0`, 1), strings.Replace(subject(""), `"weight":0`, `"weight":101`, 1),
+	} {
 		f(func(o *receiver.Options) {
 			if err := os.WriteFile(o.StateFile, []byte(text), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}, "fencing state")
 	}
+}
+
+// Two receivers with one state file would each forget what the other obeyed.
+func TestOneReceiverPerStateFile(t *testing.T) {
+	o := options(t, &world{})
+	x := open(t, o)
+	if _, err := receiver.New(o); err == nil || !strings.Contains(err.Error(), "state file of its own") {
+		t.Errorf("the second is made with error %v", err)
+	}
+	want(t, x, drain("fra", "checkout", 10, 0), 200)
+	shut(t, x)
+	shut(t, x) // again is nothing
+	want(t, x, drain("fra", "checkout", 11, 0), 503)
+	want(t, open(t, o), drain("fra", "checkout", 9, 0), 409)
 }
 
 func FuzzReceiver(f *testing.F) {
@@ -426,6 +472,7 @@ func ExampleNew() {
 	if err != nil {
 		return
 	}
+	defer func() { _ = h.Close() }()
 	for _, seq := range []int64{412, 411} {
 		cmd := remediationtest.Drain("c_7f3a", "fra", "checkout", seq, 50)
 		body, err := cmd.Body()

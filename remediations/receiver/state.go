@@ -1,11 +1,13 @@
 package receiver
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -122,27 +124,72 @@ func (m *memory) clone() *memory {
 // load reads the state file; a file that is not there is an empty memory. A damaged file is an error: without its
 // tokens an old command could be obeyed.
 func load(path string) (*memory, error) {
-	m := &memory{Version: stateVersion, Epochs: map[string]int64{}}
 	if err := sweep(path); err != nil {
 		return nil, err
 	}
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return m, nil
+		return &memory{Version: stateVersion, Epochs: map[string]int64{}}, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read fencing state: %w", err)
 	}
-	if err := json.Unmarshal(b, m); err != nil {
+	m := &memory{} // nothing preset: what the file does not say is not there
+	if err = decode(b, m); err == nil {
+		err = m.whole()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("fencing state %s is damaged: %w (restore it, or remove it once no old command can be under way)", path, err)
 	}
-	if m.Version != stateVersion {
-		return nil, fmt.Errorf("fencing state %s has version %d, want %d", path, m.Version, stateVersion)
-	}
-	if m.Epochs == nil {
-		m.Epochs = map[string]int64{}
-	}
 	return m, nil
+}
+
+// decode is strict: a key that is not known is a token that would be forgotten.
+func decode(b []byte, m *memory) error {
+	var version struct {
+		Version int `json:"version"`
+	}
+	if err := json.Unmarshal(b, &version); err != nil {
+		return err
+	}
+	if version.Version != stateVersion {
+		return fmt.Errorf("it has version %d, want %d", version.Version, stateVersion)
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	return d.Decode(m)
+}
+
+// whole checks that the memory is one that this package wrote.
+func (m *memory) whole() error {
+	seen := map[string]bool{}
+	for i, s := range m.Subjects {
+		f := s.Fencing
+		switch {
+		case s.Site == "" || s.Service == "" || s.ID == "" || f.ClusterID == "" || f.Epoch < 0 || f.Seq < 0:
+			return fmt.Errorf("subject %d names no site, service, id or token", i)
+		case f.Epoch > m.Epochs[f.ClusterID]:
+			return fmt.Errorf("subject %d has an epoch above that of its cluster", i)
+		case s.Weight < 0 || s.Weight > 100:
+			return fmt.Errorf("subject %d has weight %d", i, s.Weight)
+		}
+		if r := s.Reply; r != nil && !slices.Contains([]int{http.StatusOK, http.StatusAccepted, http.StatusPreconditionFailed}, r.Status) {
+			return fmt.Errorf("subject %d has an answer with status %d", i, r.Status)
+		}
+		seen[f.ClusterID] = true
+	}
+	for cluster := range m.Epochs {
+		if !seen[cluster] {
+			return fmt.Errorf("cluster %q has an epoch and no subject", cluster)
+		}
+	}
+	if m.Adopted != "" && !seen[m.Adopted] {
+		return fmt.Errorf("cluster %q was adopted and has no subject", m.Adopted)
+	}
+	if len(m.Subjects) == 0 {
+		return errors.New("it holds no token")
+	}
+	return nil
 }
 
 // tmpSuffix begins the ending of a file that is being written.

@@ -48,7 +48,7 @@ type Director struct {
 	table    *Table
 	counters *counters
 	exec     *executor
-	hook     http.Handler
+	hook     *receiver.Receiver
 	routes   map[string]*httputil.ReverseProxy // by site
 	pools    []*http.Transport
 }
@@ -76,7 +76,7 @@ func New(o Options) (*Director, error) {
 	}
 	if o.Executed != "" {
 		if d.exec.file, err = os.OpenFile(o.Executed, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644); err != nil {
-			return nil, fmt.Errorf("open list of executed commands: %w", err)
+			return nil, errors.Join(fmt.Errorf("open list of executed commands: %w", err), d.hook.Close())
 		}
 	}
 	return d, nil
@@ -86,6 +86,9 @@ func New(o Options) (*Director, error) {
 func (d *Director) Close() {
 	for _, p := range d.pools {
 		p.CloseIdleConnections()
+	}
+	if err := d.hook.Close(); err != nil {
+		d.o.Log.Warn("executor not closed", slog.String("error", err.Error()))
 	}
 	if d.exec.file != nil {
 		_ = d.exec.file.Close() // each line was written by itself
