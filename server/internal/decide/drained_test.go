@@ -34,3 +34,47 @@ func TestDrainedByAPersonStaysDrained(t *testing.T) {
 	lost.Actions = nil
 	f(lost, "not on record")
 }
+
+// TestDiesAgainAfterRestore: a site that fails again in the same episode, within the cooldown, is not held in
+// silence; one page tells it for each stretch.
+func TestDiesAgainAfterRestore(t *testing.T) {
+	topo := testTopology(core.ModeAutomatic, []string{"fra", "ams", "lon"}, nil)
+	topo.Lab, topo.Guards.CloseAfter = true, time.Hour
+	for i := range topo.Policies {
+		topo.Policies[i].Hold = 3 * time.Second
+	}
+	w := newWorld(t, topo)
+	w.quiet = true
+	w.run(5*time.Second, time.Second)
+	w.kill("fra")
+	w.run(10*time.Second, time.Second)
+	if w.weight["fra"] != 0 {
+		t.Fatalf("weight %v: not drained", w.weight["fra"])
+	}
+	w.sick[w.subject("fra")] = state{what: "healthy", since: w.at.Add(time.Second)}
+	w.run(60*time.Second, time.Second)
+	if w.weight["fra"] != 100 {
+		t.Fatalf("weight %v: not restored", w.weight["fra"])
+	}
+	pages := func() int {
+		n := 0
+		for _, x := range w.notices() {
+			if strings.Contains(x.Summary, "and nothing acts") && strings.Contains(x.Summary, "cooldown") {
+				n++
+			}
+		}
+		return n
+	}
+	for want := 1; want <= 2; want++ {
+		w.kill("fra")
+		w.run(2*time.Minute, time.Second)
+		if got := pages(); got != want || w.weight["fra"] != 100 {
+			t.Errorf("%d pages at weight %v, want %d", got, w.weight["fra"], want)
+		}
+		w.sick[w.subject("fra")] = state{what: "healthy", since: w.at.Add(time.Second)}
+		w.run(20*time.Second, time.Second)
+	}
+}
+
+// notices are all that the ledger holds.
+func (w *world) notices() []core.Notice { return w.snapshot().Notices }

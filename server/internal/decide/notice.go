@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
@@ -104,9 +106,62 @@ func once(ep *core.Episode, key string) bool {
 	return true
 }
 
-// pageHeld tells people once that users of a subject have been in trouble beyond its hold and nothing acts.
+// heldKept is how many stretches of trouble an episode remembers having paged about.
+const heldKept = 16
+
+// heldPrefix and the start of a stretch are what people are told of once.
+const heldPrefix = "held:"
+
+// onceHeld is once for the present stretch of trouble: a subject that fails again after it was restored is news.
+func onceHeld(ep *core.Episode, a core.Assessment) bool {
+	since := troubleSince(ep, a)
+	if !once(ep, heldPrefix+since.UTC().Format(time.RFC3339Nano)) {
+		return false
+	}
+	isHeld := func(key string) bool { return strings.HasPrefix(key, heldPrefix) }
+	n := 0
+	for _, key := range ep.Standing.Told {
+		if isHeld(key) {
+			n++
+		}
+	}
+	if n > heldKept {
+		i := slices.IndexFunc(ep.Standing.Told, isHeld)
+		ep.Standing.Told = slices.Delete(ep.Standing.Told, i, i+1)
+	}
+	return true
+}
+
+// troubleSince is when the present stretch of trouble began.
+func troubleSince(ep *core.Episode, a core.Assessment) time.Time {
+	switch {
+	case ep.Standing.Stretch != nil:
+		return *ep.Standing.Stretch
+	case a.FailingSince != nil:
+		return *a.FailingSince
+	case a.Onset != nil:
+		return *a.Onset
+	}
+	return ep.Onset
+}
+
+// toldOfEnd reports whether an action of the episode has ended without success in the present stretch: its end
+// has been paged, and why nothing follows with it.
+func (s *step) toldOfEnd(ep *core.Episode, a core.Assessment) bool {
+	since := troubleSince(ep, a)
+	return slices.ContainsFunc(ep.ActionIDs, func(id string) bool {
+		act := s.e.actions[id]
+		return act != nil && act.EndedAt != nil && act.State != core.ActionSucceeded && !act.EndedAt.Before(since)
+	})
+}
+
+// pageHeld tells people once in a stretch of trouble that users of a subject have been in it beyond its hold and
+// nothing acts.
 func (s *step) pageHeld(ep *core.Episode, j judged) {
-	if j.v.a.Condition < core.Degraded || j.v.p.restores() || j.verdict == core.VerdictAwaitApproval || len(ep.ActionIDs) > 0 || s.e.asOne(ep.Subject) {
+	if j.v.a.Condition < core.Degraded || j.v.p.restores() || j.verdict == core.VerdictAwaitApproval || s.e.asOne(ep.Subject) {
+		return
+	}
+	if s.runningOn(ep) != nil || s.e.routingOf(ep.Subject).State == core.RoutingDrained || s.toldOfEnd(ep, j.v.a) {
 		return
 	}
 	if v := ep.Standing.Veto; ep.HeldUntil != nil || (v != nil && v.Kind == ep.Kind) {
@@ -123,7 +178,7 @@ func (s *step) pageHeld(ep *core.Episode, j judged) {
 			s.wakeAt(s.at.Add(need - elapsed))
 		}
 	}
-	if !known || elapsed < need || !once(ep, "held") {
+	if !known || elapsed < need || !onceHeld(ep, j.v.a) {
 		return
 	}
 	is := "fails"
@@ -140,7 +195,7 @@ func (s *step) tripBrake(ep *core.Episode, j judged) {
 		!slices.Equal(notPassed(withoutBounds(j.rulings)), []string{guardBudget}) || !once(ep, "tripped") {
 		return // once in an episode: after a person's release the budget alone holds it
 	}
-	once(ep, "held")
+	onceHeld(ep, j.v.a)
 	s.e.brake = core.Brake{On: true, By: "evenkeel", Reason: "the budget of automatic actions is spent and one more was asked for", At: s.at}
 	s.brake = true
 	text := "the brake tripped: " + s.e.brake.Reason + "; a person releases it with a reason"
