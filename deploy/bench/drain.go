@@ -148,8 +148,11 @@ func sitesOf(ctx context.Context, l *e2e.Lab) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := json.Unmarshal(raw, &s); err != nil || len(s.Layout.Sites) == 0 {
-		return nil, fmt.Errorf("the lab does not say which sites it has: %w", err)
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return nil, fmt.Errorf("read the lab's status: %w", err)
+	}
+	if len(s.Layout.Sites) == 0 {
+		return nil, errors.New("the lab does not say which sites it has")
 	}
 	return s.Layout.Sites, nil
 }
