@@ -235,7 +235,7 @@ func newer(a, b ingest.Revision) bool {
 }
 
 // stateOf tells one location what to probe: the user path of every service at every site, its own included. The
-// vantages are spread over the interval, so that together they look more often than each of them.
+// vantages of a target are spread over the interval, so that together they look more often than each of them.
 func stateOf(t core.Topology, revision ingest.Revision, site string) (ingest.AgentState, error) {
 	vantages := t.Vantages()
 	place := slices.Index(vantages, site)
@@ -258,9 +258,20 @@ func stateOf(t core.Topology, revision ingest.Revision, site string) (ingest.Age
 			out.Probes = append(out.Probes, ingest.Probe{
 				Name: service.Name + "-http", TargetSite: target, Service: service.Name, Path: "user", Kind: "http",
 				URL: service.Entries[target], IntervalMS: interval, DeadlineMS: t.Probe.Deadline.Milliseconds(),
-				PhaseMS: interval * int64(place) / int64(len(vantages)),
+				PhaseMS: phase(vantages, site, target, interval),
 			})
 		}
 	}
 	return out, nil
+}
+
+// phase is when in each interval, in milliseconds, the vantage probes the target: the others evenly spread, the
+// target's own agent between the first two of them.
+func phase(vantages []string, vantage, target string, interval int64) int64 {
+	others := slices.DeleteFunc(slices.Clone(vantages), func(v string) bool { return v == target })
+	gap := interval / int64(max(len(others), 1))
+	if vantage == target {
+		return gap / 2
+	}
+	return gap * int64(slices.Index(others, vantage))
 }

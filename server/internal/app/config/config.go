@@ -132,7 +132,8 @@ type When struct {
 	Classes   []Class   `yaml:"classes"`
 }
 
-// Guards are the limits of the safety guards.
+// Guards are the limits of the safety guards. A 0 in max_drained_sites or in a budget means none at all, not no
+// limit: nothing is then drained, or done, automatically.
 type Guards struct {
 	MaxDrainedSites int      `yaml:"max_drained_sites"`
 	MinServing      int      `yaml:"min_serving"`

@@ -3,9 +3,9 @@ package config
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
-	"github.com/evenkeel/evenkeel/remediations"
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
@@ -70,6 +70,7 @@ func (v *validator) policyFloor(path string, p Policy, condition core.Condition)
 	}
 	if core.Mode(p.Mode) == core.ModeAutomatic && kind == core.PlanDrain {
 		v.automaticClasses(path, classes)
+		v.automaticCapacity(path, p)
 	}
 	floor, row := HoldFloor(condition, classes, kind)
 	if !v.c.Lab && p.Hold.D() < floor {
@@ -86,10 +87,21 @@ func (v *validator) automaticClasses(path string, classes []core.Class) {
 	}
 }
 
-// checkSecret checks the form of a signing secret without showing it.
-func checkSecret(s core.Secret) error {
-	if _, err := remediations.ParseSecret(s.Reveal()); err != nil {
-		return fmt.Errorf("%w; make one with: evenkeel-server secret", err)
+// automaticCapacity checks that the capacity guard will be able to tell: without figures it objects to every drain.
+func (v *validator) automaticCapacity(path string, p Policy) {
+	for _, s := range v.c.Services {
+		if len(p.Services) > 0 && !slices.Contains(p.Services, s.Name) || len(s.Entries) < 2 {
+			continue // a service at one site has no survivor whose capacity would count
+		}
+		var silent []string
+		for _, site := range v.c.Sites {
+			if _, there := s.Entries[site.Name]; there && site.Capacity[s.Name] == 0 {
+				silent = append(silent, site.Name)
+			}
+		}
+		if len(silent) > 0 {
+			v.bad(path+".mode", "automatic mode for %s, and no capacity is declared for it at %s: the capacity guard could never tell; add capacity: {%s: REQUESTS_PER_SECOND} to the site",
+				s.Name, strings.Join(silent, ", "), s.Name)
+		}
 	}
-	return nil
 }

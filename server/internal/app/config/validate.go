@@ -121,13 +121,13 @@ func (v *validator) serviceList() {
 		for j, site := range s.Survivors {
 			v.known(fmt.Sprintf("services[%d].survivors[%d]", i, j), "site", site, v.sites)
 		}
-		if s.Objective.Success > 1 {
-			v.bad(fmt.Sprintf("services[%d].objective.success", i), "more than 100%%")
-		}
+		v.percent(fmt.Sprintf("services[%d].objective.success", i), s.Objective.Success)
 	}
 	for i, s := range v.c.Services {
 		for j, other := range s.MovesWith {
-			v.known(fmt.Sprintf("services[%d].moves_with[%d]", i, j), "service", other, v.services)
+			path := fmt.Sprintf("services[%d].moves_with[%d]", i, j)
+			v.known(path, "service", other, v.services)
+			v.sameSites(path, s, other)
 		}
 	}
 	for i, s := range v.c.Sites {
@@ -138,6 +138,24 @@ func (v *validator) serviceList() {
 				v.bad(path, "a capacity is a number of requests/s above zero")
 			}
 		}
+	}
+}
+
+// sameSites checks that two services that move together can: where only one of them is, it would move alone.
+func (v *validator) sameSites(path string, s Service, other string) {
+	sites := func(s Service) []string { return slices.Sorted(maps.Keys(s.Entries)) }
+	for _, peer := range v.c.Services {
+		if peer.Name == other && !slices.Equal(sites(s), sites(peer)) {
+			v.bad(path, "%s is at %s and %s at %s; services that move together need entries at the same sites",
+				other, strings.Join(sites(peer), ", "), s.Name, strings.Join(sites(s), ", "))
+		}
+	}
+}
+
+// percent checks a part of a whole.
+func (v *validator) percent(path string, p Percent) {
+	if p > 1 {
+		v.bad(path, "%g%% is more than 100%%: nothing could ever reach it", float64(p)*100)
 	}
 }
 
@@ -215,23 +233,6 @@ func (v *validator) model(path, model string) {
 	}
 }
 
-func (v *validator) targetList() {
-	for i, t := range v.c.Targets {
-		path := fmt.Sprintf("targets[%d]", i)
-		v.name("targets", t.Name, i, v.targets)
-		v.oneOf(path+".type", t.Type, "webhook")
-		v.url(path+".url", t.URL)
-		if err := checkSecret(t.Secret); err != nil {
-			v.bad(path+".secret", "%s", err)
-		}
-		if t.OldSecret != "" {
-			if err := checkSecret(t.OldSecret); err != nil {
-				v.bad(path+".old_secret", "%s", err)
-			}
-		}
-	}
-}
-
 func (v *validator) planList() {
 	for _, name := range slices.Sorted(maps.Keys(v.c.Plans)) {
 		path := "plans." + name
@@ -245,24 +246,51 @@ func (v *validator) planList() {
 		}
 		last := -1
 		for i, s := range steps {
-			at := fmt.Sprintf("%s[%d]", path, i)
-			v.known(at+".target", "target", s.Target, v.targets)
-			v.oneOf(at+".on_fail", s.OnFail, "stop", "continue", "rollback")
-			if len(s.Weights) == 0 {
-				v.bad(at, "a step without weights; add weights: [0] (percent of normal)")
-			}
-			for j, w := range s.Weights {
-				if w < 0 || w > 100 {
-					v.bad(fmt.Sprintf("%s.weights[%d]", at, j), "%d is outside 0 to 100 (percent of normal)", w)
-				}
-				last = w
-			}
-			if s.Verify.ShareBelow == 0 && last == 0 {
-				v.bad(at+".verify", "a step to weight 0 needs verify: {share_below: 1%%, within: 30s}: an action nobody verified is not done")
-			}
+			last = v.planStep(fmt.Sprintf("%s[%d]", path, i), s, last)
 		}
 		if last > 0 && last < 100 {
 			v.bad(path, "the plan ends at weight %d; a drain ends at 0, a restore at 100", last)
+		} else if last >= 0 {
+			v.planEnds(path, steps, last)
+		}
+	}
+}
+
+// planStep checks one step and returns the last weight so far.
+func (v *validator) planStep(at string, s PlanStep, last int) int {
+	v.known(at+".target", "target", s.Target, v.targets)
+	v.oneOf(at+".on_fail", s.OnFail, "stop", "continue", "rollback")
+	if len(s.Weights) == 0 {
+		v.bad(at, "a step without weights; add weights: [0] (percent of normal)")
+	}
+	for j, w := range s.Weights {
+		if w < 0 || w > 100 {
+			v.bad(fmt.Sprintf("%s.weights[%d]", at, j), "%d is outside 0 to 100 (percent of normal)", w)
+		}
+		last = w
+	}
+	if s.Verify.ShareBelow == 0 && last == 0 {
+		v.bad(at+".verify", "a step to weight 0 needs verify: {share_below: 1%%, within: 30s}: an action nobody verified is not done")
+	}
+	v.percent(at+".verify.share_below", s.Verify.ShareBelow)
+	v.percent(at+".verify.share_above", s.Verify.ShareAbove)
+	v.percent(at+".verify.success_above", s.Verify.SuccessAbove)
+	return last
+}
+
+// planEnds checks that no target is left on the way: the record would say drained, or active, of all of them.
+func (v *validator) planEnds(path string, steps []PlanStep, end int) {
+	ends := map[string]int{} // place of a target's last step
+	for i, s := range steps {
+		if len(s.Weights) > 0 {
+			ends[s.Target] = i
+		}
+	}
+	for _, target := range slices.Sorted(maps.Keys(ends)) {
+		i := ends[target]
+		if w := steps[i].Weights[len(steps[i].Weights)-1]; w != end {
+			v.bad(fmt.Sprintf("%s[%d].weights", path, i), "target %q is left at %d while the plan ends at %d; end it at %d, or give it a plan of its own",
+				target, w, end, end)
 		}
 	}
 }
@@ -276,6 +304,9 @@ func (v *validator) guards() {
 	}
 	atLeast("max_drained_sites", g.MaxDrainedSites, 0)
 	atLeast("min_serving", g.MinServing, 1)
+	if n := len(v.c.Sites); n > 0 && g.MinServing > n {
+		v.bad("guards.min_serving", "%d is more than the number of sites, %d: nothing could ever be drained", g.MinServing, n)
+	}
 	atLeast("budget.per_hour", g.Budget.PerHour, 0)
 	atLeast("budget.per_day", g.Budget.PerDay, 0)
 	if g.RetryFactor < 1 {
@@ -297,8 +328,12 @@ func (v *validator) guards() {
 		for j, s := range a.Of {
 			v.known(fmt.Sprintf("%s.of[%d]", path, j), "site", s, v.sites)
 		}
-		if a.AtLeast < 0 || a.AtLeast > len(a.Of) {
-			v.bad(path+".at_least", "%d is outside 0 to %d, the number of sites named", a.AtLeast, len(a.Of))
+		of := len(slices.Compact(slices.Sorted(slices.Values(a.Of))))
+		switch {
+		case a.AtLeast < 0 || a.AtLeast > of:
+			v.bad(path+".at_least", "%d is outside 0 to %d, the number of sites named", a.AtLeast, of)
+		case a.Inverted && a.AtLeast == 0:
+			v.bad(path, "inverted with at_least 0 can never hold: there are always 0 or more; give at_least a number above 0")
 		}
 		if a.Wait != 0 {
 			v.bad(path+".wait", "waits are not in this version; write 0s or leave it out")
@@ -325,19 +360,5 @@ func (v *validator) window(path string, w calendar.Window) {
 		v.bad(path+"."+wrong.Field, "%q %s; %s", wrong.Value, wrong.Why, wrong.Want)
 	} else if err != nil {
 		v.bad(path, "%s", err)
-	}
-}
-
-func (v *validator) notifyList() {
-	for i, n := range v.c.Notify {
-		path := fmt.Sprintf("notify[%d]", i)
-		v.oneOf(path+".type", n.Type, "pagerduty")
-		v.url(path+".url", n.URL)
-		if len(n.RoutingKey.Reveal()) != 32 {
-			v.bad(path+".routing_key", "a routing key has 32 characters; this one has %d", len(n.RoutingKey.Reveal()))
-		}
-	}
-	if len(v.c.Notify) > 1 {
-		v.bad("notify[1]", "one way to page is supported in this version; remove the others")
 	}
 }
