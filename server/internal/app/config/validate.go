@@ -155,7 +155,7 @@ func (v *validator) sameSites(path string, s Service, other string) {
 // percent checks a part of a whole.
 func (v *validator) percent(path string, p Percent) {
 	if p > 1 {
-		v.bad(path, "%g%% is more than 100%%: nothing could ever reach it", float64(p)*100)
+		v.bad(path, "%g%% is more than the whole; write at most 100%%", float64(p)*100)
 	}
 }
 
