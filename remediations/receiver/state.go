@@ -166,7 +166,7 @@ func (m *memory) whole() error {
 	for i, s := range m.Subjects {
 		f := s.Fencing
 		switch {
-		case s.Site == "" || s.Service == "" || s.ID == "" || f.ClusterID == "" || f.Epoch < 0 || f.Seq < 0:
+		case s.Site == "" || s.Service == "" || s.ID == "" || f.ClusterID == "" || f.Epoch < 1 || f.Seq < 1:
 			return fmt.Errorf("subject %d names no site, service, id or token", i)
 		case f.Epoch > m.Epochs[f.ClusterID]:
 			return fmt.Errorf("subject %d has an epoch above that of its cluster", i)
