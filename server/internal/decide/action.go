@@ -130,18 +130,28 @@ func (s *step) intend(a *core.Action, n int, mode core.Mode) {
 	switch {
 	case drains:
 		it.State, it.MinActive, it.ExpiresAt = core.RoutingDrained, max(1, s.lim.MinServing), cloneTime(a.ExpiresAt)
-		s.setRouting(a.Subject, core.RoutingDraining, st.Weight, a.ID)
+		s.underWay(a, core.RoutingDraining, st.Weight)
 	case st.Weight >= 100:
 		it.State = core.RoutingActive
-		s.setRouting(a.Subject, core.RoutingRestoring, st.Weight, a.ID)
+		s.underWay(a, core.RoutingRestoring, st.Weight)
 	default:
 		it.State = core.RoutingRestoring
-		s.setRouting(a.Subject, core.RoutingRestoring, st.Weight, a.ID)
+		s.underWay(a, core.RoutingRestoring, st.Weight)
 	}
 	s.e.intents[it.ID] = it
 	s.out.Intents = append(s.out.Intents, it)
 	s.line(lineStep, a.EpisodeID, a.Subject, fmt.Sprintf("%s: %s weight %d %% -> %d %%", st.Target, a.Subject, was, st.Weight))
 	s.touchAction(a)
+}
+
+// underWay records what an action commands before it is known to be carried out. The drain of a whole site may yet
+// be refused and leave its services as they were; at its restore all of them stand where the site stands.
+func (s *step) underWay(a *core.Action, state core.RoutingState, weight int) {
+	if a.Kind == core.PlanRestore {
+		s.settleRouting(a.Subject, state, weight, a.ID)
+		return
+	}
+	s.setRouting(a.Subject, state, weight, a.ID)
 }
 
 func inverse(k core.PlanKind) core.PlanKind {
@@ -255,9 +265,9 @@ func (s *step) succeed(a *core.Action) {
 	}
 	weight := a.Steps[len(a.Steps)-1].Weight
 	if (a.Kind == core.PlanDrain) != back {
-		s.setRouting(a.Subject, core.RoutingDrained, weight, a.ID)
+		s.settleRouting(a.Subject, core.RoutingDrained, weight, a.ID)
 	} else {
-		s.setRouting(a.Subject, core.RoutingActive, weight, a.ID)
+		s.settleRouting(a.Subject, core.RoutingActive, weight, a.ID)
 	}
 	if a.Kind == core.PlanDrain && !back {
 		expires := s.at.Add(s.lim.DrainExpiry)

@@ -59,6 +59,10 @@
 // demand, open an episode of the whole site: it is drained as one, by the policies that name no services, and the
 // episodes of its services wait for it. An operator may order a whole site at any time.
 //
+// A command for a whole site moves every service of it: what is on record of a service follows once the drain is
+// carried out, and from the first step of the restore. While a site is out as a whole nobody moves a service of
+// it. A policy does not bring back a site of which a person has drained a service.
+//
 // # Limits
 //
 // A zero in core.Guards takes the default: 1 drained site, 1 serving site, 30 min cooldown, 2 drains an hour

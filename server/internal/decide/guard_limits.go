@@ -107,6 +107,10 @@ func ruleLock(v view) ruled {
 		return object(fmt.Sprintf("%s of %s is %s (step %d of %d)", a.Plan, a.Subject, stateText(a.State), a.Step, len(a.Steps)),
 			count("step", a.Step), count("of", len(a.Steps)))
 	}
+	if v.e.outWithSite(v.ep.Subject) {
+		return object(fmt.Sprintf("%s is %s as a whole: %s comes back with it", v.ep.Subject.Site,
+			v.e.routing[core.Subject{Site: v.ep.Subject.Site, Service: core.AllServices}].State, v.ep.Subject.Service))
+	}
 	if v.p.person != "" {
 		return pass("no other action is in flight")
 	}

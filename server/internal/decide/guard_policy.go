@@ -70,6 +70,9 @@ func ruleApproval(v view) ruled {
 		if byOperator(d) {
 			return object("drained by " + d.By + ": what a person drained, a person restores")
 		}
+		if r := v.e.partsOut(v.ep.Subject); r.holds() {
+			return r
+		}
 	}
 	switch {
 	case v.p.policy.Mode != core.ModeApprove:
@@ -78,6 +81,30 @@ func ruleApproval(v view) ruled {
 		return pass("approved by " + v.approver)
 	}
 	return object("waits for a person's approval").as(wantsApproval)
+}
+
+// partsOut objects to the restore of a whole site, which brings back every service of it, when a person has drained
+// one of them by itself.
+func (e *Engine) partsOut(site core.Subject) ruled {
+	for _, r := range e.Routing() {
+		if !site.WholeSite() || r.Subject.WholeSite() || r.Subject.Site != site.Site || r.State == core.RoutingActive {
+			continue
+		}
+		if a := e.actions[r.ActionID]; a != nil && a.Subject.WholeSite() {
+			continue // out with the site
+		}
+		var d *core.Action
+		if ep := e.open[r.Subject]; ep != nil {
+			d = e.drainOf(ep)
+		}
+		switch {
+		case d == nil:
+			return cannotTell("who drained " + r.Subject.String() + " is not on record: a person restores it")
+		case byOperator(d):
+			return object(fmt.Sprintf("%s was drained by %s: what a person drained, a person restores", r.Subject, d.By))
+		}
+	}
+	return pass("no part of it was drained by a person")
 }
 
 func withReason(sentence, reason string) string {

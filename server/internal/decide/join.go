@@ -193,3 +193,9 @@ func (e *Engine) drainedWithSite(ep *core.Episode) *core.Action {
 	}
 	return out
 }
+
+// outWithSite reports whether the subject is a service of a site that is not active as a whole.
+func (e *Engine) outWithSite(sub core.Subject) bool {
+	r, ok := e.routing[core.Subject{Site: sub.Site, Service: core.AllServices}]
+	return ok && !sub.WholeSite() && r.State != core.RoutingActive
+}

@@ -104,7 +104,7 @@ func objections(rs []ruled) int {
 func (s *step) proposals(ep *core.Episode, final bool) []proposal {
 	state := s.e.routingOf(ep.Subject).State
 	restore := state == core.RoutingDrained
-	if restore && s.e.routing[ep.Subject].State != core.RoutingDrained {
+	if restore && (s.e.routing[ep.Subject].State != core.RoutingDrained || s.e.outWithSite(ep.Subject)) {
 		return nil // drained with the whole site: that episode brings it back
 	}
 	var out []proposal

@@ -102,7 +102,7 @@ func (s *step) failStep(a *core.Action, st *core.StepRun, state core.StepState, 
 	untouched := o.Kind == core.OutcomeRefused || o.Kind == core.OutcomeFailed
 	switch {
 	case a.State == core.ActionRollingBack:
-		s.setRouting(a.Subject, core.RoutingUnknown, st.Weight, a.ID)
+		s.underWay(a, core.RoutingUnknown, st.Weight)
 		s.endPaged(a, core.ActionFailed, "the rollback itself: "+text)
 	case st.OnFail == onFailContinue && a.Kind == core.PlanDrain && a.Step < len(a.Steps):
 		a.State = core.ActionRunning // advanceAll goes on
@@ -114,14 +114,14 @@ func (s *step) failStep(a *core.Action, st *core.StepRun, state core.StepState, 
 		s.line(lineAction, a.EpisodeID, a.Subject, a.Sentence)
 		s.pageAction(a)
 	default:
-		s.settleRouting(a, st, untouched, end)
+		s.routingAfter(a, st, untouched, end)
 		s.endPaged(a, end, fmt.Sprintf("step %d of %d %s", st.N, st.Of, text))
 	}
 }
 
-// settleRouting says what is commanded after an action that ended without a rollback. A command that was
+// routingAfter says what is commanded after an action that ended without a rollback. A command that was
 // refused changed nothing; one that expired may have been carried out, which is unknown until the edge says.
-func (s *step) settleRouting(a *core.Action, st *core.StepRun, untouched bool, end core.ActionState) {
+func (s *step) routingAfter(a *core.Action, st *core.StepRun, untouched bool, end core.ActionState) {
 	if !untouched && end != core.ActionExpired {
 		s.settleIneffective(a, st)
 		return
@@ -138,7 +138,7 @@ func (s *step) settleRouting(a *core.Action, st *core.StepRun, untouched bool, e
 	if end == core.ActionExpired {
 		state = core.RoutingUnknown
 	}
-	s.setRouting(a.Subject, state, weight, a.ID)
+	s.underWay(a, state, weight)
 }
 
 // settleIneffective takes the edge's word for where users go after a command that moved nothing. Without it the
@@ -151,9 +151,9 @@ func (s *step) settleIneffective(a *core.Action, st *core.StepRun) {
 	switch weight {
 	case st.Weight:
 	case 100:
-		s.setRouting(a.Subject, core.RoutingActive, weight, a.ID)
+		s.settleRouting(a.Subject, core.RoutingActive, weight, a.ID)
 	default:
-		s.setRouting(a.Subject, core.RoutingUnknown, weight, a.ID)
+		s.underWay(a, core.RoutingUnknown, weight)
 	}
 }
 

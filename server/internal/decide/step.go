@@ -58,6 +58,26 @@ func (s *step) setRouting(sub core.Subject, state core.RoutingState, weight int,
 	}
 }
 
+// settleRouting is setRouting for what is true of the executor by now: a command for a whole site has moved every
+// service of it, those that were drained by themselves too. A service that was out already keeps the action that
+// took it out: who drained it decides who may bring it back.
+func (s *step) settleRouting(sub core.Subject, state core.RoutingState, weight int, actionID string) {
+	s.setRouting(sub, state, weight, actionID)
+	if !sub.WholeSite() {
+		return
+	}
+	for _, r := range s.e.Routing() {
+		if r.Subject.Site != sub.Site || r.Subject.WholeSite() {
+			continue
+		}
+		id := actionID
+		if state != core.RoutingActive && r.State != core.RoutingActive {
+			id = r.ActionID
+		}
+		s.setRouting(r.Subject, state, weight, id)
+	}
+}
+
 // Kinds of lines.
 const (
 	lineCondition = "condition"

@@ -110,10 +110,10 @@ func (s *step) reconcile() {
 		switch {
 		case !known:
 		case weight >= 100-weightTolerance:
-			s.setRouting(r.Subject, core.RoutingActive, 100, r.ActionID)
+			s.settleRouting(r.Subject, core.RoutingActive, 100, r.ActionID)
 			s.line(lineAction, ep.ID, ep.Subject, fmt.Sprintf("%s: the edge reports 100 %%, users are sent to it", ep.Subject))
 		case weight <= weightTolerance:
-			s.setRouting(r.Subject, core.RoutingDrained, 0, r.ActionID)
+			s.settleRouting(r.Subject, core.RoutingDrained, 0, r.ActionID)
 			s.line(lineAction, ep.ID, ep.Subject, fmt.Sprintf("%s: the edge reports 0 %%, it is drained", ep.Subject))
 		}
 	}

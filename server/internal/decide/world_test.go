@@ -20,7 +20,8 @@ type world struct {
 	start   time.Time
 	at      time.Time
 	sick    map[core.Subject]state
-	weight  map[string]float64 // by site, as the edge reports it
+	weight  map[string]float64       // by site, as the edge reports it
+	parts   map[core.Subject]float64 // the same by service, where services are weighed apart
 	noEdge  bool
 	tilt    core.Tilt
 	fresh   int // sites with fresh inputs; -1 for all
@@ -200,6 +201,11 @@ func (w *world) trafficOf(sub core.Subject) core.Traffic {
 	site := sub.Site
 	t := core.Traffic{Site: site, Service: sub.Service, At: w.at}
 	if w.noEdge {
+		return t
+	}
+	if p, ok := w.parts[sub]; ok {
+		t.Known, t.WeightKnown, t.Weight, t.Requests, t.Count = true, true, p, w.demand, 10*w.demand
+		t.Share, t.Success, t.ServiceSuccess, t.ServiceCount = 0.33, 1, 1, 30*w.demand
 		return t
 	}
 	total, bad := 0.0, 0.0
@@ -430,6 +436,11 @@ func (w *world) deliver() {
 		if d.o.Kind == core.OutcomeDone && (w.hand == "works" || w.hand == "blind") {
 			a := w.actions[d.o.ActionID]
 			w.weight[a.Subject.Site] = float64(a.Steps[d.o.Step-1].Weight)
+			for sub := range w.parts {
+				if sub.Site == a.Subject.Site && (a.Subject.WholeSite() || sub == a.Subject) {
+					w.parts[sub] = float64(a.Steps[d.o.Step-1].Weight)
+				}
+			}
 		}
 		if d.o.Kind == core.OutcomeVerified || d.o.Kind == core.OutcomeIneffective {
 			t := w.traffic(w.actions[d.o.ActionID].Subject.Site)
