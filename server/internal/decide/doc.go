@@ -18,7 +18,7 @@
 //	 7 fresh           x      x    recorded  the observation is recent and two sites' inputs are fresh
 //	 8 last_serving    x           refuses   min_serving sites, at least one, serve afterwards
 //	 9 max_drained     x           recorded  no more than max_drained_sites are out afterwards
-//	10 capacity        x           recorded  survivors can take the demand of before the onset x retry factor
+//	10 capacity        x           recorded  survivors can take the demand of before the failure x retry factor
 //	11 exposure        x           recorded  reads only, or the exposure of the stores is known
 //	12 assertions      x           recorded  every assertion holds in the state afterwards, and nothing that is
 //	                                         declared to move with the subject stays behind
@@ -51,7 +51,8 @@
 //
 // All that decides is rebuilt from the ledger, what an episode needs to remember from its Standing. Lost with a
 // restart are only the last minutes of demand: an episode whose onset lies before the restart takes the first
-// demand known within 30 s of its onset, and without one guard 10 cannot tell.
+// demand known within 30 s of its onset, and without one guard 10 cannot tell. A failure that begins more than a
+// minute after the onset, of a suspicion of hours perhaps, is measured by the demand of its own beginning.
 //
 // # Whole sites
 //

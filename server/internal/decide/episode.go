@@ -21,7 +21,7 @@ func (s *step) newEpisode(a core.Assessment, onset time.Time) *core.Episode {
 		Routing: s.e.routingOf(a.Subject).State, Sentence: conditionText(s.e.topo, a),
 		Standing: core.Standing{KindSince: s.at},
 	}
-	ep.Demand = s.demand(ep)
+	ep.Demand = s.demand(ep, ep.Onset)
 	return ep
 }
 

@@ -18,8 +18,8 @@ type room struct {
 	effect  core.Effect
 }
 
-// capacity computes from figures frozen before the onset, for a plan that makes the part leaves of the demand
-// leave. The load that moves is split over the survivors in proportion to what each of them carried: that is
+// capacity computes from figures frozen before the trouble, for a plan that makes the part leaves of the demand
+// leave; a survivor that carries more by now has that much less room. The load that moves is split over the survivors in proportion to what each of them carried: that is
 // what weights do when one of them goes down.
 func capacity(v view, leaves float64) room {
 	out := room{movable: 1, effect: core.Effect{After: map[string]float64{}, Capacity: map[string]float64{}}}
@@ -44,6 +44,9 @@ func capacity(v view, leaves float64) room {
 			}
 			if loads[i], ok = v.ep.Demand[demandKey(own, name, svc)]; !ok {
 				return room{missing: fmt.Sprintf("the demand of %s at %s before the onset is not known", svc, name)}
+			}
+			if t := v.e.traffic(name, svc, v.at); t.Known {
+				loads[i] = max(loads[i], t.Requests)
 			}
 			carried += loads[i]
 			total += caps[i]

@@ -15,11 +15,13 @@ type reading struct {
 }
 
 // How far around an onset a reading may stand for the demand just before it. Before the onset is the rule; a
-// reading shortly after it serves only where nothing older is known, as after a restart.
+// reading shortly after it serves only where nothing older is known, as after a restart. What was frozen at an onset
+// longer ago than demandStands says nothing of a failure that begins now.
 const (
 	demandBefore = time.Minute
 	demandAfter  = 30 * time.Second
 	historyKept  = 3 * time.Minute
+	demandStands = 15 * time.Minute
 )
 
 // observe takes an observation in; one that is older than the last is dropped.
@@ -63,6 +65,9 @@ func (s *step) see(a core.Assessment) {
 		ep = s.newEpisode(a, firstEvidence(a, s.at))
 		s.enter(ep)
 	}
+	if ep.Condition < core.Degraded && a.Condition >= core.Degraded && a.FailingSince == nil {
+		s.freezeDemand(ep, s.at)
+	}
 	if ep.Condition != a.Condition || (a.Kind != core.KindNone && ep.Kind != a.Kind) {
 		s.rankKind(ep)
 		ep.Condition = a.Condition
@@ -80,11 +85,46 @@ func (s *step) see(a core.Assessment) {
 	if slices.ContainsFunc(a.Evidence, func(ev core.Evidence) bool { return evidenceIndex(ep.Evidence, ev) < 0 }) {
 		s.touch(ep)
 	}
-	if ep.Demand == nil && s.at.Sub(ep.Onset) <= demandAfter {
-		if ep.Demand = s.demand(ep); ep.Demand != nil {
-			s.touch(ep)
+	if ep.Demand == nil {
+		s.demandAgain(ep)
+	}
+}
+
+// demandAgain looks for the demand shortly after the onset, or after the start of the present stretch.
+func (s *step) demandAgain(ep *core.Episode) {
+	from := ep.Onset
+	if st := ep.Standing.Stretch; st != nil {
+		from = later(from, *st)
+	}
+	if s.at.Sub(from) > demandAfter {
+		return
+	}
+	if ep.Demand = s.demand(ep, from); ep.Demand != nil {
+		s.touch(ep)
+	}
+}
+
+// freezeDemand takes the demand at the time when the subject begins to fail, when its onset was long before. What
+// the subject itself had shortly before stays when it was more: in a failure that comes and goes users leave.
+func (s *step) freezeDemand(ep *core.Episode, at time.Time) {
+	age := at.Sub(ep.Onset)
+	if age <= demandBefore {
+		return
+	}
+	now := s.demand(ep, at)
+	if age <= demandStands {
+		if now == nil {
+			return
+		}
+		for _, svc := range s.e.services(ep.Subject) {
+			k := demandKey(ep.Subject, ep.Subject.Site, svc)
+			if was, ok := ep.Demand[k]; ok {
+				now[k] = max(now[k], was)
+			}
 		}
 	}
+	ep.Demand = now
+	s.touch(ep)
 }
 
 // rankKind ends the time of the present condition and kind, and remembers the kind when none stood longer at the
@@ -115,14 +155,14 @@ func conditionText(t core.Topology, a core.Assessment) string {
 	return out
 }
 
-// demand is the requests/s of every site for the subject's services just before the onset, nil when the
-// subject's own is not known. Keys are sites; for a whole site they are site/service.
-func (s *step) demand(ep *core.Episode) map[string]float64 {
+// demand is the requests/s of every site for the subject's services just before a time, nil when the subject's
+// own is not known. Keys are sites; for a whole site they are site/service.
+func (s *step) demand(ep *core.Episode, before time.Time) map[string]float64 {
 	out := map[string]float64{}
 	own := false
 	for _, svc := range s.e.services(ep.Subject) {
 		for _, site := range s.e.topo.Serving(svc) {
-			if v, ok := s.e.demandAt(site, svc, ep.Onset); ok {
+			if v, ok := s.e.demandAt(site, svc, before); ok {
 				out[demandKey(ep.Subject, site, svc)] = v
 				own = own || site == ep.Subject.Site
 			}
@@ -172,6 +212,7 @@ func (s *step) stretch(ep *core.Episode, a core.Assessment) {
 			s.endStretch(ep, *a.FailingSince)
 		}
 		st.Stretch, st.Paused, st.TiltSince = cloneTime(a.FailingSince), 0, nil
+		s.freezeDemand(ep, *a.FailingSince)
 		s.touch(ep)
 	}
 	switch {
