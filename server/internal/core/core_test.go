@@ -87,7 +87,11 @@ func TestOldFactsDoNotVote(t *testing.T) {
 	f(4*time.Second, -time.Hour, 0, true, true)           // an hour behind, and old
 	f(-4*time.Second, 0, 0, true, true)                   // from the future
 	f(3500*time.Millisecond, 0, time.Second, true, false) // within the error of the clock
-	f(time.Hour, 0, 0, false, false)                      // before the first exchange the receipt stands in
+	f(12*time.Second, 0, 0, false, false)                 // before the first exchange the receipt stands in
+	f(0, 12*time.Second, 0, false, false)                 // with an allowance for the clock
+	f(14*time.Second, 0, 0, false, true)                  // a backlog of a writer whose clock nobody knows
+	f(time.Hour, 0, 0, false, true)                       // the same
+	f(0, time.Hour, 0, false, true)                       // its clock is an hour ahead: unknown is better than wrong
 }
 
 func TestErrorsSayWhatToDo(t *testing.T) {

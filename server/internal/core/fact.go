@@ -20,6 +20,7 @@ const (
 type Fact struct {
 	Kind       FactKind
 	Site       string // who wrote it, from the credential: the vantage of a probe, the name of an edge
+	Agent      string // which of the credential's writers it was, by its own account; empty when it does not say
 	TargetSite string
 	Service    string
 	Target     string // name of the probe or of the link
@@ -38,8 +39,11 @@ type Fact struct {
 	Seq         uint64
 }
 
+// clockAllowance is how far off a writer's clock may be while nobody knows how far it is.
+const clockAllowance = 10 * time.Second
+
 // At is the agent's time of the fact on the server's clock. Before the first clock exchange the time of
-// receipt stands in.
+// receipt stands in: it is the latest the fact can have been made, and a backlog is much older.
 func (f Fact) At() time.Time {
 	if !f.ClockKnown {
 		return f.ReceivedAt
@@ -49,12 +53,18 @@ func (f Fact) At() time.Time {
 
 // History reports whether the fact is older than three of its intervals at the time at: it may be stored,
 // it may not vote. A fact that claims to come from the future by more than three intervals is no vote either.
+// Without a known clock the writer's own time decides, with an allowance of ten seconds for its error: a writer
+// that waited and one whose clock is wrong cannot be told apart, and neither votes. A heartbeat never waits, so
+// it is as old as its receipt.
 func (f Fact) History(at time.Time) bool {
 	window := 3 * f.Interval
 	if window <= 0 {
 		window = 3 * time.Second
 	}
 	age := at.Sub(f.At())
+	if !f.ClockKnown && f.Kind != FactHeartbeat && at.Sub(f.AgentAt).Abs() > window+clockAllowance {
+		return true
+	}
 	return age > window+f.ClockErr || age < -window-f.ClockErr
 }
 

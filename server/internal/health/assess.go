@@ -173,15 +173,21 @@ func (b *bench) outside(out []core.Evidence, i, v int, name string) []core.Evide
 	return append(out, e)
 }
 
-// edgeEvidence is what each edge's counters hold against the subject.
+// edgeEvidence is what each edge's counters hold against the subject, its writers together.
 func (b *bench) edgeEvidence(out []core.Evidence, i int, name string) []core.Evidence {
 	t, s, c := b.t, b.t.subjects[i], &b.cases[i]
-	for _, id := range t.edgeIDs {
-		e := t.edges[id].series[i]
-		if e == nil {
+	var f flow
+	for k, e := range t.edges {
+		id := e.name
+		if k == 0 || t.edges[k-1].name != id {
+			f = flow{}
+		}
+		if e.series[i] != nil && !t.gone(e, i, b.now) {
+			f = f.plus(e.flow(i, 0))
+		}
+		if k+1 < len(t.edges) && t.edges[k+1].name == id {
 			continue
 		}
-		f := e.flow(0)
 		if !f.ok || f.count == 0 || f.failed() < symptomRatio/2*f.count {
 			continue
 		}

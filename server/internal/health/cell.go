@@ -40,9 +40,10 @@ func mildness(s core.ProbeState) int {
 	return 0
 }
 
-// cell is one probe of one vantage: its newest results, oldest first.
+// cell is one probe of one agent of a vantage: its newest results, oldest first.
 type cell struct {
 	target  string
+	agent   string
 	results []result
 	run     run
 }

@@ -11,7 +11,8 @@
 // # Votes
 //
 // A location has one vote per subject: the newest result of each of its probes on the user path, combined
-// by majority; anything else is unknown. A result votes for three intervals. The denominator is every
+// by majority; anything else is unknown. Two agents of one location are members of the same vote when they say
+// who they are. A result votes for three intervals, and not at all when its age is not known. The denominator is every
 // configured site and witness but the accused; quorum is more than half of it and at least two. With exactly
 // two locations in the world no outside quorum can exist; there the accused's own agent, when it says down
 // itself, stands in as the second voice.
@@ -27,6 +28,14 @@
 //
 // A single failure while another vantage succeeds is no suspicion yet: at a loss of one packet in twenty it
 // happens every few seconds. Two in a row, or two vantages, are.
+//
+// # Traffic
+//
+// Each writer of an edge counts for itself, and the edge is their sum. Rates are taken over the writer's own
+// clock, which is right for durations whatever its offset; the time of receipt never makes a rate. A writer whose
+// clock is not known proves that something was counted after a time only by reports that arrived after it, as
+// fast as they were made: a backlog proves nothing. A counter that falls more than once in a few reports is two
+// writers under one name: its traffic is unknown.
 //
 // # Paths
 //

@@ -1,10 +1,10 @@
 package health
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
@@ -36,35 +36,93 @@ func classIndex(name string) int {
 	return -1
 }
 
-// report is what one edge counted for one subject at one time; has tells which counters were in it.
+// report is what one writer counted for one subject at one time; has tells which counters were in it. The time
+// at is on our clock when the writer's clock is known, else it is the writer's own: good for durations, and for
+// the order of its reports.
 type report struct {
 	at, id int64
-	sure   int64 // the earliest time at which it can have been made
+	recv   int64 // when it arrived, our clock
+	sure   int64 // the earliest time at which it can have been made; with an unknown clock it means nothing
 	v      [classes]float64
 	has    uint8
 }
 
-// edgeSeries is one edge's counters of one subject, oldest report first, and the weight it gives it.
+// edgeSeries is one writer's counters of one subject, oldest report first, and the weight it gives it.
 type edgeSeries struct {
 	reports         []report
-	at              int64
+	shift           int64 // from the time of the reports to our clock
+	firstRecv       int64 // arrival of the first report ever
 	ivl             int64
 	weight          float64
-	weightAt        int64
+	weightAt        int64 // as the time of a report
+	weightRecv      int64
 	weightIvl       int64
 	weightKnown     bool
 	weightChangedAt int64
 }
 
-// edge is one sender of users.
+// edge is one writer of one sender of users: two processes behind one credential each count for themselves. A
+// writer whose clock becomes known begins anew.
 type edge struct {
 	name   string
+	agent  string
+	known  bool  // its clock
 	at     int64 // newest fact
 	ivl    int64
 	series []*edgeSeries // by subject; nil where it never said anything
 }
 
-func (t *Tracker) edgeFact(f core.Fact, at, id, ivl int64) {
+func (e *edge) compare(o *edge) int {
+	if n := cmp.Or(strings.Compare(e.name, o.name), strings.Compare(e.agent, o.agent)); n != 0 || e.known == o.known {
+		return n
+	}
+	if o.known {
+		return -1
+	}
+	return 1
+}
+
+// isEdge reports whether a writer of that name has spoken as an edge.
+func (t *Tracker) isEdge(name string) bool {
+	return slices.ContainsFunc(t.edges, func(e *edge) bool { return e.name == name })
+}
+
+// writer returns the edge's writer of a fact, a new one when there is room: one that is silent makes room, of
+// its own edge first. It is nil when there is none.
+func (t *Tracker) writer(f *core.Fact) *edge {
+	want := edge{name: f.Site, agent: f.Agent, known: f.ClockKnown}
+	i, ok := slices.BinarySearchFunc(t.edges, &want, (*edge).compare)
+	if ok {
+		return t.edges[i]
+	}
+	mine, oldest := 0, -1
+	for j, e := range t.edges {
+		if e.name == want.name {
+			mine++
+		}
+		silent := t.now-e.at > abandonedEdge || (e.name == want.name && t.now-e.at > VoteIntervals*e.ivl)
+		if silent && (oldest < 0 || e.at < t.edges[oldest].at) {
+			oldest = j
+		}
+	}
+	if mine >= maxWriters || len(t.edges) >= maxEdges {
+		if oldest < 0 || (mine >= maxWriters && t.edges[oldest].name != want.name) {
+			return nil
+		}
+		t.edges = slices.Delete(t.edges, oldest, oldest+1)
+		if oldest < i {
+			i--
+		}
+	}
+	e := &edge{
+		name: strings.Clone(want.name), agent: strings.Clone(want.agent), known: want.known,
+		series: make([]*edgeSeries, len(t.subjects)),
+	}
+	t.edges = slices.Insert(t.edges, i, e)
+	return e
+}
+
+func (t *Tracker) edgeFact(f core.Fact, at, id, ivl, now int64) {
 	_, isVantage := t.vIndex[f.Site]
 	i, known := t.sIndex[key{f.TargetSite, f.Service}]
 	if isVantage || !known { // a site does not testify about the traffic sent to it
@@ -76,16 +134,10 @@ func (t *Tracker) edgeFact(f core.Fact, at, id, ivl int64) {
 		t.counts.Malformed++
 		return
 	}
-	e, ok := t.edges[f.Site]
-	if !ok {
-		if len(t.edges) >= maxEdges {
-			t.counts.Dropped++
-			return
-		}
-		e = &edge{name: strings.Clone(f.Site), series: make([]*edgeSeries, len(t.subjects))}
-		t.edges[e.name] = e
-		n, _ := slices.BinarySearch(t.edgeIDs, e.name)
-		t.edgeIDs = slices.Insert(t.edgeIDs, n, e.name)
+	e := t.writer(&f)
+	if e == nil {
+		t.counts.Dropped++
+		return
 	}
 	newer(&e.at, &e.ivl, at, ivl)
 	s := e.series[i]
@@ -93,32 +145,68 @@ func (t *Tracker) edgeFact(f core.Fact, at, id, ivl int64) {
 		s = &edgeSeries{}
 		e.series[i] = s
 	}
+	r := report{at: at, id: id, recv: now, sure: at - int64(f.ClockErr)}
+	if !f.ReceivedAt.IsZero() {
+		r.recv = min(f.ReceivedAt.UnixNano(), now)
+	}
+	if !f.ClockKnown {
+		r.at = id
+	}
 	if f.Kind == core.FactEdgeWeight {
-		s.setWeight(f.Value, at, ivl)
+		s.setWeight(f.Value, r, at, ivl)
 		return
 	}
-	newer(&s.at, &s.ivl, at, ivl)
-	if !s.add(at, id, int64(f.ClockErr), class, f.Value) {
+	s.ivl = max(ivl, s.ivl)
+	if !s.add(r, class, f.Value) {
 		t.counts.Duplicate++
+		return
+	}
+	s.place(f.ClockKnown)
+}
+
+// place finds the shift of a clock that is not known: a report cannot have been made after it arrived, so the
+// one that waited the least tells it, and the others waited longer by what they are behind. What all of them
+// waited stays unknown.
+func (s *edgeSeries) place(known bool) {
+	if known {
+		return
+	}
+	s.shift = math.MaxInt64
+	for i := range s.reports {
+		s.shift = min(s.shift, s.reports[i].recv-s.reports[i].at)
 	}
 }
 
-func (s *edgeSeries) setWeight(weight float64, at, ivl int64) {
+// when is the time of a report on our clock.
+func (s *edgeSeries) when(i int) int64 { return s.reports[i].at + s.shift }
+
+// weighedAt is the time of the weight on our clock.
+func (s *edgeSeries) weighedAt(known bool) int64 {
 	switch {
-	case s.weightKnown && (at < s.weightAt || (at == s.weightAt && weight <= s.weight)):
+	case known:
+		return s.weightAt
+	case len(s.reports) == 0:
+		return s.weightRecv
+	}
+	return min(s.weightAt+s.shift, s.weightRecv)
+}
+
+func (s *edgeSeries) setWeight(weight float64, r report, at, ivl int64) {
+	switch {
+	case s.weightKnown && (r.at < s.weightAt || (r.at == s.weightAt && weight <= s.weight)):
 		return
 	case s.weightKnown && weight != s.weight:
 		s.weightChangedAt = at
 	}
-	s.weight, s.weightAt, s.weightIvl, s.weightKnown = weight, at, ivl, true
+	s.weight, s.weightAt, s.weightRecv, s.weightIvl, s.weightKnown = weight, r.at, r.recv, ivl, true
 }
 
 // add puts one counter into the report it belongs to. It reports false when there was nothing new in it.
-func (s *edgeSeries) add(at, id, clockErr int64, class int, value float64) bool {
-	i := slices.IndexFunc(s.reports, func(r report) bool { return r.id == id })
+func (s *edgeSeries) add(given report, class int, value float64) bool {
+	i := slices.IndexFunc(s.reports, func(r report) bool { return r.id == given.id })
 	if i < 0 {
 		i = len(s.reports)
-		for i > 0 && s.reports[i-1].at > at {
+		for i > 0 && s.reports[i-1].at > given.at {
 			i--
 		}
 		if len(s.reports) >= maxReports {
@@ -135,195 +223,17 @@ func (s *edgeSeries) add(at, id, clockErr int64, class int, value float64) bool 
 			s.reports = slices.Delete(s.reports, 0, 1)
 			i--
 		}
-		s.reports = slices.Insert(s.reports, i, report{at: at, id: id, sure: at - clockErr})
+		s.reports = slices.Insert(s.reports, i, given)
+		if s.firstRecv == 0 || given.recv < s.firstRecv {
+			s.firstRecv = given.recv
+		}
 	}
 	r := &s.reports[i]
-	r.sure = min(r.sure, at-clockErr)
+	r.sure, r.recv = min(r.sure, given.sure), min(r.recv, given.recv)
 	bit := uint8(1) << class
 	if r.has&bit != 0 && value <= r.v[class] {
 		return false
 	}
 	r.v[class], r.has = value, r.has|bit
 	return true
-}
-
-// increase is how much each counter grew between two reports, never negative. A counter that fell was started
-// again: what it shows since then is the growth. A counter absent from two or more reports and then there
-// started at zero; one that is merely new to us says nothing yet.
-func (s *edgeSeries) increase(from, to int) (grown [classes]float64) {
-	for c := range classes {
-		bit := uint8(1) << c
-		have, last := false, 0.0
-		for i := range s.reports[:to+1] {
-			r := &s.reports[i]
-			if r.has&bit == 0 {
-				continue
-			}
-			if !have && i >= 2 {
-				have, last = true, 0
-			}
-			if have && i > from {
-				if r.v[c] >= last {
-					grown[c] += r.v[c] - last
-				} else {
-					grown[c] += r.v[c]
-				}
-			}
-			have, last = true, r.v[c]
-		}
-	}
-	return grown
-}
-
-// flow is what was counted between two reports.
-type flow struct {
-	count, errors, lost float64 // requests; of these 5xx; of these without an answer
-	dur                 float64 // seconds
-	from, to            int64
-	ok                  bool
-}
-
-func (f flow) failed() float64 { return f.errors + f.lost }
-
-// flow counts over the newest window of reports, all of them measured at since or later when since is not 0.
-func (s *edgeSeries) flow(since int64) flow {
-	to := len(s.reports) - 1
-	if to < 1 {
-		return flow{}
-	}
-	from := 0
-	newest := s.reports[to].at
-	for i := range s.reports {
-		if s.reports[i].at <= newest-int64(TrafficWindow) {
-			from = i
-		}
-	}
-	if since != 0 {
-		for from <= to && s.reports[from].sure < since {
-			from++
-		}
-	}
-	if from >= to {
-		return flow{}
-	}
-	g := s.increase(from, to)
-	out := flow{errors: g[class5xx], lost: g[classError], from: s.reports[from].at, to: newest, ok: true}
-	for _, n := range g {
-		out.count += n
-	}
-	out.dur = float64(out.to-out.from) / 1e9
-	out.ok = out.dur > 0
-	return out
-}
-
-// sum is the traffic of one subject over all edges.
-type sum struct {
-	flow
-	rate        float64
-	newest      int64
-	weight      float64
-	weightKnown bool
-}
-
-// flows adds up what the edges say of one subject. One edge with stale numbers makes the sum unknown, until it
-// has been silent so long that it counts as gone.
-func (t *Tracker) flows(i int, now, since int64) sum {
-	var out sum
-	stale := false
-	for _, name := range t.edgeIDs {
-		e := t.edges[name]
-		s := e.series[i]
-		if s == nil {
-			continue
-		}
-		if s.weightKnown && now-s.weightAt <= VoteIntervals*s.weightIvl {
-			out.weight, out.weightKnown = max(out.weight, s.weight), true
-		}
-		if len(s.reports) == 0 {
-			continue
-		}
-		at := s.reports[len(s.reports)-1].at
-		if now-at > abandonedEdge {
-			continue
-		}
-		out.newest = max(out.newest, at)
-		f := s.flow(since)
-		if !f.ok || now-at > VoteIntervals*s.ivl {
-			stale = true
-			continue
-		}
-		out.count += f.count
-		out.errors += f.errors
-		out.lost += f.lost
-		out.rate += f.count / f.dur
-		if !out.ok || f.from < out.from {
-			out.from = f.from
-		}
-		out.ok = true
-	}
-	out.ok = out.ok && !stale
-	return out
-}
-
-// traffic is what the edges say of a subject, seen among the sums of its whole service.
-func (t *Tracker) traffic(i int, sums []sum, among []int) core.Traffic {
-	own := sums[i]
-	s := t.subjects[i].subject
-	out := core.Traffic{Site: s.Site, Service: s.Service, Weight: own.weight, WeightKnown: own.weightKnown}
-	if own.newest != 0 {
-		out.At = stamp(own.newest)
-	}
-	if !own.ok {
-		return out
-	}
-	var count, failed, rate float64
-	for _, j := range among {
-		if sums[j].ok {
-			count += sums[j].count
-			failed += sums[j].failed()
-			rate += sums[j].rate
-		}
-	}
-	out.Known, out.Requests, out.Count = true, own.rate, own.count
-	out.ServiceCount = count
-	if rate > 0 {
-		out.Share = own.rate / rate
-	}
-	if own.count > 0 {
-		out.Success = 1 - own.failed()/own.count
-	}
-	if count > 0 {
-		out.ServiceSuccess = 1 - failed/count
-	}
-	return out
-}
-
-// Traffic is what the edges say of one service at one site at the time at, over the newest TrafficWindow.
-func (t *Tracker) Traffic(site, service string, at time.Time) core.Traffic {
-	return t.one(site, service, at.UnixNano(), 0)
-}
-
-// TrafficSince is Traffic out of reports made at since or later only: all requests in it were counted after
-// that time. It is unknown until every edge has made two such reports. Freshness is judged at the newest time
-// the tracker was told.
-func (t *Tracker) TrafficSince(site, service string, since time.Time) core.Traffic {
-	return t.one(site, service, t.now, since.UnixNano())
-}
-
-func (t *Tracker) one(site, service string, now, since int64) core.Traffic {
-	i, ok := t.sIndex[key{site, service}]
-	if !ok {
-		return core.Traffic{Site: site, Service: service}
-	}
-	var row serviceRow
-	for _, r := range t.services {
-		if r.name == service {
-			row = r
-		}
-	}
-	sums := make([]sum, len(t.subjects))
-	for _, j := range row.subjects {
-		sums[j] = t.flows(j, now, since)
-	}
-	return t.traffic(i, sums, row.subjects)
 }

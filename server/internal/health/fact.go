@@ -46,7 +46,7 @@ func (t *Tracker) Fact(f core.Fact, at time.Time) {
 		w := &t.vantages[v]
 		newer(&w.beatAt, &w.beatIvl, factAt, ivl)
 	case core.FactEdgeRequests, core.FactEdgeWeight:
-		t.edgeFact(f, factAt, id, ivl)
+		t.edgeFact(f, factAt, id, ivl, now)
 	case core.FactLink:
 		t.link(f, when)
 	case core.FactUnknown:
@@ -82,9 +82,9 @@ func newer(at, ivl *int64, newAt, newIvl int64) {
 }
 
 // history takes the one thing an old fact may still say: that there was a success. It can only make a
-// judgement milder.
+// judgement milder. One of a writer whose clock is not known says nothing: nobody knows when it was.
 func (t *Tracker) history(f core.Fact, when, at time.Time) {
-	if f.Kind != core.FactProbe || core.ProbeState(f.State) != core.ProbeUp || f.Path != "user" || when.After(at) ||
+	if f.Kind != core.FactProbe || !f.ClockKnown || core.ProbeState(f.State) != core.ProbeUp || f.Path != "user" || when.After(at) ||
 		at.Sub(when) > maxInterval {
 		return
 	}
@@ -119,7 +119,7 @@ func (t *Tracker) probe(f core.Fact, at, id, ivl int64) {
 	if f.Path == "private" {
 		cells = &s.private[v]
 	}
-	c := t.cell(cells, f.Target)
+	c := t.cell(cells, f.Target, f.Agent)
 	if c == nil {
 		t.counts.Dropped++
 		return
@@ -144,9 +144,14 @@ func (t *Tracker) probe(f core.Fact, at, id, ivl int64) {
 	}
 }
 
-// cell returns the cell of the target, a new one when there is room. An outdated probe makes room.
-func (t *Tracker) cell(cells *[]*cell, target string) *cell {
-	i, ok := slices.BinarySearchFunc(*cells, target, func(c *cell, name string) int { return strings.Compare(c.target, name) })
+// cell returns the cell of the target as one agent probes it, a new one when there is room. An outdated probe makes room.
+func (t *Tracker) cell(cells *[]*cell, target, agent string) *cell {
+	i, ok := slices.BinarySearchFunc(*cells, target, func(c *cell, name string) int {
+		if n := strings.Compare(c.target, name); n != 0 {
+			return n
+		}
+		return strings.Compare(c.agent, agent)
+	})
 	if ok {
 		return (*cells)[i]
 	}
@@ -160,7 +165,7 @@ func (t *Tracker) cell(cells *[]*cell, target string) *cell {
 			i--
 		}
 	}
-	c := &cell{target: strings.Clone(target)}
+	c := &cell{target: strings.Clone(target), agent: strings.Clone(agent)}
 	*cells = slices.Insert(*cells, i, c)
 	return c
 }

@@ -57,11 +57,15 @@ func (t *Tracker) Judge(at time.Time, routing []core.Routing) core.Observation {
 		}
 		out.Writers = append(out.Writers, w)
 	}
-	for _, name := range t.edgeIDs {
-		e := t.edges[name]
-		out.Writers = append(out.Writers, core.Writer{
-			Name: name, Kind: "edge", LastAt: stamp(e.at), Fresh: now-e.at <= VoteIntervals*e.ivl,
-		})
+	for i, e := range t.edges {
+		if i == 0 || t.edges[i-1].name != e.name {
+			out.Writers = append(out.Writers, core.Writer{Name: e.name, Kind: "edge"})
+		}
+		w := &out.Writers[len(out.Writers)-1] // an edge is as fresh as the freshest of its writers
+		if last := stamp(e.at); last.After(w.LastAt) {
+			w.LastAt = last
+		}
+		w.Fresh = w.Fresh || now-e.at <= VoteIntervals*e.ivl
 	}
 	slices.SortFunc(out.Writers, func(a, b core.Writer) int {
 		if a.Name != b.Name {
@@ -115,9 +119,9 @@ func (t *Tracker) routes(routing []core.Routing) []route {
 			out[i].away = true
 		case core.RoutingUnknown, core.RoutingActive:
 		}
-		for _, name := range t.edgeIDs {
-			if e := t.edges[name].series[i]; e != nil {
-				out[i].changedAt = max(out[i].changedAt, e.weightChangedAt)
+		for _, e := range t.edges {
+			if s := e.series[i]; s != nil {
+				out[i].changedAt = max(out[i].changedAt, s.weightChangedAt)
 			}
 		}
 	}
@@ -170,19 +174,18 @@ func (t *Tracker) NextWake(at time.Time) time.Time {
 			wake(v.freshUntil())
 		}
 	}
-	for _, name := range t.edgeIDs {
-		e := t.edges[name]
+	for _, e := range t.edges {
 		wake(e.at + VoteIntervals*e.ivl)
 		for _, s := range e.series {
 			if s == nil {
 				continue
 			}
 			if k := len(s.reports); k > 0 {
-				wake(s.reports[k-1].at + VoteIntervals*s.ivl)
-				wake(s.reports[k-1].at + abandonedEdge)
+				wake(s.when(k-1) + VoteIntervals*s.ivl)
+				wake(s.when(k-1) + abandonedEdge)
 			}
 			if s.weightKnown {
-				wake(s.weightAt + VoteIntervals*s.weightIvl)
+				wake(s.weighedAt(e.known) + VoteIntervals*s.weightIvl)
 			}
 		}
 	}

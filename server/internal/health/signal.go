@@ -105,7 +105,7 @@ func (t *Tracker) signalPath(s core.Signal) string {
 	if v, ok := t.vIndex[writer]; ok {
 		return t.vantages[v].userPath[t.vIndex[s.Subject.Site]]
 	}
-	if _, ok := t.edges[writer]; ok {
+	if t.isEdge(writer) {
 		return "edge:" + writer
 	}
 	return PathUnknown

@@ -76,8 +76,7 @@ func (t *Tracker) SetTopology(topo core.Topology) {
 	}
 	slices.SortFunc(t.services, func(a, b serviceRow) int { return strings.Compare(a.name, b.name) })
 
-	for _, name := range t.edgeIDs {
-		e := t.edges[name]
+	for _, e := range t.edges {
 		series := make([]*edgeSeries, len(t.subjects))
 		for k, i := range t.sIndex {
 			if j, ok := oldS[k]; ok {

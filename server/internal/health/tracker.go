@@ -28,9 +28,10 @@ const wakeStep = 50 * time.Millisecond
 // Bounds on memory, whatever is sent.
 const (
 	maxResults    = 64   // per probe
-	maxTargets    = 4    // probes per vantage, subject and kind of path
-	maxReports    = 64   // per edge and subject
-	maxEdges      = 16   // edges
+	maxTargets    = 8    // probes per vantage, subject and kind of path, of all its agents
+	maxReports    = 64   // per writer of an edge and subject
+	maxEdges      = 32   // writers of edges
+	maxWriters    = 8    // writers of one edge
 	maxSignals    = 4096 // series of detectors
 	maxLinks      = 1024 // replication links, both ends
 	maxInterval   = time.Minute
@@ -62,8 +63,7 @@ type Tracker struct {
 	sIndex   map[key]int
 	services []serviceRow // sorted by name
 
-	edges   map[string]*edge
-	edgeIDs []string // sorted
+	edges   []*edge // writers of edges, sorted by name, agent and clock
 	signals map[string]*signalState
 	links   map[linkKey]core.Fact
 	tilt    doubt
@@ -139,7 +139,6 @@ type subject struct {
 func New(replica string, topo core.Topology) *Tracker {
 	t := &Tracker{
 		replica: replica,
-		edges:   map[string]*edge{},
 		signals: map[string]*signalState{},
 		links:   map[linkKey]core.Fact{},
 		phrases: map[phrase]string{},

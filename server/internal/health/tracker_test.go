@@ -225,7 +225,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	fra := tr.subjects[tr.sIndex[key{"fra", "checkout"}]]
 	lon, ams := tr.vIndex["lon"], tr.vIndex["ams"]
 	if len(fra.user[lon]) > maxTargets || len(fra.private[lon]) > maxTargets || len(fra.user[ams][0].results) > maxResults ||
-		len(tr.edges) > maxEdges || len(tr.edges["0"].series[tr.sIndex[key{"fra", "checkout"}]].reports) > maxReports ||
+		len(tr.edges) > maxEdges || len(tr.edges[0].series[tr.sIndex[key{"fra", "checkout"}]].reports) > maxReports ||
 		len(tr.links) > maxLinks || len(tr.signals) > maxSignals {
 		t.Fatal("a bound does not hold")
 	}

@@ -38,6 +38,7 @@ type batch struct {
 	scratch   []core.Label
 	points    [][]byte // of the time series being read
 	agent     string   // who the resource says it is
+	writer    string   // the same for facts: it outlives the request
 	facts     []core.Fact
 	durations map[probeKey]float64
 	refused   refusals
@@ -76,7 +77,7 @@ func (d *Door) release(b *batch) {
 	clear(b.base[:cap(b.base)])
 	clear(b.scratch[:cap(b.scratch)])
 	clear(b.points[:cap(b.points)])
-	b.facts, b.durations, b.agent = nil, nil, ""
+	b.facts, b.durations, b.agent, b.writer = nil, nil, "", ""
 	d.batches.pool.Put(b)
 }
 

@@ -71,14 +71,14 @@ const (
 
 // addFact makes a fact of a data point. Values that are no state are unknown: never good, never down.
 func (b *batch) addFact(kind core.FactKind, p *point, value float64, at time.Time) {
-	size := len(p.targetSite) + len(p.service) + len(p.target) + len(p.path) + len(p.reason) + len(p.codeClass) + len(p.link)
+	size := len(p.targetSite) + len(p.service) + len(p.target) + len(p.path) + len(p.reason) + len(p.codeClass) + len(p.link) + len(b.writer)
 	if len(b.facts) >= maxFacts || size > maxFactBytes {
 		b.notFacts++
 		return
 	}
 	c := b.door.clocks.get(b.caller.ID, b.agent, b.now)
 	f := core.Fact{
-		Kind: kind, Site: b.caller.Name,
+		Kind: kind, Site: b.caller.Name, Agent: b.writer,
 		TargetSite: strings.Clone(p.targetSite), Service: strings.Clone(p.service), Target: strings.Clone(p.target),
 		Path: strings.Clone(p.path), Reason: strings.Clone(p.reason),
 		AgentAt: at, ReceivedAt: b.now,

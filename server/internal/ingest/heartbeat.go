@@ -57,7 +57,7 @@ func (d *Door) heartbeat(w http.ResponseWriter, r *http.Request, caller core.Cre
 	d.clocks.set(caller.ID, b.AgentID, c)
 	if b.Role == "site" && caller.Kind == kindSite {
 		f := core.Fact{
-			Kind: core.FactHeartbeat, Site: caller.Name, Target: b.AgentID, Seq: b.Seq,
+			Kind: core.FactHeartbeat, Site: caller.Name, Agent: b.AgentID, Target: b.AgentID, Seq: b.Seq,
 			AgentAt: t1, ReceivedAt: now, Interval: d.o.HeartbeatInterval,
 			ClockOffset: c.offset, ClockErr: c.err, ClockKnown: c.known,
 		}

@@ -92,3 +92,9 @@ const (
 	attrAgent    = "evenkeel.agent.id"
 	attrInstance = "service.instance.id"
 )
+
+// The labels of remote write that name a writer, in the order of preference.
+const (
+	labelInstance = "service_instance_id"
+	labelScraped  = "instance"
+)

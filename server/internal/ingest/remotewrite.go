@@ -233,9 +233,14 @@ func (b *batch) timeSeries(raw []byte) error {
 	fact, duration := factKind(name), isDuration(name)
 	var about point
 	if fact != core.FactUnknown || duration {
+		b.writer = ""
 		for _, l := range labels {
 			about.set(l.Name, l.Value)
+			if l.Name == labelInstance || (l.Name == labelScraped && b.writer == "") {
+				b.writer = l.Value
+			}
 		}
+		b.writer = strings.Clone(b.writer)
 		if fact == core.FactProbe {
 			labels = dropLabel(labels, "reason")
 		}

@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/otlptranslator"
@@ -72,7 +73,7 @@ func (b *batch) otlp(raw []byte, isJSON bool) error {
 
 // resource sets what all samples of a resource share. It reports whether the resource named another site.
 func (b *batch) resource(attrs pcommon.Map) (foreign bool) {
-	b.base, b.agent = b.base[:0], ""
+	b.base, b.agent, b.writer = b.base[:0], "", ""
 	instance := ""
 	attrs.Range(func(k string, v pcommon.Value) bool {
 		switch {
@@ -91,6 +92,7 @@ func (b *batch) resource(attrs pcommon.Map) (foreign bool) {
 	if b.agent == "" {
 		b.agent = instance
 	}
+	b.writer = strings.Clone(b.agent)
 	b.base = b.stamp(b.base)
 	return foreign
 }
