@@ -89,12 +89,13 @@ type Options struct {
 
 	// Hosts are the names, without port, under which the server may be called over the loopback interface
 	// besides loopback addresses and localhost. A foreign name there is a web page that had its own name
-	// point at this machine.
+	// point at this machine. HostsOf makes them of server.url.
 	Hosts     []string
 	Version   string
 	Started   time.Time
 	Heartbeat time.Duration // between comments of an event stream; 0: 15 s
 	Patience  time.Duration // how long one write to the reader of an event stream may take; 0: 10 s
+	Upload    time.Duration // how long the body of a request may take, agents excepted; 0: 30 s
 	Log       *slog.Logger
 	Registry  prometheus.Registerer // nil: nothing is registered
 }
@@ -103,10 +104,12 @@ const (
 	base            = "/api/v1"
 	maxBody         = 64 << 10 // bytes of an order
 	maxStreams      = 200      // event streams at a time
+	streamsEach     = 20       // of them for one address
 	defaultLimit    = 100
 	maxLimit        = 1000
 	streamHeartbeat = 15 * time.Second
 	streamPatience  = 10 * time.Second
+	uploadPatience  = 30 * time.Second
 )
 
 // server answers requests. It implements StrictServerInterface.
@@ -114,7 +117,7 @@ type server struct {
 	Options
 	metrics  *metrics
 	failures *failures
-	streams  chan struct{} // one element per open event stream
+	streams  *streams
 }
 
 var _ StrictServerInterface = (*server)(nil)
@@ -131,7 +134,10 @@ func New(o Options) (http.Handler, error) {
 	if o.Patience <= 0 {
 		o.Patience = streamPatience
 	}
-	s := &server{Options: o, failures: newFailures(), streams: make(chan struct{}, maxStreams)}
+	if o.Upload <= 0 {
+		o.Upload = uploadPatience
+	}
+	s := &server{Options: o, failures: newFailures(), streams: &streams{by: map[string]int{}}}
 	var err error
 	if s.metrics, err = newMetrics(o.Registry, s); err != nil {
 		return nil, err
@@ -147,7 +153,7 @@ func New(o Options) (http.Handler, error) {
 			Hint: "open the page of this server itself, or use the command line",
 		})
 	}))
-	return s.recovered(s.secured(cross.Handler(engine))), nil
+	return s.recovered(s.secured(s.hasty(cross.Handler(engine)))), nil
 }
 
 func (s *server) engine() (*gin.Engine, error) {

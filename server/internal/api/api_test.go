@@ -2,7 +2,11 @@ package api
 
 import (
 	"errors"
+	"io"
+	"net"
 	"net/http"
+	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -300,5 +304,64 @@ func TestEveryOperationIsCalledAndGuardedAsTheDocumentSays(t *testing.T) {
 				t.Errorf("%s %s has no problem answer", method, path)
 			}
 		}
+	}
+}
+
+func TestHostsOf(t *testing.T) {
+	f := func(address string, want ...string) {
+		t.Helper()
+		if got := HostsOf(address); !slices.Equal(got, want) {
+			t.Errorf("%q: %v, want %v", address, got, want)
+		}
+	}
+	f("")
+	f("%")
+	f("https://Keel.example.net:8443/x", "keel.example.net")
+	f("http://[::1]:80", "::1")
+	r := start(t)
+	if p := r.refused(call{path: "/api/v1/status", host: "keel.example.net"}, http.StatusMisdirectedRequest, core.CodeForbidden); p.Hint == nil ||
+		!strings.Contains(*p.Hint, "server.url") {
+		t.Errorf("the hint does not name the key: %+v", p)
+	}
+}
+
+// Who sends a body by drops is cut off; who waits for a long answer is not.
+func TestBodiesArriveInTime(t *testing.T) {
+	read, slow := make(chan error, 1), make(chan error, 1)
+	r := start(t, func(o *Options) {
+		o.Upload = 100 * time.Millisecond
+		o.Prometheus = http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+			_, err := io.Copy(io.Discard, q.Body)
+			if q.URL.Path != "/prometheus/long" {
+				read <- err
+				return
+			}
+			select {
+			case <-q.Context().Done():
+				slow <- q.Context().Err()
+			case <-time.After(300 * time.Millisecond):
+				slow <- nil
+			}
+		})
+	})
+	r.do(call{method: "POST", path: "/prometheus/long", body: "query=up"})
+	if err := <-slow; err != nil {
+		t.Errorf("a long answer to a body that was there is cut off: %v", err)
+	}
+	conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := io.WriteString(conn, "POST /prometheus/api/v1/query HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nq"); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-read:
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("the body ended with %v", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the server still waits for the rest of the body")
 	}
 }

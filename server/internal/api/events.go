@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -21,23 +22,37 @@ func (s *server) events(c *gin.Context) {
 		badRequest(c, err)
 		return
 	}
-	select {
-	case s.streams <- struct{}{}:
-		defer func() { <-s.streams }()
-	default:
+	ip := c.RemoteIP()
+	switch all, own := s.streams.enter(ip); {
+	case !all:
 		respond(c, http.StatusServiceUnavailable, &core.Error{
 			Code: core.CodeUnavailable, Message: "too many event streams are open", Hint: "close some pages and try again",
 		})
 		return
+	case !own:
+		respond(c, http.StatusTooManyRequests, &core.Error{
+			Code: codeTooMany, Message: "too many event streams are open from this address", Hint: "close some pages and try again",
+		})
+		return
 	}
+	defer s.streams.leave(ip)
 	ctx, cancel := context.WithCancel(c.Request.Context())
 	defer cancel()
+	// A reader that is ahead has seen a ledger that is no longer there, as after a restore of an older copy. It
+	// would wait in silence until this one has caught up.
+	ahead := after > s.Records.Revision()
+	if ahead {
+		after = 0
+	}
 	changes := s.Records.Watch(ctx, after)
 	c.Header("Content-Type", "text/event-stream")
 	c.Header("X-Accel-Buffering", "no")
 	c.Status(http.StatusOK)
 	st := &stream{w: c.Writer, control: http.NewResponseController(c.Writer), patience: s.Patience}
 	if st.send([]byte("retry: 2000\n: connected\n\n")) != nil {
+		return
+	}
+	if ahead && st.send(reset(s.Records.Revision())) != nil {
 		return
 	}
 	beat := time.NewTicker(s.Heartbeat)
@@ -61,6 +76,40 @@ func (s *server) events(c *gin.Context) {
 			return
 		}
 	}
+}
+
+// streams counts the event streams that are open.
+type streams struct {
+	mu  sync.Mutex
+	all int
+	by  map[string]int // by address; without those that have none
+}
+
+// enter counts a stream when there is room for it: among all, and among those of its address.
+func (s *streams) enter(ip string) (all, own bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all, own = s.all < maxStreams, s.by[ip] < streamsEach
+	if all && own {
+		s.all++
+		s.by[ip]++
+	}
+	return all, own
+}
+
+func (s *streams) leave(ip string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all--
+	if s.by[ip]--; s.by[ip] == 0 {
+		delete(s.by, ip)
+	}
+}
+
+func (s *streams) open() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.all
 }
 
 // resumeFrom is the revision after which a reader wants to go on; 0 is now.

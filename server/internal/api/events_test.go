@@ -161,3 +161,81 @@ func TestEventsSayWhenHistoryIsGone(t *testing.T) {
 		}
 	}
 }
+
+// A reader that is ahead of the ledger has seen another one: it is told at once, and goes on from now.
+func TestEventsResetAReaderFromTheFuture(t *testing.T) {
+	r := start(t)
+	rev := r.commit(core.Change{Line: &core.Line{}})
+	for _, from := range []int64{rev + 1, 1 << 62} {
+		next, stop := r.listen(map[string]string{"Last-Event-ID": fmt.Sprint(from)}, "")
+		for _, want := range []string{": connected", fmt.Sprint("reset ", rev)} {
+			if got := next(); got != want {
+				t.Errorf("after %d: got %q, want %q", from, got, want)
+			}
+		}
+		rev = r.commit(core.Change{Line: &core.Line{}})
+		if got := next(); got != fmt.Sprint("line ", rev) {
+			t.Errorf("after %d and the reset: got %q", from, got)
+		}
+		stop()
+	}
+	next, stop := r.listen(nil, fmt.Sprint("?after=", rev)) // up to date is not ahead
+	defer stop()
+	next()
+	rev = r.commit(core.Change{Line: &core.Line{}})
+	if got := next(); got != fmt.Sprint("line ", rev) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// One address must not take all the streams there are.
+func TestEventsOfOneAddress(t *testing.T) {
+	r := start(t)
+	var stops []func()
+	for range streamsEach {
+		_, stop := r.listen(nil, "")
+		stops = append(stops, stop)
+	}
+	r.refused(call{path: "/api/v1/events"}, http.StatusTooManyRequests, codeTooMany)
+	for _, stop := range stops {
+		stop()
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for {
+		ctx, cancel := context.WithCancel(t.Context())
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url+"/api/v1/events", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := r.client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		_ = res.Body.Close()
+		if res.StatusCode == http.StatusOK {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("closed streams are still counted: %s", res.Status)
+		}
+	}
+}
+
+func TestStreamsOfManyAddresses(t *testing.T) {
+	s := &streams{by: map[string]int{}}
+	for i := range maxStreams {
+		if all, own := s.enter(fmt.Sprint(i / streamsEach)); !all || !own {
+			t.Fatalf("stream %d: %v %v", i, all, own)
+		}
+	}
+	if all, _ := s.enter("new"); all {
+		t.Error("more than all are taken")
+	}
+	for i := range maxStreams {
+		s.leave(fmt.Sprint(i / streamsEach))
+	}
+	if s.open() != 0 || len(s.by) != 0 {
+		t.Errorf("left over: %d %v", s.all, s.by)
+	}
+}

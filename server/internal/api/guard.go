@@ -1,14 +1,18 @@
 package api
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"runtime/debug"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
@@ -33,12 +37,50 @@ func (s *server) secured(next http.Handler) http.Handler {
 		if !agentRoute(r.URL.Path) && !s.knownHost(r) {
 			writeProblem(w, http.StatusMisdirectedRequest, &core.Error{
 				Code: core.CodeForbidden, Message: "this server is not called by that name",
-				Hint: "use 127.0.0.1 or localhost, or list the name of the reverse proxy in the configuration",
+				Hint: "use 127.0.0.1 or localhost, or make the name of the reverse proxy that of server.url in the configuration",
 			})
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// HostsOf are the Options.Hosts of a server that people reach at an address, as server.url gives it; none for "".
+func HostsOf(address string) []string {
+	u, err := url.Parse(address)
+	if err != nil || u.Hostname() == "" {
+		return nil
+	}
+	return []string{strings.ToLower(u.Hostname())}
+}
+
+// hasty gives the body of a request a time to arrive in: who sends a byte now and then must not hold a connection
+// for ever. Agents are left alone; their lines may be slow, and they have tokens.
+func (s *server) hasty(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body != nil && r.Body != http.NoBody && !agentRoute(r.URL.Path) {
+			control := http.NewResponseController(w)
+			// A writer without deadlines is one of a test; it does not block.
+			_ = control.SetReadDeadline(time.Now().Add(s.Upload))
+			r.Body = &timed{ReadCloser: r.Body, control: control}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// timed is a body with a deadline. At its end the deadline goes: a long answer is not what it is for, and the
+// server takes a read that fails for a client that went away.
+type timed struct {
+	io.ReadCloser
+	control *http.ResponseController
+}
+
+func (t *timed) Read(b []byte) (int, error) {
+	n, err := t.ReadCloser.Read(b)
+	if errors.Is(err, io.EOF) {
+		_ = t.control.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // agentRoute says whether a path is used by agents, whose every request carries a token.

@@ -27,7 +27,7 @@ func newMetrics(r prometheus.Registerer, s *server) (*metrics, error) {
 	}
 	streams := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "evenkeel_api_streams", Help: "Open event streams.",
-	}, func() float64 { return float64(len(s.streams)) })
+	}, func() float64 { return float64(s.streams.open()) })
 	return m, errors.Join(r.Register(m.requests), r.Register(m.refused), r.Register(streams))
 }
 

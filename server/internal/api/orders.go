@@ -3,7 +3,10 @@ package api
 import (
 	"context"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
@@ -34,6 +37,9 @@ func toCommand(r CommandRequest, by string) (core.Command, error) {
 	c := core.Command{Kind: r.Kind, By: by, Reason: r.Reason}
 	if r.Reason == "" || len(r.Reason) > maxReason {
 		return c, invalid("an order needs a reason of at most 500 bytes", "say why; it goes on the record")
+	}
+	if unprintable(r) {
+		return c, invalid("an order holds a control character", "write plain text on one line; it is shown on terminals")
 	}
 	switch r.Kind {
 	case core.CommandApprove, core.CommandVeto:
@@ -69,6 +75,22 @@ func toCommand(r CommandRequest, by string) (core.Command, error) {
 		return c, invalid("there is no order of that kind", "use approve, veto, hold, drain, restore or brake")
 	}
 	return c, nil
+}
+
+// unprintable reports whether an order would move the cursor, or turn the direction, of who reads the record.
+func unprintable(r CommandRequest) bool {
+	texts := []string{r.Reason}
+	for _, id := range []*string{r.DecisionID, r.EpisodeID} {
+		if id != nil {
+			texts = append(texts, *id)
+		}
+	}
+	if r.Subject != nil {
+		texts = append(texts, r.Subject.Site, r.Subject.Service)
+	}
+	return slices.ContainsFunc(texts, func(s string) bool {
+		return strings.ContainsFunc(s, func(c rune) bool { return unicode.IsControl(c) || unicode.Is(unicode.Bidi_Control, c) })
+	})
 }
 
 // ListTokens answers GET /tokens.

@@ -63,6 +63,10 @@ func TestCommandsRefused(t *testing.T) {
 		`{"kind":"reboot","reason":"r"}`, `{}`, `[]`, `null`, `{"kind":"brake","on":true,"reason":"r"`, `{"kind":"brake"} {}`,
 		`{"kind":"hold","episode_id":"e","hold":5,"reason":"r"}`, // a misspelt hold_s must not mean the default
 		`{"kind":"brake","on":true,"reason":"` + strings.Repeat("x", 501) + `"}`,
+		`{"kind":"brake","on":true,"reason":"\u001b[2Jr"}`, `{"kind":"brake","on":true,"reason":"a\nb"}`,
+		`{"kind":"brake","on":true,"reason":"\u009b2J"}`, `{"kind":"brake","on":true,"reason":"\u202er"}`,
+		`{"kind":"drain","subject":{"site":"fra\u0007","service":"all"},"reason":"r"}`,
+		`{"kind":"veto","decision_id":"d\r","reason":"r"}`,
 	} {
 		f(body, http.StatusBadRequest, core.CodeInvalid)
 	}
