@@ -10,9 +10,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -237,10 +237,10 @@ func columns(w io.Writer, rows ...[]string) {
 	}
 }
 
-// printable takes the control characters out of a text that came from elsewhere.
+// printable takes the control characters, and those that turn its direction, out of a text that came from elsewhere.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || slices.Contains([]rune{0x85, 0x9b, 0x202e}, r) {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
 			return -1
 		}
 		return r
