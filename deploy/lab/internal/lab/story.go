@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/evenkeel/evenkeel/deploy/lab/internal/layout"
 )
@@ -51,14 +52,28 @@ func (s *story) line(at time.Time, colour, who, text string) {
 	if s.quiet {
 		return
 	}
-	text = strings.ReplaceAll(text, "\n", "\n"+strings.Repeat(" ", 24))
-	body := fmt.Sprintf("%-9s %s", who, text)
+	text = strings.ReplaceAll(printable(text), "\n", "\n"+strings.Repeat(" ", 24))
+	body := fmt.Sprintf("%-9s %s", printable(who), text)
 	if s.colour && colour != plain {
 		body = "\x1b[" + colour + "m" + body + "\x1b[0m"
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, _ = fmt.Fprintf(s.out, "%s  %s\n", at.Local().Format("15:04:05.000"), body) // nobody is left to tell
+}
+
+// printable shows the control characters of a text that came from elsewhere, and those that turn its direction. Raw
+// ones could rewrite what the terminal shows. A new line stays.
+func printable(text string) string {
+	var b strings.Builder
+	for _, r := range text {
+		if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)) {
+			fmt.Fprintf(&b, `\u%04x`, r)
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 // say is a word of the lab itself.
@@ -95,7 +110,7 @@ func (s *story) follow(ctx context.Context, client *http.Client, server string, 
 		for _, l := range lines {
 			after = max(after, l.Seq)
 			if l.At.After(since) {
-				s.line(l.At, shade(l.Kind), l.Kind, l.Sentence)
+				s.line(l.At, shade(l.Kind), l.Kind, strings.ReplaceAll(l.Sentence, "\n", `\n`))
 			}
 		}
 		after = max(after, 0)

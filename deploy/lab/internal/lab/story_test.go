@@ -80,6 +80,22 @@ func TestTheStoryFollowsTheTimelineWithoutRepeating(t *testing.T) {
 	}
 }
 
+// What an operator or an agent wrote must not clear the screen of who follows the lab.
+func TestTheStoryPrintsNoControlCharacters(t *testing.T) {
+	out := &page{}
+	s := newStory(out, false)
+	s.line(time.Now(), plain, "command\x1b[1A", "brake on: \x1b[2J\u009b2J\r\a\u202edone, Grüße\nmore")
+	text := out.String()
+	if strings.ContainsAny(text, "\x1b\u009b\r\a\u202e") {
+		t.Errorf("told %q", text)
+	}
+	for _, want := range []string{`\u001b[2J`, `\u009b2J`, "done, Grüße\n     "} {
+		if !strings.Contains(text, want) {
+			t.Errorf("told %q, without %q", text, want)
+		}
+	}
+}
+
 func TestQuietIsQuiet(t *testing.T) {
 	out := &page{}
 	s := newStory(out, true)
