@@ -166,7 +166,7 @@ func inverse(k core.PlanKind) core.PlanKind {
 func (s *step) advanceAll() {
 	for _, a := range s.e.sortedActions() {
 		st := current(a)
-		if !running(a) || st == nil || !passed(*st) {
+		if !running(a) || st == nil || !passed(a, *st) {
 			continue
 		}
 		if a.Step == len(a.Steps) {
@@ -214,11 +214,17 @@ func (s *step) lastServing(a *core.Action) string {
 }
 
 // passed reports whether the plan may go on after the step.
-func passed(st core.StepRun) bool {
-	if st.State == core.StepSucceeded {
+func passed(a *core.Action, st core.StepRun) bool {
+	if st.State == core.StepSucceeded || unjudged(a, st) {
 		return true
 	}
 	return st.OnFail == onFailContinue && st.EndedAt != nil
+}
+
+// unjudged reports whether the step of a restore ended with nothing that could be judged, which is no reason to
+// stop: the last step is what the restore is judged by.
+func unjudged(a *core.Action, st core.StepRun) bool {
+	return a.Kind == core.PlanRestore && a.State == core.ActionRunning && st.State == core.StepUnknown && st.EndedAt != nil && st.N < st.Of
 }
 
 // waits says why the next step must wait, empty when it need not. What a person ordered does not wait for
@@ -255,7 +261,7 @@ func (s *step) waits(a *core.Action) string {
 func (s *step) succeed(a *core.Action) {
 	end := core.ActionSucceeded
 	for _, st := range a.Steps {
-		if st.State != core.StepSucceeded && a.State != core.ActionRollingBack {
+		if st.State != core.StepSucceeded && !unjudged(a, st) && a.State != core.ActionRollingBack {
 			end = core.ActionIneffective // a step that was allowed to fail did
 		}
 	}

@@ -101,6 +101,9 @@ func (s *step) failStep(a *core.Action, st *core.StepRun, state core.StepState, 
 	s.touchAction(a)
 	untouched := o.Kind == core.OutcomeRefused || o.Kind == core.OutcomeFailed
 	switch {
+	case s.nothingToJudge(a, st, o):
+		a.State, st.Sentence = core.ActionRunning, fmt.Sprintf("nothing could be judged at %d %%, the edge gives it and the subject is healthy", st.Weight)
+		s.line(lineStep, a.EpisodeID, a.Subject, st.Target+": "+st.Sentence)
 	case a.State == core.ActionRollingBack:
 		s.underWay(a, core.RoutingUnknown, st.Weight)
 		s.endPaged(a, core.ActionFailed, "the rollback itself: "+text)
@@ -117,6 +120,24 @@ func (s *step) failStep(a *core.Action, st *core.StepRun, state core.StepState, 
 		s.routingAfter(a, st, untouched, end)
 		s.endPaged(a, end, fmt.Sprintf("step %d of %d %s", st.N, st.Of, text))
 	}
+}
+
+// nothingToJudge reports whether the step of a restore is neither proven nor in doubt: too few users came to judge by,
+// none of them failed, the edge gives the weight that was commanded and the subject is healthy. At night 1 % of the
+// users is nobody. The last step of a restore is judged.
+func (s *step) nothingToJudge(a *core.Action, st *core.StepRun, o core.Outcome) bool {
+	if o.Kind != core.OutcomeCannotTell || a.Kind != core.PlanRestore || a.State == core.ActionRollingBack || a.Step >= len(a.Steps) {
+		return false
+	}
+	if t := o.After; t != nil && t.Known && t.Count > 0 && t.Success < 1 {
+		return false
+	}
+	if s.e.obs == nil || s.at.Sub(s.e.obs.At) >= obsFresh || s.e.obs.Tilt.On {
+		return false
+	}
+	weight, known := s.observedWeight(a.Subject)
+	as, ok := s.e.assessment(a.Subject)
+	return ok && as.Condition == core.Healthy && known && math.Abs(weight-float64(st.Weight)) <= weightTolerance
 }
 
 // routingAfter says what is commanded after an action that ended without a rollback. A command that was
