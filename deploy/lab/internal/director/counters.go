@@ -58,10 +58,12 @@ func (c *counters) snapshot() map[place]map[string]uint64 {
 	return out
 }
 
-// metrics are the facts the edge reports, by the names of the contract.
-func (c *counters) metrics(t *Table) func(time.Time) pmetric.Metrics {
+// metrics are the facts the edge reports, by the names of the contract. The instance tells two directors with one
+// token apart, and is the same after a restart.
+func (c *counters) metrics(t *Table, instance string) func(time.Time) pmetric.Metrics {
 	return func(at time.Time) pmetric.Metrics {
-		b := push.NewBatch(at, c.start, push.Attr{Name: "service.name", Value: "director"})
+		b := push.NewBatch(at, c.start,
+			push.Attr{Name: "service.name", Value: "director"}, push.Attr{Name: "service.instance.id", Value: instance})
 		counts, weights := c.snapshot(), t.Weights()
 		for _, p := range c.places {
 			about := []push.Attr{{Name: "target_site", Value: p.site}, {Name: "service", Value: p.service}}

@@ -186,7 +186,7 @@ func (d *Director) Run(ctx context.Context) error {
 	if d.o.Report != "" {
 		p := push.Pusher{
 			URL: d.o.Report, TokenFile: d.o.TokenFile, Fast: true, Interval: 500 * time.Millisecond,
-			Build: d.counters.metrics(d.table), Log: d.o.Log,
+			Build: d.counters.metrics(d.table, d.o.Listen), Log: d.o.Log,
 		}
 		all.Go(func() { p.Run(ctx) })
 	}

@@ -280,3 +280,16 @@ func TestAForgedCommandIsNotObeyed(t *testing.T) {
 		t.Errorf("%d %s", status, body)
 	}
 }
+
+// Two directors with one token are told apart by where they listen, across restarts too.
+func TestTheDirectorSaysWhichOneItIs(t *testing.T) {
+	c := newCounters([]string{"checkout"}, []string{"fra"})
+	table, err := NewTable("", []string{"checkout"}, []string{"fra"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	attrs := c.metrics(table, "127.0.0.1:9")(time.Now()).ResourceMetrics().At(0).Resource().Attributes()
+	if id, ok := attrs.Get("service.instance.id"); !ok || id.Str() != "127.0.0.1:9" {
+		t.Errorf("the resource is %v", attrs.AsRaw())
+	}
+}
