@@ -20,7 +20,8 @@
 // The token is on disk (write, fsync, rename, fsync of the directory) before Apply is called, and the answer after
 // it. A crash between leaves a token without an answer: the same command is then applied again, and nothing older
 // ever. A refused command keeps its token too: it was the newest word about the subject. When the state cannot be
-// written nothing is applied (503).
+// written nothing is applied (503). One Receiver has one state file, locked from [New] to [Receiver.Close]; a file that
+// is damaged, or that another one holds, is an error of New.
 //
 // # Repeats
 //
