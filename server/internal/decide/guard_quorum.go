@@ -109,7 +109,9 @@ func ruleFresh(v view) ruled {
 	age := v.at.Sub(o.At)
 	nums := []core.Number{seconds("age", age), count("fresh_sites", fresh), count("fresh_sites_wanted", freshSites)}
 	switch {
-	case age >= obsFresh || age < 0:
+	case age < -obsReach: // a little is the order in which inputs queue
+		return object(fmt.Sprintf("the last observation is of %s, later than the present %s", clockText(o.At), clockText(v.at)), nums...)
+	case age >= obsFresh:
 		return object(fmt.Sprintf("the last observation is of %s, older than %s", clockText(o.At), spanText(obsFresh)), nums...)
 	case fresh < freshSites:
 		return object(fmt.Sprintf("fresh inputs from %s, %d are needed", plural(fresh, "site", "sites"), freshSites), nums...)
