@@ -182,6 +182,9 @@ func (s *step) order(c core.Command, kind core.PlanKind) core.Reply {
 	}
 	r, commanded := s.e.routing[sub]
 	active := !commanded || r.State == core.RoutingActive
+	if sub.Unit != "" && (kind != core.PlanRestore || active) { // what is out on an old record may come back
+		return refuse(core.CodeInvalid, "plans do not move units yet: order %s of %s without the unit", kind, core.Subject{Site: sub.Site, Service: sub.Service})
+	}
 	switch {
 	case kind == core.PlanRestore && active:
 		return refuse(core.CodeConflict, "%s is not drained", sub)

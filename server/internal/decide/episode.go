@@ -54,6 +54,10 @@ func (s *step) closeIfOver(ep *core.Episode) {
 		s.closeEpisode(ep, "closed: no longer configured")
 		return
 	}
+	if ep.Subject.Unit != "" {
+		s.closeEpisode(ep, "closed: health does not speak of units")
+		return
+	}
 	a, ok := s.e.assessment(ep.Subject)
 	if !ok || a.Condition != core.Healthy || a.HealthySince == nil || s.e.obs.Tilt.On {
 		return
