@@ -2,6 +2,7 @@ package decide
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
@@ -115,6 +116,9 @@ func (s *step) reconcile() {
 		case weight <= weightTolerance:
 			s.settleRouting(r.Subject, core.RoutingDrained, 0, r.ActionID)
 			s.line(lineAction, ep.ID, ep.Subject, fmt.Sprintf("%s: the edge reports 0 %%, it is drained", ep.Subject))
+		default:
+			s.settleRouting(r.Subject, core.RoutingDraining, int(math.Round(weight)), r.ActionID)
+			s.line(lineAction, ep.ID, ep.Subject, fmt.Sprintf("%s: the edge reports %s, it is drained in part; an operator's drain or restore ends that", ep.Subject, pctText(weight/100)))
 		}
 	}
 }
