@@ -66,6 +66,7 @@
 //
 // # Limits
 //
-// A zero in core.Guards takes the default: 1 drained site, 1 serving site, 30 min cooldown, 2 drains an hour
-// and 4 a day, retry factor 1, 4 h until a drain expires, 120 s to deliver a command, 60 s healthy to close.
+// No drained sites and no budget in core.Guards are what they say: nothing is drained by itself. Any other zero takes
+// the default: 1 serving site, 30 min cooldown, retry factor 1, 4 h until a drain expires, 120 s to deliver a command,
+// 60 s healthy to close.
 package decide

@@ -173,13 +173,13 @@ func (e *Engine) sortedActions() []*core.Action {
 	})
 }
 
-// limits fills the defaults into the limits of the guards.
+// limits fills the defaults into the limits of the guards. How many sites may be out and how many drains may happen
+// by themselves have none: zero forbids.
 func limits(g core.Guards) core.Guards {
-	g.MaxDrainedSites = orDefault(g.MaxDrainedSites, 1)
+	g.MaxDrainedSites = max(g.MaxDrainedSites, 0)
+	g.BudgetPerHour, g.BudgetPerDay = max(g.BudgetPerHour, 0), max(g.BudgetPerDay, 0)
 	g.MinServing = orDefault(g.MinServing, 1)
 	g.Cooldown = orDefault(g.Cooldown, 30*time.Minute)
-	g.BudgetPerHour = orDefault(g.BudgetPerHour, 2)
-	g.BudgetPerDay = orDefault(g.BudgetPerDay, 4)
 	g.RetryFactor = orDefault(g.RetryFactor, 1)
 	g.DrainExpiry = orDefault(g.DrainExpiry, 4*time.Hour)
 	g.NotAfter = orDefault(g.NotAfter, 2*time.Minute)

@@ -87,11 +87,17 @@ func ruleBudget(v view) ruled {
 		count("day", day), count("per_day", v.lim.BudgetPerDay),
 	}
 	sentence := fmt.Sprintf("%d of %d automatic drains this hour, %d of %d this day", hour, v.lim.BudgetPerHour, day, v.lim.BudgetPerDay)
+	if noBudget(v.lim) {
+		return object("the budget is 0: no drain happens by itself", nums...)
+	}
 	if hour >= v.lim.BudgetPerHour || day >= v.lim.BudgetPerDay {
 		return object("the budget is spent: "+sentence, nums...)
 	}
 	return pass(sentence, nums...)
 }
+
+// noBudget reports whether the configuration forbids automatic drains altogether.
+func noBudget(g core.Guards) bool { return g.BudgetPerHour <= 0 || g.BudgetPerDay <= 0 }
 
 // ruleLock is guard 15: the lock, what has been tried, and the cooldown. An operator is refused only by a step
 // in flight; what merely waits, or ended in the unknown, is released by the operator's order.

@@ -191,7 +191,7 @@ func (s *step) pageHeld(ep *core.Episode, j judged) {
 // tripBrake pulls the brake when the one thing against an automatic action is the budget: something keeps
 // asking for more than anyone planned for.
 func (s *step) tripBrake(ep *core.Episode, j judged) {
-	if s.e.brake.On || j.verdict != core.VerdictHold || j.v.p.policy.Mode != core.ModeAutomatic ||
+	if s.e.brake.On || noBudget(s.lim) || j.verdict != core.VerdictHold || j.v.p.policy.Mode != core.ModeAutomatic ||
 		!slices.Equal(notPassed(withoutBounds(j.rulings)), []string{guardBudget}) || !once(ep, "tripped") {
 		return // once in an episode: after a person's release the budget alone holds it
 	}

@@ -77,7 +77,7 @@ func newWorld(t failer, topo core.Topology) *world {
 func testTopology(mode core.Mode, sites, witnesses []string) core.Topology {
 	t := core.Topology{
 		Revision: 1, Witnesses: witnesses,
-		Guards: core.Guards{BudgetPerHour: 2, BudgetPerDay: 4, CloseAfter: 30 * time.Second},
+		Guards: core.Guards{MaxDrainedSites: 1, BudgetPerHour: 2, BudgetPerDay: 4, CloseAfter: 30 * time.Second},
 		Plans: []core.Plan{
 			{Name: "drain", Kind: core.PlanDrain, Moves: core.ScopeReads, Steps: []core.Step{
 				{Target: "director", Weight: 0, Verify: core.VerifySpec{ShareBelow: 0.01, Within: 30}, OnFail: "stop"},
