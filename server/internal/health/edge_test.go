@@ -212,3 +212,20 @@ func TestAgentsOfOneLocation(t *testing.T) {
 	f(core.ProbeUnknown, core.ProbeDown, core.ProbeUp)
 	f(core.ProbeDown, core.ProbeDown, core.ProbeUp, core.ProbeDown)
 }
+
+// What is not known of one site makes the shares of the others unknown: nobody has all the users because the
+// rest cannot be counted.
+func TestShareOfAnUnknownWhole(t *testing.T) {
+	tr := New("r1", twoAndWitness())
+	for i := range 20 {
+		count(tr, "director", "fra", "2xx", float64(5*i), half(i))
+		count(tr, "director", "ams", "2xx", float64(5*i), half(i))
+	}
+	wantTraffic(t, tr.Traffic("ams", "checkout", half(19)), true, 10)
+	for i := 20; i < 28; i++ { // two senders that look like one, of one site
+		count(tr, "director", "fra", "2xx", float64(5*i*(i%2)), half(i))
+		count(tr, "director", "ams", "2xx", float64(5*i), half(i))
+	}
+	wantTraffic(t, tr.Traffic("fra", "checkout", half(27)), false, 0)
+	wantTraffic(t, tr.Traffic("ams", "checkout", half(27)), false, 0)
+}

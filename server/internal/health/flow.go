@@ -136,6 +136,7 @@ type sum struct {
 	newest      int64
 	weight      float64
 	weightKnown bool
+	stale       bool // somebody counts users there and we do not know how many
 }
 
 // gone reports whether the numbers of a writer count no more: it has been silent for long, or another writer of
@@ -191,11 +192,12 @@ func (t *Tracker) flows(i int, now, since int64) sum {
 		}
 		out.ok = true
 	}
-	out.ok = out.ok && !stale
+	out.ok, out.stale = out.ok && !stale, stale
 	return out
 }
 
-// traffic is what the edges say of a subject, seen among the sums of its whole service.
+// traffic is what the edges say of a subject, seen among the sums of its whole service. A share of a whole that
+// is not known is not known.
 func (t *Tracker) traffic(i int, sums []sum, among []int) core.Traffic {
 	own := sums[i]
 	s := t.subjects[i].subject
@@ -208,6 +210,9 @@ func (t *Tracker) traffic(i int, sums []sum, among []int) core.Traffic {
 	}
 	var count, failed, rate float64
 	for _, j := range among {
+		if sums[j].stale {
+			return out
+		}
 		if sums[j].ok {
 			count += sums[j].count
 			failed += sums[j].failed()
