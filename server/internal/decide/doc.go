@@ -42,7 +42,8 @@
 // for capacity nor for the last serving site: it adds a site, it takes none away.
 //
 // Guard 8 is asked again before every later step of a drain and before a restore is taken back: what was true
-// at the first step need not be true at the next. A restore goes on only while its subject is healthy.
+// at the first step need not be true at the next. A restore goes on only while its subject is healthy; a step of it
+// that nobody came to judge is passed over when the edge gives its weight, the last one is not.
 //
 // Restores do not use the budget: what could run away is the drain that each of them undoes, and a drain
 // ordered by a person is undone by a person only.
@@ -50,9 +51,12 @@
 // # Memory
 //
 // All that decides is rebuilt from the ledger, what an episode needs to remember from its Standing. Lost with a
-// restart are only the last minutes of demand: an episode whose onset lies before the restart takes the first
-// demand known within 30 s of its onset, and without one guard 10 cannot tell. A failure that begins more than a
-// minute after the onset, of a suspicion of hours perhaps, is measured by the demand of its own beginning.
+// restart are only for how long nothing could be judged, and the last minutes of demand: an episode whose onset
+// lies before the restart takes the first demand known within 30 s of its onset, and without one guard 10 cannot
+// tell. A failure that begins more than a minute after the onset, of a suspicion of hours perhaps, is measured by
+// the demand of its own beginning.
+//
+// What is drained and has no drain on record is restored by a person only.
 //
 // # Whole sites
 //

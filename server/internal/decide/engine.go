@@ -49,6 +49,7 @@ type Engine struct {
 	obs      *core.Observation
 	history  map[core.Subject][]reading
 	started  time.Time // of the first input
+	blind    time.Time // since when nothing can be judged; zero: something can
 }
 
 // New returns an engine that goes on where the snapshot ends. Until its first observation it starts nothing.
@@ -114,6 +115,7 @@ func (e *Engine) Step(in Input) Output {
 		s.watchRestore(ep)
 		s.judge(ep)
 	}
+	s.pageBlind()
 	s.advanceAll()
 	for _, ep := range e.openEpisodes() {
 		s.closeIfOver(ep)

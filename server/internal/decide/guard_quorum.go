@@ -99,13 +99,7 @@ func ruleFresh(v view) ruled {
 	if o == nil {
 		return cannotTell("there is no observation yet")
 	}
-	fresh := 0
-	for _, w := range o.Writers {
-		if w.Fresh && (w.Kind == "site" || w.Kind == "witness") {
-			fresh++
-		}
-	}
-	fresh = min(fresh, o.FreshSites)
+	fresh := freshInputs(*o)
 	age := v.at.Sub(o.At)
 	nums := []core.Number{seconds("age", age), count("fresh_sites", fresh), count("fresh_sites_wanted", freshSites)}
 	switch {
@@ -114,7 +108,35 @@ func ruleFresh(v view) ruled {
 	case age >= obsFresh:
 		return object(fmt.Sprintf("the last observation is of %s, older than %s", clockText(o.At), spanText(obsFresh)), nums...)
 	case fresh < freshSites:
-		return object(fmt.Sprintf("fresh inputs from %s, %d are needed", plural(fresh, "site", "sites"), freshSites), nums...)
+		return object(fewFresh(fresh), nums...)
 	}
 	return pass(fmt.Sprintf("fresh inputs from %s", plural(fresh, "site", "sites")), nums...)
+}
+
+// freshInputs is how many sites and witnesses have fresh inputs.
+func freshInputs(o core.Observation) int {
+	n := 0
+	for _, w := range o.Writers {
+		if w.Fresh && (w.Kind == "site" || w.Kind == "witness") {
+			n++
+		}
+	}
+	return min(n, o.FreshSites)
+}
+
+func fewFresh(n int) string {
+	return fmt.Sprintf("fresh inputs from %s, %d are needed", plural(n, "site", "sites"), freshSites)
+}
+
+// blindText is why nothing can be judged by the observation, empty when something can.
+func blindText(o core.Observation) string {
+	if n := freshInputs(o); n < freshSites {
+		return fewFresh(n)
+	}
+	for _, a := range o.Assessments {
+		if a.Condition != core.ConditionUnknown {
+			return ""
+		}
+	}
+	return "every condition is unknown"
 }

@@ -32,6 +32,12 @@ func (s *step) observe(in core.Observation) {
 	o := cleanObservation(in)
 	s.e.obs = &o
 	s.remember(o.Traffic)
+	switch why := blindText(o); {
+	case why == "":
+		s.e.blind = time.Time{}
+	case s.e.blind.IsZero():
+		s.e.blind = s.at
+	}
 	s.joinSites()
 	for _, a := range s.e.obs.Assessments {
 		s.see(a)

@@ -96,3 +96,28 @@ func TestPartOfTheWeightIsAdopted(t *testing.T) {
 		t.Error(r.Sentence)
 	}
 }
+
+// TestBlindnessIsPaged: an open episode about which nothing can be judged any more is told once.
+func TestBlindnessIsPaged(t *testing.T) {
+	f := func(name, words string, blind func(*world)) {
+		t.Helper()
+		w := automatic(t)
+		w.sick[w.subject("fra")] = state{what: "suspect", since: w.at, signal: core.SignalTimeout}
+		w.run(5*time.Second, time.Second)
+		blind(w)
+		w.run(15*time.Second, time.Second)
+		if n := len(w.notices()); n != 0 {
+			t.Errorf("%s: %d notices too early", name, n)
+		}
+		w.run(2*time.Minute, time.Second)
+		if ns := w.notices(); len(ns) != 1 || !strings.Contains(ns[0].Summary, "nothing can be judged") || !strings.Contains(ns[0].Summary, words) {
+			t.Errorf("%s: %+v", name, ns)
+		}
+	}
+	f("one site", "fresh inputs from 1 site", func(w *world) { w.fresh = 1 })
+	f("unknown", "every condition is unknown", func(w *world) {
+		for _, s := range w.topo.Sites {
+			w.sick[w.subject(s.Name)] = state{what: "unknown", since: w.at}
+		}
+	})
+}

@@ -188,6 +188,24 @@ func (s *step) pageHeld(ep *core.Episode, j judged) {
 	s.page(ep, severityCritical, fmt.Sprintf("%s %s for %s and nothing acts: %s", ep.Subject, is, elapsedText(elapsed), objectionText(j)))
 }
 
+// pageBlind tells people once in an episode that nothing can be judged any more: without it an episode that began
+// before would stand silently, whatever becomes of its subject. Of a subject in trouble pageHeld tells as much.
+func (s *step) pageBlind() {
+	if s.e.blind.IsZero() {
+		return
+	}
+	if limit := s.e.blind.Add(floorTimeout); s.at.Before(limit) {
+		s.wakeAt(limit)
+		return
+	}
+	for _, ep := range s.e.openEpisodes() {
+		if ep.Condition < core.Degraded && once(ep, "blind") {
+			s.page(ep, severityCritical, fmt.Sprintf("%s: nothing can be judged, for %s: %s", ep.Subject,
+				elapsedText(s.at.Sub(s.e.blind)), blindText(*s.e.obs)))
+		}
+	}
+}
+
 // tripBrake pulls the brake when the one thing against an automatic action is the budget: something keeps
 // asking for more than anyone planned for.
 func (s *step) tripBrake(ep *core.Episode, j judged) {

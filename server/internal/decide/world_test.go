@@ -300,7 +300,7 @@ func (e *Engine) clone() *Engine {
 // takeMemory takes over what a restart loses on purpose: the demand of the last minutes, and when the engine
 // was started. Without the first a new episode may not know its demand; the second gives the hand its time.
 func (e *Engine) takeMemory(from *Engine) {
-	e.started = from.started
+	e.started, e.blind = from.started, from.blind
 	for k, h := range from.history {
 		e.history[k] = slices.Clone(h)
 	}
