@@ -163,6 +163,7 @@ func (s *Server) handler() (http.Handler, error) {
 		},
 		Ingest: door.Handler(), Prometheus: s.store.Handler(), Web: web.Files(),
 		Metrics: promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}),
+		Hosts:   api.HostsOf(s.config.Server.URL),
 		Version: s.opts.Version, Started: time.Now(), Log: s.room("api"), Registry: s.registry,
 	})
 }
