@@ -330,7 +330,7 @@ func TestBodiesArriveInTime(t *testing.T) {
 	read, slow := make(chan error, 1), make(chan error, 1)
 	r := start(t, func(o *Options) {
 		o.Upload = 100 * time.Millisecond
-		o.Prometheus = http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		o.Prometheus = http.HandlerFunc(func(_ http.ResponseWriter, q *http.Request) {
 			_, err := io.Copy(io.Discard, q.Body)
 			if q.URL.Path != "/prometheus/long" {
 				read <- err
