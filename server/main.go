@@ -4,13 +4,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	_ "time/tzdata" // civil time also where the machine has no zone files
 
@@ -142,5 +140,7 @@ func oneFile(_ *cobra.Command, args []string) error {
 	if len(args) == 1 {
 		return nil
 	}
-	return &core.Error{Code: core.CodeInvalid, Message: "one configuration file is needed", Err: errors.New("got " + strings.Join(args, " ")), Hint: "as in: check evenkeel.yaml"}
+	return &core.Error{
+		Code: core.CodeInvalid, Message: fmt.Sprintf("one configuration file is needed, %d are given", len(args)), Hint: "as in: check evenkeel.yaml",
+	}
 }

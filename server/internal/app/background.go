@@ -153,7 +153,7 @@ func (s *Server) firstToken(ctx context.Context) error {
 		}
 		return nil
 	}
-	_, secret, err := s.ledger.CreateToken(ctx, "admin", "first", nil)
+	_, secret, err := s.ledger.CreateToken(ctx, "admin", "admin", nil)
 	if err != nil {
 		return err
 	}

@@ -278,7 +278,7 @@ func Load(path string) (Config, error) {
 	if err != nil {
 		return Config{}, &core.Error{
 			Code: core.CodeInvalid, Message: "the configuration cannot be read", Err: err,
-			Hint: "give its path with --config, or run without one to look around: nothing acts then",
+			Hint: "correct the path; a server without --config runs, watches nothing and acts on nothing",
 		}
 	}
 	c, err := Parse(path, data, os.LookupEnv)
