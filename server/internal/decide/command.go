@@ -167,6 +167,23 @@ func (s *step) setBrake(c core.Command) core.Reply {
 	return core.Reply{OK: true, Sentence: text}
 }
 
+// partsText names the services of a site that are out by themselves, for a person who asks for the whole of it.
+func (e *Engine) partsText(sub core.Subject) string {
+	if !sub.WholeSite() {
+		return ""
+	}
+	var out []string
+	for _, svc := range e.services(sub) {
+		if r, ok := e.routing[core.Subject{Site: sub.Site, Service: svc}]; ok && r.State != core.RoutingActive {
+			out = append(out, svc)
+		}
+	}
+	if len(out) == 0 {
+		return ""
+	}
+	return " as a whole, only its " + listText(out) + ": restore that by name"
+}
+
 // order carries out an operator's drain or restore. The guards are asked as ever; doc.go says which of them
 // refuse and which are overridden on the record.
 func (s *step) order(c core.Command, kind core.PlanKind) core.Reply {
@@ -187,7 +204,7 @@ func (s *step) order(c core.Command, kind core.PlanKind) core.Reply {
 	}
 	switch {
 	case kind == core.PlanRestore && active:
-		return refuse(core.CodeConflict, "%s is not drained", sub)
+		return refuse(core.CodeConflict, "%s is not drained%s", sub, s.e.partsText(sub))
 	case kind == core.PlanDrain && commanded && r.State == core.RoutingDrained:
 		return refuse(core.CodeConflict, "%s is drained already", sub)
 	}

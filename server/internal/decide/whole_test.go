@@ -69,6 +69,9 @@ func TestServiceOfADrainedSite(t *testing.T) {
 		t.Fatal(r.Sentence)
 	}
 	w.run(5*time.Second, time.Second)
+	if r := order(core.CommandRestore, ""); r.OK || !strings.Contains(r.Sentence, "only its search") {
+		t.Errorf("restore of a site of which a service is out: %s", r.Sentence)
+	}
 	if r := order(core.CommandDrain, ""); !r.OK {
 		t.Fatal(r.Sentence)
 	}
