@@ -50,11 +50,10 @@ type loop struct {
 	log      *slog.Logger
 	metrics  *loopMetrics
 
-	engine  *decide.Engine
-	routing []core.Routing
-	wake    time.Time
-	static  atomic.Pointer[string] // why nothing is recorded and so nothing acts; nil when all is well
-	brake   atomic.Pointer[core.Brake]
+	engine *decide.Engine
+	wake   time.Time
+	static atomic.Pointer[string] // why nothing is recorded and so nothing acts; nil when all is well
+	brake  atomic.Pointer[core.Brake]
 }
 
 const (
@@ -91,7 +90,7 @@ func (l *loop) run(ctx context.Context) {
 }
 
 func (l *loop) judge(ctx context.Context) {
-	observation := l.observe(l.routing)
+	observation := l.observe(l.engine.Routing())
 	l.step(ctx, input{Input: decide.Input{At: observation.At, Observation: &observation}})
 }
 
@@ -169,10 +168,7 @@ func (l *loop) remember(out decide.Output) {
 		l.wake = later(out.Wake, time.Now().Add(wakeMin)) // a wake that is due again at once must not spin
 	}
 	for _, c := range out.Changes {
-		switch {
-		case c.Routing != nil:
-			l.routing = withRouting(l.routing, *c.Routing)
-		case c.Brake != nil:
+		if c.Brake != nil {
 			l.brake.Store(c.Brake)
 		}
 	}
@@ -235,7 +231,6 @@ func (l *loop) reload(ctx context.Context) bool {
 		return false
 	}
 	l.engine = decide.New(l.topology(), snapshot)
-	l.routing = snapshot.Routing
 	l.brake.Store(snapshot.Brake)
 	intents, notices := l.engine.Pending()
 	for _, intent := range intents {
@@ -245,15 +240,4 @@ func (l *loop) reload(ctx context.Context) bool {
 		l.hand.Notify(notice)
 	}
 	return true
-}
-
-// withRouting is routing with r in the place of its subject; the old slice stays as it is.
-func withRouting(routing []core.Routing, r core.Routing) []core.Routing {
-	out := make([]core.Routing, 0, len(routing)+1)
-	for _, old := range routing {
-		if old.Subject != r.Subject {
-			out = append(out, old)
-		}
-	}
-	return append(out, r)
 }

@@ -45,7 +45,7 @@ func (b *book) Commit(_ context.Context, changes []core.Change) (int64, error) {
 			b.snapshot.Intents = append(b.snapshot.Intents, i)
 			b.log = append(b.log, "record "+i.ID)
 		case c.Routing != nil:
-			b.snapshot.Routing = withRouting(b.snapshot.Routing, *c.Routing)
+			b.snapshot.Routing = put(b.snapshot.Routing, *c.Routing, func(r core.Routing) string { return r.Subject.Key() })
 		}
 	}
 	if b.lose {
