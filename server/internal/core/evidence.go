@@ -178,4 +178,8 @@ type Observation struct {
 	Traffic     []Traffic    `json:"traffic"`     // sorted by service and site
 	Writers     []Writer     `json:"writers"`     // sorted by name
 	FreshSites  int          `json:"fresh_sites"` // sites and witnesses with fresh inputs
+	// Members is how many replicas are configured; 0 and 1 mean that this one is alone. Replicas are the last words of
+	// all that were heard, this one's included, sorted by name.
+	Members  int           `json:"members,omitempty"`
+	Replicas []ReplicaView `json:"replicas,omitempty"`
 }

@@ -253,6 +253,7 @@ type Change struct {
 	Notice   *Notice
 	Brake    *Brake
 	Line     *Line
+	Answer   *OrderAnswer // takes the order it answers off the list
 }
 
 // Snapshot is everything decide needs to go on after a restart. Closed episodes and ended actions of the last
@@ -271,6 +272,9 @@ type Snapshot struct {
 type Identity struct {
 	ClusterID string `json:"cluster_id"`
 	Epoch     int64  `json:"epoch"`
+	// Pending is why nothing may be commanded in this name yet; empty: nothing stands against it. A restored ledger
+	// waits so for a person to adopt it.
+	Pending string `json:"pending,omitempty"`
 }
 
 // CommandKind is what an operator asks.
@@ -284,18 +288,21 @@ const (
 	CommandDrain   CommandKind = "drain"   // Subject
 	CommandRestore CommandKind = "restore" // Subject
 	CommandBrake   CommandKind = "brake"   // On
+	// CommandReconcile puts on record what a person commanded past the servers: BreakGlass.
+	CommandReconcile CommandKind = "reconcile"
 )
 
 // Command is an operator's order, on its way through the loop.
 type Command struct {
-	Kind       CommandKind
-	Subject    Subject
-	EpisodeID  string
-	DecisionID string
-	Hold       time.Duration
-	On         bool
-	By         string
-	Reason     string
+	Kind       CommandKind   `json:"kind"`
+	Subject    Subject       `json:"subject,omitzero"`
+	EpisodeID  string        `json:"episode_id,omitempty"`
+	DecisionID string        `json:"decision_id,omitempty"`
+	Hold       time.Duration `json:"hold_ns,omitempty"`
+	On         bool          `json:"on,omitempty"`
+	By         string        `json:"by"`
+	Reason     string        `json:"reason"`
+	BreakGlass *BreakGlass   `json:"break_glass,omitempty"`
 }
 
 // Reply is the answer to a command.
