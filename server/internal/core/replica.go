@@ -136,3 +136,17 @@ type BreakGlass struct {
 	At        time.Time `json:"at"`
 	Overrides []string  `json:"overrides"` // names of the guards that it went past
 }
+
+// Preflight is what became of asking one executor for its fencing tokens.
+type Preflight struct {
+	Target string `json:"target"`
+	// Result is ok, unknown_cluster, epoch_behind, seq_behind or cannot_tell; all but ok mean that a command of this
+	// ledger would be refused there, or that nobody knows.
+	Result   string `json:"result"`
+	Sentence string `json:"sentence"`
+	Remedy   string `json:"remedy,omitempty"`
+	// ClusterID, Epoch and Seq are the highest token the executor holds of our cluster, or of the one it obeys.
+	ClusterID string `json:"cluster_id,omitempty"`
+	Epoch     int64  `json:"epoch,omitempty"`
+	Seq       int64  `json:"seq,omitempty"`
+}
