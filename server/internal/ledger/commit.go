@@ -80,6 +80,9 @@ func (l *Ledger) batch(changes []core.Change) (*batch, error) {
 		if err != nil {
 			return nil, &core.Error{Code: core.CodeInvalid, Message: fmt.Sprintf("change %d of %d", i+1, len(changes)), Err: err}
 		}
+		if r.remove != "" {
+			b.remove(r.remove)
+		}
 		value, err := json.Marshal(r.value)
 		if err != nil {
 			return nil, &core.Error{Code: core.CodeInvalid, Message: "the record " + r.key + " cannot be written", Err: err}
@@ -112,10 +115,10 @@ func (l *Ledger) batch(changes []core.Change) (*batch, error) {
 
 // apply runs the batch as one transaction under the fence. The caller holds write.
 func (l *Ledger) apply(ctx context.Context, b *batch) (int64, error) {
-	if l.fenceLost {
-		return 0, lostFence()
+	if err := l.mayWrite(); err != nil {
+		return 0, err
 	}
-	cmps := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(keyFence), "=", l.fence)}
+	cmps := []clientv3.Cmp{clientv3.Compare(clientv3.ModRevision(keyFence), "=", l.fence.Load())}
 	for _, key := range b.once {
 		cmps = append(cmps, clientv3.Compare(clientv3.CreateRevision(key), "=", 0))
 	}
@@ -136,9 +139,8 @@ func (l *Ledger) apply(ctx context.Context, b *batch) (int64, error) {
 	if res.Succeeded {
 		return rev, nil
 	}
-	if fence := res.Responses[0].GetResponseRange().GetKvs(); len(fence) == 0 || fence[0].GetModRevision() != l.fence {
-		l.fenceLost = true
-		return 0, lostFence()
+	if fence := res.Responses[0].GetResponseRange().GetKvs(); len(fence) == 0 || fence[0].GetModRevision() != l.fence.Load() {
+		return 0, l.loseFence()
 	}
 	for i, key := range b.once {
 		if len(res.Responses[i+1].GetResponseRange().GetKvs()) > 0 {
@@ -176,7 +178,33 @@ func recorded(key string) error {
 	}
 }
 
-func lostFence() error {
+// mayWrite is nil while this process is the one that writes.
+func (l *Ledger) mayWrite() error {
+	switch {
+	case l.fenceLost.Load():
+		return l.lostFence()
+	case l.lead != nil && !l.Leading():
+		return l.lostFence()
+	}
+	return nil
+}
+
+// loseFence notes that another process writes now.
+func (l *Ledger) loseFence() error {
+	l.fenceLost.Store(true)
+	if l.lead != nil {
+		l.lead.demote("another replica took over")
+	}
+	return l.lostFence()
+}
+
+func (l *Ledger) lostFence() error {
+	if l.lead != nil {
+		return &core.Error{
+			Code: core.CodeConflict, Message: "this replica does not lead",
+			Hint: "the leader decides and writes; see who that is with: evenkeel-server replica list",
+		}
+	}
 	return &core.Error{
 		Code: core.CodeConflict, Message: "another server took this ledger over",
 		Hint: "stop this server; only the newest opening of a ledger may write",

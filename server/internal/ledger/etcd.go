@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/etcdserverpb"
@@ -22,27 +23,33 @@ const (
 	maxBytes = 8 << 20
 )
 
-// config is etcd for one member that nobody talks to over a network.
-func config(dir string, quota int64, log *slog.Logger) *embed.Config {
-	c := embed.NewConfig()
+// alone is etcd for one member that nobody talks to over a network.
+func alone(dir string, quota int64, log *slog.Logger) *embed.Config {
+	c := common(dir, quota, log)
 	c.Name = "ledger"
-	c.Dir = dir
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(newZap(log))
-	c.LogLevel = "warn"
 
 	// No listener at all. The advertised address is a name in the membership record; nobody dials it.
 	peer := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
 	c.ListenPeerUrls, c.ListenClientUrls, c.ListenClientHttpUrls = nil, nil, nil
 	c.AdvertisePeerUrls, c.AdvertiseClientUrls = []url.URL{peer}, nil
 	c.InitialCluster = c.Name + "=" + peer.String()
-	c.EnableGRPCGateway = false
-	c.AuthToken = ""
 
 	// There is no network to be patient with: a short election makes for a short start.
 	c.TickMs, c.ElectionMs = 50, 250
 
 	// Entries are kept in memory until the next snapshot, for followers that do not exist.
 	c.SnapshotCount, c.SnapshotCatchUpEntries = 1000, 50
+	return c
+}
+
+// common is what both forms have in common.
+func common(dir string, quota int64, log *slog.Logger) *embed.Config {
+	c := embed.NewConfig()
+	c.Dir = dir
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(newZap(log))
+	c.LogLevel = "warn"
+	c.EnableGRPCGateway = false
+	c.AuthToken = ""
 	c.MaxSnapFiles, c.MaxWalFiles = 2, 2
 	// The write-ahead log is what makes a commit durable; the database file may trail it.
 	c.BackendBatchInterval, c.BackendBatchLimit = 500*time.Millisecond, 1000
@@ -58,30 +65,43 @@ func config(dir string, quota int64, log *slog.Logger) *embed.Config {
 	return c
 }
 
-// startEtcd starts the member and waits until it serves. etcd panics about damaged files; what panics
-// on this goroutine comes back as an error.
-func startEtcd(ctx context.Context, dir string, quota int64, log *slog.Logger) (e *embed.Etcd, err error) {
+// startEtcd starts the member. etcd panics about damaged files; what panics on this goroutine comes back as an
+// error.
+func startEtcd(c *embed.Config) (e *embed.Etcd, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = damaged(dir, fmt.Errorf("etcd panicked: %v", p))
+			err = damaged(c.Dir, fmt.Errorf("etcd panicked: %v", p))
 		}
 	}()
-	if e, err = embed.StartEtcd(config(dir, quota, log)); err != nil {
-		return nil, damaged(dir, err)
+	if e, err = embed.StartEtcd(c); err != nil {
+		return nil, damaged(c.Dir, err)
 	}
+	return e, nil
+}
+
+// awaitEtcd waits until the member serves, which takes a majority of the members.
+func awaitEtcd(ctx context.Context, e *embed.Etcd) error {
 	select {
 	case <-e.Server.ReadyNotify():
-		return e, nil
+		return nil
 	case <-e.Server.StopNotify():
-		err = errors.New("etcd stopped")
+		return removed(nil)
 	case <-ctx.Done():
-		err = ctx.Err()
+		return unavailable("the ledger did not start", ctx.Err())
 	}
-	e.Close()
-	return nil, unavailable("the ledger did not start", err)
+}
+
+func removed(err error) error {
+	return &core.Error{
+		Code: core.CodeConflict, Message: "the ledger of this replica has stopped: the others removed it, or its disk failed", Err: err,
+		Hint: "look at the log; a removed replica joins again with: evenkeel-server replica replace NAME --out FILE, and an empty data directory",
+	}
 }
 
 func damaged(dir string, err error) error {
+	if strings.Contains(err.Error(), "permanently removed") {
+		return removed(err)
+	}
 	return &core.Error{
 		Code: core.CodeInternal, Message: "the ledger in " + dir + " cannot be opened",
 		Hint: "check the disk; if the files are damaged, restore the data directory from a backup", Err: err,
@@ -90,6 +110,9 @@ func damaged(dir string, err error) error {
 
 // alarm is the error that etcd's alarms amount to.
 func (l *Ledger) alarm() error {
+	if l.server == nil {
+		return nil // an etcd of its own watches over itself; a write that it refuses says why
+	}
 	for _, a := range l.server.Server.Alarms() {
 		switch a.GetAlarm() {
 		case etcdserverpb.AlarmType_NOSPACE:

@@ -1,7 +1,9 @@
 package ledger
 
 import (
+	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -48,4 +50,28 @@ func at(sec int) time.Time { return time.Date(2026, 11, 1, 0, 0, sec, 0, time.UT
 
 func line(text string) core.Change {
 	return core.Change{Line: &core.Line{At: at(0), Kind: "system", Sentence: text}}
+}
+
+func backup(t testing.TB, l *Ledger, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(l.Backup(t.Context(), f), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// damage changes one byte in the middle of a file.
+func damage(t testing.TB, path string) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 0xff
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

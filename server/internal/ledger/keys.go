@@ -26,6 +26,15 @@ const (
 	prefixLine     = keyRoot + "line/"
 	prefixToken    = keyRoot + "token/"
 
+	// What is only true now: no watcher of the records is woken by it.
+	liveRoot        = "/evenkeel/live/"
+	liveLead        = liveRoot + "lead"
+	liveObservation = liveRoot + "observation/" // <replica>
+	liveOrder       = liveRoot + "order/"       // <id>, until it is answered
+	liveAnswer      = liveRoot + "answer/"      // <id>
+
+	prefixAdoption = keyRoot + "adoption/" // <epoch>
+
 	prefixOpen        = keyRoot + "open/"         // <episode>, while it is open
 	prefixDecisionsOf = keyRoot + "decisions-of/" // <episode>/<n>/<decision>
 	prefixNoticesOf   = keyRoot + "notices-of/"   // <episode>/<n>/<notice>
@@ -54,8 +63,9 @@ func indexKey(prefix, episode string, n int, id string) string {
 // lineKey is the key of the n-th line of the commit with the revision. The order of the keys is the order in
 // which things happened, whatever the clocks said.
 //
-// The revision is known before the commit because this process is the only writer and writes one thing at
-// a time. With several writers it becomes a lower bound, and Lines must then look back for late ones.
+// Other writers may use revisions up before the commit, so the one in the key is a lower bound of the one the line
+// gets. Only a leader writes lines, one commit at a time, and it begins with reading what the last one wrote: a
+// later line always has the higher bound. See linesFrom.
 func lineKey(rev int64, n int) string {
 	return fmt.Sprintf("%s%016x/%06d", prefixLine, rev, n)
 }

@@ -24,27 +24,51 @@ type Options struct {
 	Dir      string                // created when absent; belongs to the ledger alone
 	Log      *slog.Logger          // nil: nothing is logged
 	Registry prometheus.Registerer // nil: nothing is registered
+	Replicas *Replicas             // nil: this one is alone, and etcd listens on nothing
 
-	quota int64 // bytes; 0: the default. Tests fill a ledger with it.
+	quota  int64  // bytes; 0: the default. Tests fill a ledger with it.
+	timing timing // zero: that of the pattern. Tests are less patient.
+}
+
+// Replicas says how this replica is one of several.
+type Replicas struct {
+	Name    string // of this replica
+	Pattern string // one of Patterns; empty: cross-region
+	TLS     TLSFiles
+	// Peer is where the others reach this one, https://host:port, and Listen where it listens when that is another
+	// address. Both are of no use with Endpoints.
+	Peer, Listen string
+	// Bootstrap lets an empty directory begin a new ledger; Join, the text of a bundle, lets it join one. Without either
+	// an empty directory is refused: a replica that lost its disk must not begin a ledger of its own. Once there is a
+	// ledger in the directory both are passed over.
+	Bootstrap bool
+	Join      []byte
+	// Endpoints are those of an etcd that somebody else runs; none: etcd runs in this process. That etcd must allow
+	// transactions of 4104 operations (--max-txn-ops) and requests of 9 MiB (--max-request-bytes).
+	Endpoints []string
 }
 
 // Ledger is an open ledger. All methods may be called from any goroutine.
 type Ledger struct {
 	log     *slog.Logger
 	lock    *fileutil.LockedFile
-	server  *embed.Etcd
+	dir     string
+	server  *embed.Etcd // nil with endpoints
 	client  *clientv3.Client
 	metrics *metrics
 	tokens  *tokens
-	ident   core.Identity
+	ident   atomic.Pointer[core.Identity]
+	self    *Replicas // nil: alone
+	lead    *lead     // nil: alone
+	live    *live
 
 	revision atomic.Int64 // highest revision seen
 
-	write       sync.Mutex // held over every write and over what must not overlap one
-	fence       int64      // ModRevision of the fence while it is ours
-	incarnation string     // of this opening
-	fenceLost   bool       // another opening took the fence: never write again
-	doubtful    bool       // a write ended without a known outcome
+	write       sync.Mutex   // held over every write and over what must not overlap one
+	fence       atomic.Int64 // ModRevision of the fence while it is ours; written under write
+	incarnation string       // of this opening
+	fenceLost   atomic.Bool  // another opening took the fence: write no more until it is taken anew
+	doubtful    bool         // a write ended without a known outcome
 
 	stop     context.CancelFunc
 	done     sync.WaitGroup
@@ -55,6 +79,9 @@ type Ledger struct {
 // Open opens the ledger in o.Dir, creating it when the directory is empty. It returns a *core.Error with a
 // hint when the directory cannot be used: not writable, in use by another process, or written by a newer
 // version. The context bounds the start only.
+//
+// A replica that was a member before opens without the others: it reads, and writes again when a majority is back.
+// One that joins waits for them.
 func Open(ctx context.Context, o Options) (l *Ledger, err error) {
 	log := o.Log
 	if log == nil {
@@ -65,17 +92,29 @@ func Open(ctx context.Context, o Options) (l *Ledger, err error) {
 		return nil, err
 	}
 	run, stop := context.WithCancel(context.Background())
-	l = &Ledger{log: log, lock: lock, tokens: newTokens(), stop: stop, incarnation: randomID("")}
+	l = &Ledger{
+		log: log, lock: lock, dir: o.Dir, tokens: newTokens(), self: o.Replicas, stop: stop, incarnation: randomID(""),
+		live: newLive(),
+	}
 	defer func() {
 		if err != nil {
 			_ = l.Close()
 			l = nil
 		}
 	}()
-	if l.server, err = startEtcd(ctx, filepath.Join(o.Dir, "etcd"), o.quota, log); err != nil {
+	if o.Replicas != nil {
+		t, err := timingOf(o.Replicas.Pattern)
+		if err != nil {
+			return l, err
+		}
+		if o.timing != (timing{}) {
+			t = o.timing
+		}
+		l.lead = newLead(t)
+	}
+	if err = l.connect(ctx, o); err != nil {
 		return l, err
 	}
-	l.client = v3client.New(l.server.Server)
 	if err = l.begin(ctx, run); err != nil {
 		return l, err
 	}
@@ -83,21 +122,56 @@ func Open(ctx context.Context, o Options) (l *Ledger, err error) {
 	return l, err
 }
 
-// begin reads who we are, takes the fence and starts following the tokens.
+// connect starts etcd, or calls the one that is there.
+func (l *Ledger) connect(ctx context.Context, o Options) (err error) {
+	dir := filepath.Join(o.Dir, "etcd")
+	switch {
+	case o.Replicas == nil:
+		if l.server, err = startEtcd(alone(dir, o.quota, l.log)); err != nil {
+			return err
+		}
+		if err = awaitEtcd(ctx, l.server); err != nil {
+			return err
+		}
+	case len(o.Replicas.Endpoints) > 0:
+		l.client, err = dial(o.Replicas, l.log)
+		return err
+	default:
+		c, err := l.member(ctx, dir, o)
+		if err != nil {
+			return err
+		}
+		if l.server, err = startEtcd(c); err != nil {
+			return err
+		}
+	}
+	l.client = v3client.New(l.server.Server)
+	return nil
+}
+
+// begin reads who we are, starts following what the others write, and when alone takes the fence.
 func (l *Ledger) begin(ctx, run context.Context) error {
 	l.write.Lock()
 	defer l.write.Unlock()
 	if err := l.readIdentity(ctx); err != nil {
 		return err
 	}
-	if err := l.putFence(ctx); err != nil {
-		return err
+	if l.lead == nil {
+		if err := l.putFence(ctx); err != nil {
+			return err
+		}
 	}
 	rev, err := l.readTokens(ctx)
 	if err != nil {
 		return err
 	}
 	l.done.Go(func() { l.followTokens(run, rev) })
+	l.done.Go(func() { l.followIdentity(run) })
+	if l.lead != nil {
+		l.done.Go(func() { l.followLive(run) })
+		l.done.Go(func() { l.campaign(run) })
+		l.done.Go(func() { l.tend(run) })
+	}
 	return nil
 }
 
@@ -108,11 +182,12 @@ func (l *Ledger) Close() error {
 }
 
 func (l *Ledger) close() error {
+	l.resign()
 	l.stop()
 	l.done.Wait()
 	l.metrics.close()
 	if l.client != nil {
-		_ = l.client.Close() // in-process: there is no connection that could fail to close
+		_ = l.client.Close() // what was acknowledged is written; a connection that fails to close loses nothing
 	}
 	if l.server != nil {
 		l.server.Close()
@@ -123,8 +198,8 @@ func (l *Ledger) close() error {
 	return nil
 }
 
-// Identity is who this ledger is; it never changes while the ledger is open.
-func (l *Ledger) Identity() core.Identity { return l.ident }
+// Identity is who this ledger is. It changes when an operator adopts.
+func (l *Ledger) Identity() core.Identity { return *l.ident.Load() }
 
 // Revision is the highest revision this process has seen. It costs nothing.
 func (l *Ledger) Revision() int64 { return l.revision.Load() }
@@ -165,6 +240,9 @@ func (l *Ledger) Ready(ctx context.Context) error {
 
 // sizeOnDisk is the size of the database file in bytes.
 func (l *Ledger) sizeOnDisk() float64 {
+	if l.server == nil {
+		return 0
+	}
 	info, err := os.Stat(filepath.Join(l.server.Config().Dir, "member", "snap", "db"))
 	if err != nil {
 		return 0

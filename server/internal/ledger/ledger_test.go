@@ -129,11 +129,11 @@ func TestCommitInDoubtIsSettledBeforeTheNextLoad(t *testing.T) {
 	if !l.doubtful {
 		t.Fatal("a commit without an answer leaves no doubt")
 	}
-	old := l.fence
+	old := l.fence.Load()
 	if _, err := l.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if l.doubtful || l.fence == old {
+	if l.doubtful || l.fence.Load() == old {
 		t.Error("the load did not take the fence anew")
 	}
 	// The late one, had it still been under way, meets the new fence.

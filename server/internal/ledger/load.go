@@ -104,8 +104,11 @@ func scan[T any](
 func (l *Ledger) pages(ctx context.Context, prefix string, rev int64, take func(*mvccpb.KeyValue) error) error {
 	from, end := prefix, clientv3.GetPrefixRangeEnd(prefix)
 	for {
-		res, err := l.client.Get(ctx, from,
-			clientv3.WithRange(end), clientv3.WithLimit(pageSize), clientv3.WithRev(rev))
+		opts := []clientv3.OpOption{clientv3.WithRange(end), clientv3.WithLimit(pageSize), clientv3.WithRev(rev)}
+		if rev == 0 {
+			opts = append(opts, clientv3.WithSerializable()) // what is here is good enough, also without a majority
+		}
+		res, err := l.client.Get(ctx, from, opts...)
 		if err != nil {
 			return unavailable("the ledger does not answer", err)
 		}

@@ -30,6 +30,21 @@ func (b *bridge) With(fields []zapcore.Field) zapcore.Core {
 	return &bridge{log: b.log, fields: append(slices.Clip(b.fields), fields...)}
 }
 
+// chatter says of a message of etcd that it is about a connection to another replica. There are many of them while one is
+// away, and that it is away is said once, by the age of its last word.
+func chatter(message string) bool {
+	switch message {
+	case "closed TCP streaming connection with remote peer", "lost TCP streaming connection with remote peer",
+		"peer became inactive (message send to peer failed)", "failed to reach the peer URL", "failed to get version",
+		"prober detected unhealthy status", "failed to find remote peer in cluster", "leadership transfer failed",
+		"dropped internal Raft message since sending buffer is full", "dropped Raft message since sending buffer is full",
+		"setting up serving from embedded etcd failed.", "sending database snapshot failed",
+		"leader failed to send out heartbeat on time; took too long, leader is overloaded likely from slow disk":
+		return true
+	}
+	return false
+}
+
 func (b *bridge) Check(e zapcore.Entry, c *zapcore.CheckedEntry) *zapcore.CheckedEntry {
 	if b.Enabled(e.Level) && !expected(e.Message) {
 		return c.AddCore(e, b)
@@ -57,7 +72,10 @@ func (b *bridge) Write(e zapcore.Entry, fields []zapcore.Field) error {
 		f.AddTo(enc)
 	}
 	level := slog.LevelWarn
-	if e.Level > zapcore.WarnLevel {
+	switch {
+	case chatter(e.Message):
+		level = slog.LevelDebug
+	case e.Level > zapcore.WarnLevel:
 		level = slog.LevelError
 	}
 	ctx := context.Background()

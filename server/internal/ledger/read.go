@@ -18,7 +18,7 @@ func (l *Ledger) Episodes(ctx context.Context, limit int) ([]core.Episode, error
 // OpenEpisodes are the newest of the episodes that are not closed, newest first; limit 0 is all of them. It
 // costs as much as there are open ones, however long the history is.
 func (l *Ledger) OpenEpisodes(ctx context.Context, limit int) ([]core.Episode, error) {
-	res, err := l.client.Get(ctx, prefixOpen, clientv3.WithPrefix(), clientv3.WithLimit(int64(max(limit, 0))),
+	res, err := l.client.Get(ctx, prefixOpen, clientv3.WithPrefix(), clientv3.WithSerializable(), clientv3.WithLimit(int64(max(limit, 0))),
 		clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortDescend))
 	if err != nil {
 		return nil, unavailable("the ledger does not answer", err)
@@ -59,7 +59,7 @@ func (l *Ledger) Action(ctx context.Context, id string) (core.Action, error) {
 type decoder[T any] func(*mvccpb.KeyValue) (*T, error)
 
 func one[T any](ctx context.Context, l *Ledger, prefix, noun, id string, dec decoder[T]) (out T, err error) {
-	res, err := l.client.Get(ctx, prefix+part(id))
+	res, err := l.client.Get(ctx, prefix+part(id), clientv3.WithSerializable())
 	if err != nil {
 		return out, unavailable("the ledger does not answer", err)
 	}
@@ -78,7 +78,7 @@ func one[T any](ctx context.Context, l *Ledger, prefix, noun, id string, dec dec
 
 // newest sorts by the time of creation: ids are hashes and have no order.
 func newest[T any](ctx context.Context, l *Ledger, prefix string, limit int, dec decoder[T]) ([]T, error) {
-	res, err := l.client.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithLimit(int64(max(limit, 0))),
+	res, err := l.client.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithSerializable(), clientv3.WithLimit(int64(max(limit, 0))),
 		clientv3.WithSort(clientv3.SortByCreateRevision, clientv3.SortDescend))
 	if err != nil {
 		return nil, unavailable("the ledger does not answer", err)
@@ -87,7 +87,7 @@ func newest[T any](ctx context.Context, l *Ledger, prefix string, limit int, dec
 }
 
 func pointed[T any](ctx context.Context, l *Ledger, index, prefix, id string, dec decoder[T]) ([]T, error) {
-	res, err := l.client.Get(ctx, index+part(id)+"/", clientv3.WithPrefix())
+	res, err := l.client.Get(ctx, index+part(id)+"/", clientv3.WithPrefix(), clientv3.WithSerializable())
 	if err != nil {
 		return nil, unavailable("the ledger does not answer", err)
 	}
@@ -100,7 +100,8 @@ func follow[T any](
 ) ([]T, error) {
 	kvs := make([]*mvccpb.KeyValue, 0, len(res.Kvs))
 	for _, kv := range res.Kvs {
-		got, err := l.client.Get(ctx, prefix+part(string(kv.GetValue())), clientv3.WithRev(res.Header.GetRevision()))
+		got, err := l.client.Get(ctx, prefix+part(string(kv.GetValue())), clientv3.WithRev(res.Header.GetRevision()),
+			clientv3.WithSerializable())
 		if err != nil {
 			return nil, unavailable("the ledger does not answer", err)
 		}
@@ -131,7 +132,7 @@ func (l *Ledger) Routing(ctx context.Context) ([]core.Routing, error) {
 
 // Brake is the brake as it was last put; nil when it never was.
 func (l *Ledger) Brake(ctx context.Context) (*core.Brake, error) {
-	res, err := l.client.Get(ctx, keyBrake)
+	res, err := l.client.Get(ctx, keyBrake, clientv3.WithSerializable())
 	if err != nil {
 		return nil, unavailable("the ledger does not answer", err)
 	}

@@ -81,6 +81,9 @@ func (t *tokens) set(id string, rev int64, hash [sha256.Size]byte, cred *core.Cr
 
 var tokenName = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$`)
 
+// clusterName is what a cluster id may look like: ours, and those of ledgers made by other means.
+var clusterName = regexp.MustCompile(`^[a-zA-Z0-9_-]{3,64}$`)
+
 // CreateToken makes a token and returns its text, which is not kept and cannot be had again. Kind is
 // admin, site or edge; name is the site, the edge or the person. A nil expires is for ever.
 func (l *Ledger) CreateToken(
@@ -99,19 +102,35 @@ func (l *Ledger) CreateToken(
 	if err != nil {
 		return core.Credential{}, "", fmt.Errorf("encode the token: %w", err)
 	}
-	l.write.Lock()
-	defer l.write.Unlock()
-	if err := l.settle(ctx); err != nil {
-		return core.Credential{}, "", err
-	}
-	b := &batch{}
-	b.put(prefixToken+part(cred.ID), string(value))
-	rev, err := l.apply(ctx, b)
+	rev, err := l.putToken(ctx, clientv3.OpPut(prefixToken+part(cred.ID), string(value)))
 	if err != nil {
 		return core.Credential{}, "", err
 	}
 	l.tokens.set(cred.ID, rev, hash, &cred)
 	return cred, core.Secret(text), nil
+}
+
+// putToken writes a token, or its end. Of several replicas any may: tokens decide nothing, and two of them are never
+// about the same one. A server that is alone must hold the fence as for every other write.
+func (l *Ledger) putToken(ctx context.Context, op clientv3.Op) (int64, error) {
+	guard := clientv3.Compare(clientv3.CreateRevision(keyIdentity), ">", 0)
+	if l.lead == nil {
+		l.write.Lock()
+		defer l.write.Unlock()
+		if err := l.settle(ctx); err != nil {
+			return 0, err
+		}
+		guard = clientv3.Compare(clientv3.ModRevision(keyFence), "=", l.fence.Load())
+	}
+	res, err := l.client.Txn(ctx).If(guard).Then(op).Commit()
+	if err != nil {
+		return 0, unavailable("the ledger could not record the token", err)
+	}
+	if !res.Succeeded {
+		return 0, l.lostFence()
+	}
+	l.saw(res.Header.GetRevision())
+	return res.Header.GetRevision(), nil
 }
 
 func checkToken(kind, name string, expires *time.Time, now time.Time) error {
@@ -152,11 +171,6 @@ func (l *Ledger) ListTokens(context.Context) ([]core.Credential, error) {
 
 // RevokeToken makes a token worthless at once; the error has CodeNotFound when there is none.
 func (l *Ledger) RevokeToken(ctx context.Context, id string) error {
-	l.write.Lock()
-	defer l.write.Unlock()
-	if err := l.settle(ctx); err != nil {
-		return err
-	}
 	l.tokens.mu.RLock()
 	_, ok := l.tokens.hash[id]
 	l.tokens.mu.RUnlock()
@@ -165,9 +179,7 @@ func (l *Ledger) RevokeToken(ctx context.Context, id string) error {
 			Code: core.CodeNotFound, Message: "there is no token " + id, Hint: "list the tokens to see their ids",
 		}
 	}
-	b := &batch{}
-	b.remove(prefixToken + part(id))
-	rev, err := l.apply(ctx, b)
+	rev, err := l.putToken(ctx, clientv3.OpDelete(prefixToken+part(id)))
 	if err != nil {
 		return err
 	}
@@ -195,7 +207,7 @@ func (l *Ledger) Authenticate(_ context.Context, token string) (core.Credential,
 
 // readTokens brings the memory up to date and returns the revision it shows. A token stays valid meanwhile.
 func (l *Ledger) readTokens(ctx context.Context) (int64, error) {
-	res, err := l.client.Get(ctx, prefixToken, clientv3.WithPrefix())
+	res, err := l.client.Get(ctx, prefixToken, clientv3.WithPrefix(), clientv3.WithSerializable())
 	if err != nil {
 		return 0, unavailable("the ledger could not read its tokens", err)
 	}

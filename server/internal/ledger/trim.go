@@ -120,6 +120,9 @@ func (l *Ledger) oldLines(ctx context.Context, before time.Time, keys []string) 
 // file is rewritten without them, and the alarm is taken back. When it is still full, the next write raises
 // the alarm again.
 func (l *Ledger) relieve(ctx context.Context) error {
+	if l.server == nil {
+		return nil
+	}
 	size, quota := l.server.Server.Backend().Size(), l.server.Config().QuotaBackendBytes
 	if l.alarm() == nil && size < quota-quota/8 {
 		return nil

@@ -1,0 +1,407 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+// crew is a few replicas on this machine.
+type crew struct {
+	t     *testing.T
+	dirs  map[string]string
+	peers map[string]string
+	up    map[string]*Ledger
+}
+
+func freePeer(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return "https://" + l.Addr().String()
+}
+
+// newCrew begins a ledger on r1 and lets n-1 others join by their bundles.
+func newCrew(t *testing.T, n int) *crew {
+	t.Helper()
+	c := &crew{t: t, dirs: map[string]string{}, peers: map[string]string{}, up: map[string]*Ledger{}}
+	for i := range n {
+		name := fmt.Sprintf("r%d", i+1)
+		c.dirs[name], c.peers[name] = filepath.Join(t.TempDir(), "ledger"), freePeer(t)
+	}
+	t.Cleanup(func() {
+		for _, l := range c.up {
+			_ = l.Close()
+		}
+	})
+	c.open("r1", func(r *Replicas) { r.Bootstrap = true })
+	for i := 1; i < n; i++ {
+		c.join("r1", fmt.Sprintf("r%d", i+1), false)
+	}
+	return c
+}
+
+func (c *crew) options(name string, more ...func(*Replicas)) Options {
+	r := &Replicas{Name: name, Peer: c.peers[name], Pattern: "cross-region"}
+	for _, f := range more {
+		f(r)
+	}
+	const ms = time.Millisecond
+	t := timing{tick: 50 * ms, election: 500 * ms, beat: 150 * ms, stop: 900 * ms, term: 1500 * ms}
+	return Options{Dir: c.dirs[name], Replicas: r, timing: t, Log: slog.New(slog.NewTextHandler(c.t.Output(), nil)).With("replica", name)}
+}
+
+func (c *crew) open(name string, more ...func(*Replicas)) *Ledger {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), 30*time.Second)
+	defer cancel()
+	l, err := Open(ctx, c.options(name, more...))
+	if err != nil {
+		c.t.Fatalf("open %s: %v", name, err)
+	}
+	c.up[name] = l
+	return l
+}
+
+// join lets a replica in by a bundle that another one makes, and waits for its vote.
+func (c *crew) join(by, name string, replace bool) {
+	c.t.Helper()
+	var bundle []byte
+	c.until(20*time.Second, "a bundle for "+name, func() bool {
+		var err error
+		bundle, err = c.up[by].AddReplica(c.t.Context(), name, c.peers[name], replace)
+		if err != nil {
+			c.t.Log(err)
+		}
+		return err == nil
+	})
+	c.open(name, func(r *Replicas) { r.Join = bundle })
+	c.until(20*time.Second, name+" has a vote", func() bool {
+		members, err := c.up[by].Members(c.t.Context())
+		return err == nil && slices.ContainsFunc(members, func(m core.Member) bool { return m.Name == name && m.State == core.MemberVoter })
+	})
+}
+
+func (c *crew) until(d time.Duration, what string, f func() bool) {
+	c.t.Helper()
+	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if f() {
+			return
+		}
+	}
+	c.t.Fatalf("not within %s: %s", d, what)
+}
+
+// leader waits for one that leads, and checks that no other believes it does.
+func (c *crew) leader(d time.Duration) (string, *Ledger) {
+	c.t.Helper()
+	var names []string
+	c.until(d, "a leader", func() bool {
+		names = nil
+		for name, l := range c.up {
+			if l.Leading() {
+				names = append(names, name)
+			}
+		}
+		return len(names) > 0
+	})
+	if len(names) > 1 {
+		c.t.Fatalf("%v lead at the same time", names)
+	}
+	return names[0], c.up[names[0]]
+}
+
+// crash ends a replica as a kill would: nothing is handed over.
+func (c *crew) crash(name string) {
+	c.t.Helper()
+	l := c.up[name]
+	delete(c.up, name)
+	l.lead.demote("crashed by the test") // and so Close has nothing to resign
+	if err := l.Close(); err != nil {
+		c.t.Errorf("close %s: %v", name, err)
+	}
+}
+
+func TestThreeReplicas(t *testing.T) {
+	c := newCrew(t, 3)
+	name, l := c.leader(15 * time.Second)
+	rev := commit(t, l, line("one"))
+	if rev == 0 {
+		t.Fatal("no revision")
+	}
+	for other, o := range c.up {
+		if o.Identity() != l.Identity() {
+			t.Errorf("%s is of ledger %v, %s of %v", other, o.Identity(), name, l.Identity())
+		}
+		if other == name {
+			continue
+		}
+		_, err := o.Commit(t.Context(), []core.Change{line("not mine")})
+		wantCode(t, err, core.CodeConflict)
+		c.until(5*time.Second, other+" reads what the leader wrote", func() bool {
+			lines, err := o.Lines(t.Context(), 0, 0)
+			return err == nil && len(lines) == 1 && lines[0].Sentence == "one"
+		})
+		c.until(5*time.Second, other+" knows who leads", func() bool { return o.Leadership().Leader == name })
+	}
+
+	// A token made anywhere is good everywhere.
+	for other, o := range c.up {
+		_, secret, err := o.CreateToken(t.Context(), TokenSite, other, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, any := range c.up {
+			c.until(5*time.Second, "the token", func() bool {
+				cred, err := any.Authenticate(t.Context(), secret.Reveal())
+				return err == nil && cred.Name == other
+			})
+		}
+	}
+
+	// The leader dies without a word. Another takes over, not before a term has passed.
+	c.crash(name)
+	died := time.Now()
+	next, l2 := c.leader(20 * time.Second)
+	took := time.Since(died)
+	t.Logf("%s takes over from %s after %s", next, name, took)
+	if took < l2.lead.t.stop {
+		t.Errorf("took over after %s, the old one may lead for %s", took, l2.lead.t.stop)
+	}
+	commit(t, l2, line("two"))
+
+	// Without a majority nobody leads, nothing is written, and reading goes on.
+	for other := range c.up {
+		if other != next {
+			c.crash(other)
+		}
+	}
+	c.until(l2.lead.t.term, "the last one steps down", func() bool { return !l2.Leading() })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := l2.Commit(ctx, []core.Change{line("never")}); err == nil {
+		t.Error("one of three writes")
+	}
+	lines, err := l2.Lines(t.Context(), 0, 0)
+	if err != nil || len(lines) != 2 {
+		t.Errorf("without a majority %d lines are read, %v", len(lines), err)
+	}
+	c.until(10*time.Second, "no quorum is said", func() bool {
+		s := l2.Leadership()
+		return !s.Quorum && s.Reason != "" && s.Leader == ""
+	})
+
+	// It opens and reads also when it starts so.
+	if err := l2.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l2 = c.open(next)
+	if lines, err := l2.Lines(t.Context(), 0, 0); err != nil || len(lines) != 2 {
+		t.Errorf("started without a majority %d lines are read, %v", len(lines), err)
+	}
+	// And writes again when another is back.
+	c.open(name)
+	_, l3 := c.leader(20 * time.Second)
+	commit(t, l3, line("three"))
+}
+
+func TestALeaderThatClosesHandsOverAtOnce(t *testing.T) {
+	c := newCrew(t, 3)
+	for range 3 {
+		name, l := c.leader(15 * time.Second)
+		commit(t, l, line("by "+name))
+		delete(c.up, name)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		closed := time.Now()
+		next, l2 := c.leader(15 * time.Second)
+		if took := time.Since(closed); took > l2.lead.t.term/2 {
+			t.Errorf("%s took over %s after %s had resigned", next, took, name)
+		}
+		c.open(name)
+	}
+}
+
+// An observation is as old as its writing by our own clock says, however late it reached us.
+func TestAgeOfAView(t *testing.T) {
+	c := newCrew(t, 3)
+	view := func(name string) core.ReplicaView { return core.ReplicaView{FreshSites: 3, Version: name} }
+	publish := func(name string) {
+		if err := c.up[name].Publish(t.Context(), view(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	heard := func(by, of string) time.Time {
+		for _, v := range c.up[by].Views() {
+			if v.Replica == of {
+				return v.Heard
+			}
+		}
+		return time.Time{}
+	}
+	publish("r2")
+	time.Sleep(50 * time.Millisecond)
+	if h := heard("r1", "r2"); !h.IsZero() {
+		t.Errorf("r1 has published nothing and claims to know when r2 spoke: %s", h)
+	}
+	before := time.Now()
+	publish("r1")
+	publish("r2")
+	c.until(5*time.Second, "r1 hears r2", func() bool { return !heard("r1", "r2").Before(before) && !heard("r1", "r2").IsZero() })
+	first := heard("r1", "r2")
+	time.Sleep(50 * time.Millisecond)
+	publish("r1") // r2 stays silent: it grows no younger
+	time.Sleep(50 * time.Millisecond)
+	if again := heard("r1", "r2"); !again.Equal(first) {
+		t.Errorf("r2 is silent, and heard at %s instead of %s", again, first)
+	}
+}
+
+func TestOrders(t *testing.T) {
+	c := newCrew(t, 3)
+	name, l := c.leader(15 * time.Second)
+	follower := "r1"
+	if name == follower {
+		follower = "r2"
+	}
+	reply := make(chan core.Reply, 1)
+	go func() {
+		r, err := c.up[follower].Order(t.Context(), core.Command{Kind: core.CommandDrain, Subject: core.Subject{Site: "fra"}, By: "ann", Reason: "why"})
+		if err != nil {
+			t.Error(err)
+		}
+		reply <- r
+	}()
+	c.until(5*time.Second, "the order reaches the leader", func() bool { return len(l.Orders()) == 1 })
+	o := l.Orders()[0]
+	if o.From != follower || o.Command.By != "ann" || o.Command.Subject.Site != "fra" {
+		t.Errorf("the order came as %+v", o)
+	}
+	commit(t, l, line("drained"), core.Change{Answer: &core.OrderAnswer{OrderID: o.ID, Reply: core.Reply{OK: true, Sentence: "yes"}}})
+	if r := <-reply; !r.OK || r.Sentence != "yes" {
+		t.Errorf("the reply came as %+v", r)
+	}
+	c.until(5*time.Second, "the order is off the list", func() bool { return len(l.Orders()) == 0 })
+
+	// One that nobody answers is taken back when its giver has had enough.
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	_, err := c.up[follower].Order(ctx, core.Command{Kind: core.CommandBrake})
+	wantCode(t, err, core.CodeUnavailable)
+	c.until(5*time.Second, "the order is taken back", func() bool { return len(l.Orders()) == 0 })
+}
+
+func TestAReplicaIsReplaced(t *testing.T) {
+	c := newCrew(t, 3)
+	_, l := c.leader(15 * time.Second)
+	commit(t, l, line("before"))
+	c.crash("r3")
+	// Its disk is gone: it must not begin a ledger of its own.
+	c.dirs["r3"] = filepath.Join(t.TempDir(), "ledger")
+	_, err := Open(t.Context(), c.options("r3"))
+	wantCode(t, err, core.CodeInvalid)
+	// Nor take an old seat without being told.
+	_, err = c.up["r1"].AddReplica(t.Context(), "r3", c.peers["r3"], false)
+	wantCode(t, err, core.CodeConflict)
+	c.leader(20 * time.Second)
+	c.join("r1", "r3", true)
+	c.until(10*time.Second, "the new r3 has the records", func() bool {
+		lines, err := c.up["r3"].Lines(t.Context(), 0, 0)
+		return err == nil && len(lines) == 1
+	})
+	members, err := c.up["r2"].Members(t.Context())
+	if err != nil || len(members) != 3 {
+		t.Errorf("members are %+v, %v", members, err)
+	}
+	// One that is removed stops and says why.
+	c.until(20*time.Second, "r3 is removed", func() bool { // etcd waits until its members have seen each other for 5 s
+		return c.up["r1"].RemoveReplica(t.Context(), "r3") == nil
+	})
+	select {
+	case <-c.up["r3"].Failed():
+	case <-time.After(20 * time.Second):
+		t.Error("a removed replica goes on")
+	}
+}
+
+// A server that was alone becomes the first of three without losing anything.
+func TestFromOneToThree(t *testing.T) {
+	c := &crew{t: t, dirs: map[string]string{}, peers: map[string]string{}, up: map[string]*Ledger{}}
+	for _, name := range []string{"r1", "r2"} {
+		c.dirs[name], c.peers[name] = filepath.Join(t.TempDir(), "ledger"), freePeer(t)
+	}
+	t.Cleanup(func() {
+		for _, l := range c.up {
+			_ = l.Close()
+		}
+	})
+	l := open(t, c.dirs["r1"])
+	commit(t, l, line("alone"))
+	ident := l.Identity()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.open("r1")
+	c.leader(15 * time.Second)
+	c.join("r1", "r2", false)
+	c.until(10*time.Second, "r2 has the records", func() bool {
+		lines, err := c.up["r2"].Lines(t.Context(), 0, 0)
+		return err == nil && len(lines) == 1 && c.up["r2"].Identity() == ident
+	})
+}
+
+func TestBackupAndRestore(t *testing.T) {
+	c := newCrew(t, 3)
+	_, l := c.leader(15 * time.Second)
+	rev := commit(t, l, line("kept"), core.Change{Intent: &core.Intent{ID: "act_1", ActionID: "act"}})
+	file := filepath.Join(t.TempDir(), "backup")
+	backup(t, l, file)
+	commit(t, l, line("lost"))
+
+	dir := filepath.Join(t.TempDir(), "restored")
+	began := time.Now()
+	ident, err := Restore(t.Context(), RestoreOptions{From: file, Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("restored in %s", time.Since(began))
+	if ident.ClusterID != l.Identity().ClusterID || ident.Epoch != l.Identity().Epoch+1 || ident.Pending == "" {
+		t.Errorf("restored as %+v from %+v", ident, l.Identity())
+	}
+	r := open(t, dir)
+	lines, err := r.Lines(t.Context(), 0, 0)
+	if err != nil || len(lines) != 1 || lines[0].Seq != rev {
+		t.Errorf("restored lines are %+v, %v", lines, err)
+	}
+	_, err = Restore(t.Context(), RestoreOptions{From: file, Dir: dir})
+	wantCode(t, err, core.CodeConflict)
+
+	// A person adopts it; the epoch only grows.
+	_, err = r.Adopt(t.Context(), "", ident.Epoch, "ann", "drill", "secret")
+	wantCode(t, err, core.CodeInvalid)
+	adopted, err := r.Adopt(t.Context(), "", ident.Epoch+5, "ann", "drill", "secret")
+	if err != nil || adopted.Epoch != ident.Epoch+5 || adopted.Pending != "" || r.Identity() != adopted {
+		t.Errorf("adopted as %+v, %v", adopted, err)
+	}
+	commit(t, r, line("goes on"))
+
+	// A damaged file is refused and leaves nothing behind.
+	damage(t, file)
+	other := filepath.Join(t.TempDir(), "other")
+	_, err = Restore(t.Context(), RestoreOptions{From: file, Dir: other})
+	wantCode(t, err, core.CodeInvalid)
+	if has, err := hasLedger(filepath.Join(other, "etcd")); has || err != nil {
+		t.Errorf("a failed restore leaves a ledger, %v", err)
+	}
+}
