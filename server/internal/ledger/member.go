@@ -201,6 +201,7 @@ func (l *Ledger) AddReplica(ctx context.Context, name, peer string, replace bool
 	if err != nil {
 		return nil, err
 	}
+	l.updatePeer(ctx) // the bundle says where this one is reached
 	for _, m := range l.server.Server.Cluster().Members() {
 		if m.Name != name && !slices.Contains(m.PeerURLs, u.String()) {
 			continue
@@ -216,8 +217,11 @@ func (l *Ledger) AddReplica(ctx context.Context, name, peer string, replace bool
 			return nil, err
 		}
 	}
-	res, err := l.client.MemberAddAsLearner(ctx, []string{u.String()})
-	if err != nil {
+	var res *clientv3.MemberAddResponse
+	if err := l.whenHealthy(ctx, func() (err error) {
+		res, err = l.client.MemberAddAsLearner(ctx, []string{u.String()})
+		return err
+	}); err != nil {
 		return nil, memberFailed("replica "+name+" could not be added", err)
 	}
 	b := bundle{Format: bundleFormat, Cluster: l.Identity().ClusterID, Name: name, Peer: u.String(), Members: map[string]string{}}
@@ -256,7 +260,10 @@ func (l *Ledger) RemoveReplica(ctx context.Context, name string) error {
 }
 
 func (l *Ledger) remove(ctx context.Context, id uint64, name string) error {
-	if _, err := l.client.MemberRemove(ctx, id); err != nil {
+	if err := l.whenHealthy(ctx, func() error {
+		_, err := l.client.MemberRemove(ctx, id)
+		return err
+	}); err != nil {
 		return memberFailed("replica "+name+" could not be removed", err)
 	}
 	l.log.LogAttrs(ctx, slog.LevelInfo, "replica removed", slog.String("replica", name))
@@ -267,6 +274,20 @@ func (l *Ledger) remove(ctx context.Context, id uint64, name string) error {
 		return unavailable("replica "+name+" is removed, its last word still stands", err)
 	}
 	return nil
+}
+
+// healthyWithin is how long a change of the membership is tried again. etcd wants its members to have seen each other for
+// five seconds first, which one that has just joined has not.
+const healthyWithin = 8 * time.Second
+
+func (l *Ledger) whenHealthy(ctx context.Context, change func() error) error {
+	for end := time.Now().Add(healthyWithin); ; {
+		err := change()
+		if !errors.Is(err, rpctypes.ErrUnhealthy) || time.Now().After(end) || ctx.Err() != nil {
+			return err
+		}
+		l.pause(ctx)
+	}
 }
 
 func (l *Ledger) several() error {

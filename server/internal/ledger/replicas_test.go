@@ -126,6 +126,8 @@ func (c *crew) crash(name string) {
 	c.t.Helper()
 	l := c.up[name]
 	delete(c.up, name)
+	l.stop()
+	l.done.Wait()
 	l.lead.demote("crashed by the test") // and so Close has nothing to resign
 	if err := l.Close(); err != nil {
 		c.t.Errorf("close %s: %v", name, err)
@@ -133,6 +135,7 @@ func (c *crew) crash(name string) {
 }
 
 func TestThreeReplicas(t *testing.T) {
+	t.Parallel()
 	c := newCrew(t, 3)
 	name, l := c.leader(15 * time.Second)
 	rev := commit(t, l, line("one"))
@@ -170,8 +173,8 @@ func TestThreeReplicas(t *testing.T) {
 	}
 
 	// The leader dies without a word. Another takes over, not before a term has passed.
-	c.crash(name)
 	died := time.Now()
+	c.crash(name)
 	next, l2 := c.leader(20 * time.Second)
 	took := time.Since(died)
 	t.Logf("%s takes over from %s after %s", next, name, took)
@@ -216,6 +219,7 @@ func TestThreeReplicas(t *testing.T) {
 }
 
 func TestALeaderThatClosesHandsOverAtOnce(t *testing.T) {
+	t.Parallel()
 	c := newCrew(t, 3)
 	for range 3 {
 		name, l := c.leader(15 * time.Second)
@@ -235,6 +239,7 @@ func TestALeaderThatClosesHandsOverAtOnce(t *testing.T) {
 
 // An observation is as old as its writing by our own clock says, however late it reached us.
 func TestAgeOfAView(t *testing.T) {
+	t.Parallel()
 	c := newCrew(t, 3)
 	view := func(name string) core.ReplicaView { return core.ReplicaView{FreshSites: 3, Version: name} }
 	publish := func(name string) {
@@ -269,6 +274,7 @@ func TestAgeOfAView(t *testing.T) {
 }
 
 func TestOrders(t *testing.T) {
+	t.Parallel()
 	c := newCrew(t, 3)
 	name, l := c.leader(15 * time.Second)
 	follower := "r1"
@@ -303,6 +309,7 @@ func TestOrders(t *testing.T) {
 }
 
 func TestAReplicaIsReplaced(t *testing.T) {
+	t.Parallel()
 	c := newCrew(t, 3)
 	_, l := c.leader(15 * time.Second)
 	commit(t, l, line("before"))
@@ -337,6 +344,7 @@ func TestAReplicaIsReplaced(t *testing.T) {
 
 // A server that was alone becomes the first of three without losing anything.
 func TestFromOneToThree(t *testing.T) {
+	t.Parallel()
 	c := &crew{t: t, dirs: map[string]string{}, peers: map[string]string{}, up: map[string]*Ledger{}}
 	for _, name := range []string{"r1", "r2"} {
 		c.dirs[name], c.peers[name] = filepath.Join(t.TempDir(), "ledger"), freePeer(t)
@@ -362,6 +370,7 @@ func TestFromOneToThree(t *testing.T) {
 }
 
 func TestBackupAndRestore(t *testing.T) {
+	t.Parallel()
 	c := newCrew(t, 3)
 	_, l := c.leader(15 * time.Second)
 	rev := commit(t, l, line("kept"), core.Change{Intent: &core.Intent{ID: "act_1", ActionID: "act"}})
