@@ -53,6 +53,9 @@ func (h *Hand) deliver(ctx context.Context, j *job) (time.Time, bool) {
 	retries, polls := 0, 0
 	expire := func(why string) (time.Time, bool) { return h.expire(ctx, j, sent, arrived || polls > 0, why) }
 	for time.Now().Before(j.NotAfter) {
+		if !h.allowed(ctx) {
+			return time.Time{}, false
+		}
 		start := time.Now()
 		a := h.attempt(ctx, j, sender, request)
 		if ctx.Err() != nil {

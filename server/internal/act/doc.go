@@ -55,6 +55,10 @@
 //
 // # Callbacks and closing
 //
+// Abandon does the same without an end: a replica that no longer leads lets go of everything, and may lead again
+// later. Just before each attempt the hand asks whether it still may; what it sends all the same carries the token of an
+// intent that the next leader repeats with the same id.
+//
 // Outcomes and NoticeOutcomes are called from the hand's goroutines, in order for one intent or key, and
 // may block. After Close has begun nothing is reported any more: what was under way is performed again, with the same
 // id, by whoever reads the ledger next. Whoever receives outcomes must bear to hear one twice: an intent that is

@@ -38,7 +38,10 @@ type Options struct {
 	// nil: a whole site cannot be verified.
 	Services func(site string) []string
 	Pager    Pager // nil: notices end as no_channel
-	Identity core.Identity
+	// Identity is asked at each delivery: it changes when an operator adopts the ledger.
+	Identity func() core.Identity
+	// May is asked just before anything leaves this process; while it is false nothing does. nil: always.
+	May      func() bool
 	BaseURL  string // where people reach this server; empty: requests carry no link
 	Log      *slog.Logger
 	Registry prometheus.Registerer // nil: unmeasured
@@ -96,11 +99,11 @@ type Hand struct {
 	timing  Timing
 	log     *slog.Logger
 	metrics *metrics
-	ctx     context.Context // the lifetime of the hand, ended by Close
-	cancel  context.CancelFunc
 	wg      sync.WaitGroup
 
 	mu      sync.Mutex
+	ctx     context.Context // until the next Abandon or Close
+	cancel  context.CancelFunc
 	closed  bool
 	jobs    map[string]*job
 	ended   []string // ids of finished jobs, oldest first
@@ -140,8 +143,9 @@ func (h *Hand) Perform(in core.Intent) {
 	if h.closed {
 		return
 	}
+	round := h.ctx
 	if j, ok := h.jobs[in.ID]; ok {
-		h.wg.Go(func() { h.repeat(j, in.Delivered) })
+		h.wg.Go(func() { h.repeat(round, j, in.Delivered) })
 		return
 	}
 	for _, old := range h.jobs {
@@ -149,7 +153,7 @@ func (h *Hand) Perform(in core.Intent) {
 			old.stop()
 		}
 	}
-	ctx, stop := context.WithCancel(h.ctx)
+	ctx, stop := context.WithCancel(round)
 	j := &job{Intent: in, stop: stop}
 	h.jobs[in.ID] = j
 	h.wg.Go(func() {
@@ -157,10 +161,10 @@ func (h *Hand) Perform(in core.Intent) {
 		h.metrics.underWay.Inc()
 		defer h.metrics.underWay.Dec()
 		h.run(ctx, j)
-		if ctx.Err() != nil && h.ctx.Err() == nil {
+		if ctx.Err() != nil && round.Err() == nil {
 			h.log.Info("intent was overtaken by a newer one", slog.String("intent", j.ID), slog.String("target", j.Target))
 		}
-		h.finish(in.ID)
+		h.finish(j)
 	})
 }
 
@@ -176,8 +180,8 @@ func (j *job) overtakenBy(in core.Intent) bool {
 func (h *Hand) Close(ctx context.Context) error {
 	h.mu.Lock()
 	h.closed = true
-	h.mu.Unlock()
 	h.cancel()
+	h.mu.Unlock()
 	done := make(chan struct{})
 	go func() { h.wg.Wait(); close(done) }()
 	select {
@@ -188,10 +192,37 @@ func (h *Hand) Close(ctx context.Context) error {
 	}
 }
 
-func (h *Hand) finish(id string) {
+// Abandon ends everything under way and forgets it, without waiting: another process goes on with it. What is performed
+// or notified afterwards is done as if it were new; nothing from before is reported any more.
+func (h *Hand) Abandon() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.ended = append(h.ended, id)
+	if h.closed {
+		return
+	}
+	h.cancel()
+	h.ctx, h.cancel = context.WithCancel(context.Background())
+	h.jobs, h.ended = map[string]*job{}, nil
+	h.lines, h.notices, h.told = map[string]*line{}, map[string]string{}, nil
+}
+
+// allowed waits until something may leave this process; false when ctx ends first.
+func (h *Hand) allowed(ctx context.Context) bool {
+	for h.o.May != nil && !h.o.May() {
+		if !pause(ctx, 50*time.Millisecond) {
+			return false
+		}
+	}
+	return ctx.Err() == nil
+}
+
+func (h *Hand) finish(j *job) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.jobs[j.ID] != j {
+		return // abandoned, and perhaps performed anew
+	}
+	h.ended = append(h.ended, j.ID)
 	if len(h.ended) > remembered {
 		delete(h.jobs, h.ended[0])
 		h.ended = h.ended[1:]
@@ -219,11 +250,11 @@ func (h *Hand) tell(ctx context.Context, j *job, kind core.OutcomeKind, attempt 
 }
 
 // repeat reports again what is known of the job. Who knows that it was delivered is not told so.
-func (h *Hand) repeat(j *job, delivered bool) {
+func (h *Hand) repeat(ctx context.Context, j *job, delivered bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for _, o := range j.final {
-		if h.ctx.Err() != nil {
+		if ctx.Err() != nil {
 			return
 		}
 		if o.Kind == core.OutcomeDone && delivered {

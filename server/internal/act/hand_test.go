@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -393,3 +394,69 @@ func TestMetricsExistAtZero(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A hand that is let go of reports nothing of what was under way, sends nothing while it may not, and does the same
+// intent again when it is performed anew.
+func TestAbandon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var told []core.Outcome
+		sent := 0
+		may := true
+		target := senderFunc(func(ctx context.Context, _ remediations.Request) (remediations.Receipt, error) {
+			mu.Lock()
+			sent++
+			first := sent == 1
+			mu.Unlock()
+			if first {
+				<-ctx.Done()
+				return remediations.Receipt{}, &remediations.Unknown{Err: ctx.Err()}
+			}
+			return remediations.Receipt{State: remediations.StateRefused}, nil
+		})
+		h := act.New(act.Options{
+			Targets: map[string]act.Sender{"director": target}, Edge: nothing{},
+			Outcomes:       func(o core.Outcome) { mu.Lock(); told = append(told, o); mu.Unlock() },
+			NoticeOutcomes: func(core.NoticeOutcome) {},
+			Identity:       func() core.Identity { return core.Identity{ClusterID: "c_1", Epoch: 1} },
+			May:            func() bool { mu.Lock(); defer mu.Unlock(); return may },
+		})
+		in := core.Intent{
+			ID: "act_1", ActionID: "act", Subject: core.Subject{Site: "fra", Service: "checkout"}, Kind: core.PlanDrain, State: core.RoutingDrained,
+			Target: "director", Seq: 7, Step: 1, Of: 1, At: time.Now(), NotAfter: time.Now().Add(time.Minute),
+		}
+		h.Perform(in)
+		synctest.Wait()
+		mu.Lock()
+		may = false
+		mu.Unlock()
+		h.Abandon()
+		h.Perform(in)
+		time.Sleep(10 * time.Second)
+		mu.Lock()
+		if sent != 1 || len(told) != 0 {
+			t.Errorf("sent %d times, told %+v", sent, told)
+		}
+		may = true
+		mu.Unlock()
+		time.Sleep(time.Second)
+		mu.Lock()
+		if sent != 2 || len(told) != 2 || told[1].Kind != core.OutcomeRefused {
+			t.Errorf("sent %d times, told %+v", sent, told)
+		}
+		mu.Unlock()
+		if err := h.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+type senderFunc func(context.Context, remediations.Request) (remediations.Receipt, error)
+
+func (f senderFunc) Do(ctx context.Context, r remediations.Request) (remediations.Receipt, error) {
+	return f(ctx, r)
+}
+
+type nothing struct{}
+
+func (nothing) Traffic(string, string) core.Traffic { return core.Traffic{} }

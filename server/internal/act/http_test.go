@@ -88,7 +88,7 @@ func newHouse(t *testing.T, timeout time.Duration) *house {
 	}
 	x.Hand = act.New(act.Options{
 		Targets: map[string]act.Sender{"director": target}, Edge: x.edge,
-		Outcomes: x.story.outcome, NoticeOutcomes: x.story.notice, Identity: core.Identity{ClusterID: "c_1", Epoch: 3},
+		Outcomes: x.story.outcome, NoticeOutcomes: x.story.notice, Identity: func() core.Identity { return core.Identity{ClusterID: "c_1", Epoch: 3} },
 		Timing: act.Timing{Waits: []time.Duration{100 * time.Millisecond}, Look: 10 * time.Millisecond, Soonest: 300 * time.Millisecond},
 	})
 	t.Cleanup(func() {

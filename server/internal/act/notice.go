@@ -44,15 +44,16 @@ func (h *Hand) Notify(n core.Notice) {
 	if h.closed {
 		return
 	}
+	round := h.ctx
 	if state, ok := h.notices[n.ID]; ok {
 		if state != "" {
-			h.wg.Go(func() { h.tellNotice(n.ID, nil, state) })
+			h.wg.Go(func() { h.tellNotice(round, n.ID, nil, state) })
 		}
 		return
 	}
 	h.notices[n.ID] = ""
 	if h.o.Pager == nil {
-		h.wg.Go(func() { h.settle(n.ID, nil, noticeNoChannel) })
+		h.wg.Go(func() { h.settle(round, n.ID, nil, noticeNoChannel) })
 		return
 	}
 	l, ok := h.lines[n.DedupKey]
@@ -60,7 +61,7 @@ func (h *Hand) Notify(n core.Notice) {
 		l = &line{wake: make(chan struct{}, 1)}
 		h.lines[n.DedupKey] = l
 		key := n.DedupKey
-		defer h.wg.Go(func() { h.work(h.ctx, key, l) })
+		defer h.wg.Go(func() { h.work(round, key, l) })
 	}
 	l.queue = append(l.queue, &n)
 	select {
@@ -72,7 +73,7 @@ func (h *Hand) Notify(n core.Notice) {
 // work delivers the notices of one key, one after the other, and ends when there is none left.
 func (h *Hand) work(ctx context.Context, key string, l *line) {
 	for ctx.Err() == nil {
-		n := h.head(key, l)
+		n := h.head(ctx, key, l)
 		if n == nil {
 			return
 		}
@@ -82,18 +83,18 @@ func (h *Hand) work(ctx context.Context, key string, l *line) {
 
 // head cancels what has been overtaken and returns the notice to be tried now; nil when the line is empty, which ends
 // it.
-func (h *Hand) head(key string, l *line) *core.Notice {
+func (h *Hand) head(ctx context.Context, key string, l *line) *core.Notice {
 	h.mu.Lock()
 	cancelled := l.prune()
 	var first *core.Notice
 	if len(l.queue) > 0 {
 		first = l.queue[0]
-	} else {
+	} else if h.lines[key] == l {
 		delete(h.lines, key)
 	}
 	h.mu.Unlock()
 	for _, n := range cancelled {
-		h.settle(n.ID, nil, noticeCancelled)
+		h.settle(ctx, n.ID, nil, noticeCancelled)
 	}
 	return first
 }
@@ -124,6 +125,9 @@ func (h *Hand) deliverNotice(ctx context.Context, key string, l *line, n *core.N
 		before = max(before, a.N)
 	}
 	for attempt := 1; ; attempt++ {
+		if !h.allowed(ctx) {
+			return
+		}
 		start := time.Now()
 		bounded, cancel := context.WithTimeout(ctx, h.timing.Attempt)
 		paged, err := h.o.Pager.Page(bounded, *n)
@@ -138,13 +142,13 @@ func (h *Hand) deliverNotice(ctx context.Context, key string, l *line, n *core.N
 		}
 		if state != "" {
 			h.leave(l, n)
-			h.settle(n.ID, a, state)
+			h.settle(ctx, n.ID, a, state)
 			return
 		}
 		if attempt == 1 {
 			h.log.Warn("notice not delivered, trying again", slog.String("notice", n.ID), slog.String("detail", a.Detail))
 		}
-		h.tellNotice(n.ID, a, "")
+		h.tellNotice(ctx, n.ID, a, "")
 		wait = max(wait, nth(h.timing.NoticeWaits, attempt-1))
 		if !h.waitNotice(ctx, key, l, n, wait+jitter(wait)) {
 			return
@@ -190,7 +194,7 @@ func (h *Hand) waitNotice(ctx context.Context, key string, l *line, n *core.Noti
 		case <-t.C:
 			return true
 		case <-l.wake:
-			if h.head(key, l) != n {
+			if h.head(ctx, key, l) != n {
 				return false
 			}
 		}
@@ -210,9 +214,9 @@ func (h *Hand) leave(l *line, n *core.Notice) {
 }
 
 // settle reports and remembers the final state of a notice.
-func (h *Hand) settle(id string, a *core.Attempt, state string) {
+func (h *Hand) settle(ctx context.Context, id string, a *core.Attempt, state string) {
 	h.mu.Lock()
-	if !h.closed {
+	if ctx.Err() == nil {
 		h.notices[id] = state
 		h.told = append(h.told, id)
 		if len(h.told) > remembered {
@@ -222,11 +226,11 @@ func (h *Hand) settle(id string, a *core.Attempt, state string) {
 	}
 	h.mu.Unlock()
 	h.metrics.notices.WithLabelValues(state).Inc()
-	h.tellNotice(id, a, state)
+	h.tellNotice(ctx, id, a, state)
 }
 
-func (h *Hand) tellNotice(id string, a *core.Attempt, state string) {
-	if h.ctx.Err() != nil {
+func (h *Hand) tellNotice(ctx context.Context, id string, a *core.Attempt, state string) {
+	if ctx.Err() != nil {
 		return
 	}
 	h.o.NoticeOutcomes(core.NoticeOutcome{NoticeID: id, At: time.Now(), Attempt: a, State: state})

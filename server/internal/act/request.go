@@ -25,12 +25,13 @@ func (h *Hand) request(in core.Intent) remediations.Request {
 	if in.Moves != "" {
 		scope = []string{string(in.Moves)}
 	}
+	who := h.o.Identity()
 	d := remediations.Data{
 		ActionID: in.ActionID, EpisodeID: in.EpisodeID,
 		Site: in.Subject.Site, Service: service, Unit: in.Subject.Unit,
 		DesiredState: in.State.String(), Scope: scope,
 		Seq:     in.Seq,
-		Fencing: remediations.Fencing{ClusterID: h.o.Identity.ClusterID, Epoch: h.o.Identity.Epoch, Seq: in.Seq},
+		Fencing: remediations.Fencing{ClusterID: who.ClusterID, Epoch: who.Epoch, Seq: in.Seq},
 		Mode:    in.Mode.String(), NotBefore: in.At, NotAfter: in.NotAfter,
 		Step:         remediations.Step{N: in.Step, Of: in.Of, Weight: in.Weight},
 		Precondition: remediations.Precondition{MinActiveSites: in.MinActive},

@@ -166,7 +166,7 @@ func newRoom(t *testing.T, do ...script) *room {
 	r.Hand = act.New(act.Options{
 		Targets: map[string]act.Sender{"director": r.sender}, Edge: r.edge,
 		Outcomes: r.story.outcome, NoticeOutcomes: r.story.notice,
-		Identity: core.Identity{ClusterID: "c_1", Epoch: 3}, BaseURL: "https://ek.example.net/", Registry: prometheus.NewRegistry(),
+		Identity: func() core.Identity { return core.Identity{ClusterID: "c_1", Epoch: 3} }, BaseURL: "https://ek.example.net/", Registry: prometheus.NewRegistry(),
 	})
 	return r
 }

@@ -94,7 +94,7 @@ func TestViewWithoutSince(t *testing.T) {
 		s := &story{}
 		h := act.New(act.Options{
 			Targets: map[string]act.Sender{"director": &sender{do: []script{answers(remediations.StateDone)}}},
-			Edge:    plain{e}, Outcomes: s.outcome, NoticeOutcomes: s.notice, Identity: core.Identity{ClusterID: "c_1", Epoch: 1},
+			Edge:    plain{e}, Outcomes: s.outcome, NoticeOutcomes: s.notice, Identity: func() core.Identity { return core.Identity{ClusterID: "c_1", Epoch: 1} },
 		})
 		start := time.Now()
 		h.Perform(intent())
@@ -148,7 +148,7 @@ func TestWholeSite(t *testing.T) {
 					return remediations.Receipt{State: remediations.StateDone}, nil
 				}}}},
 				Edge: two, Services: services, Outcomes: s.outcome, NoticeOutcomes: s.notice,
-				Identity: core.Identity{ClusterID: "c_1", Epoch: 1},
+				Identity: func() core.Identity { return core.Identity{ClusterID: "c_1", Epoch: 1} },
 			})
 			in := intent()
 			in.Subject = core.Subject{Site: "fra", Service: core.AllServices, Unit: unit}
