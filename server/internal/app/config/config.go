@@ -15,6 +15,8 @@ import (
 type Config struct {
 	Lab        bool                  `yaml:"lab"`
 	Server     Server                `yaml:"server"`
+	Replicas   []Replica             `yaml:"replicas"`
+	Ledger     Ledger                `yaml:"ledger"`
 	Storage    Storage               `yaml:"storage"`
 	Sites      []Site                `yaml:"sites"`
 	Witnesses  []Witness             `yaml:"witnesses"`
@@ -37,10 +39,38 @@ type Server struct {
 	URL string `yaml:"url"` // for links in pages and webhooks
 }
 
-// Storage is where samples are kept. An empty URL is VictoriaMetrics in-process.
+// Replica is one of three or five servers that decide together. No replicas is one server, alone.
+type Replica struct {
+	Name   string `yaml:"name"`
+	At     string `yaml:"at"`     // the location it stands at: a site, a witness, or any other name
+	Peer   string `yaml:"peer"`   // where the other replicas reach it, https://host:port
+	Listen string `yaml:"listen"` // host:port where it listens for them, when that is not the host and port of peer
+	URL    string `yaml:"url"`    // where people and agents reach it
+}
+
+// Ledger is how the replicas keep their common record.
+type Ledger struct {
+	Pattern   string   `yaml:"pattern"`   // how far apart the replicas are: same-city, cross-region or global
+	TLS       TLS      `yaml:"tls"`       // certificates of the operator's own
+	Endpoints []string `yaml:"endpoints"` // an etcd that somebody else runs; empty: one in the servers
+}
+
+// TLS names the files of an authority, a certificate and its key.
+type TLS struct {
+	CA   string `yaml:"ca"`
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+}
+
+// Storage is where samples are kept: without any address VictoriaMetrics in-process, with url a single node, with insert
+// and select a cluster.
 type Storage struct {
-	URL       string   `yaml:"url"`
-	Retention Duration `yaml:"retention"`
+	URL            string   `yaml:"url"`
+	Insert         string   `yaml:"insert"`
+	Select         string   `yaml:"select"`
+	Tenant         string   `yaml:"tenant"`
+	ShareDetectors bool     `yaml:"share_detectors"` // each watch runs on one replica; the others read what it wrote
+	Retention      Duration `yaml:"retention"`
 }
 
 // Site is one place that runs the full stack.
@@ -262,6 +292,7 @@ func (m *Mode) decode(text string) error { return (*core.Mode)(m).UnmarshalText(
 func Default() Config {
 	probe := core.DefaultProbeTiming()
 	return Config{
+		Ledger:  Ledger{Pattern: "cross-region"},
 		Storage: Storage{Retention: Duration(100 * 24 * time.Hour)},
 		Probes:  Probes{Interval: Duration(probe.Interval), Deadline: Duration(probe.Deadline)},
 		Guards: Guards{

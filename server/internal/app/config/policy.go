@@ -52,7 +52,7 @@ func (v *validator) policyList() {
 			automatic = i
 		}
 	}
-	if automatic >= 0 && len(v.c.Sites) == 2 && len(v.c.Witnesses) == 0 && (v.c.Server.At == "" || v.sites[v.c.Server.At]) {
+	if automatic >= 0 && len(v.c.Sites) == 2 && len(v.c.Witnesses) == 0 && len(v.c.Replicas) == 0 && (v.c.Server.At == "" || v.sites[v.c.Server.At]) {
 		v.bad(fmt.Sprintf("policies[%d].mode", automatic),
 			"automatic mode with two sites, no witness and the only server in one of them: a cut link looks like a dead site; add a witness, or run the server elsewhere and say so with server: {at: NAME}")
 	}

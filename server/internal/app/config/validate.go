@@ -20,6 +20,7 @@ var nameRule = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 func (c *Config) validate(d *decoder) {
 	v := &validator{c: c, d: d, sites: map[string]bool{}, places: map[string]bool{}, services: map[string]bool{}, targets: map[string]bool{}}
 	v.locations()
+	v.replicaList()
 	v.serviceList()
 	v.storeList()
 	v.timing()
