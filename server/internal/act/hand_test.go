@@ -368,6 +368,7 @@ func TestCloseGivesUp(t *testing.T) {
 		release := make(chan struct{})
 		r := newRoom(t, func(context.Context) (remediations.Receipt, error) { <-release; return remediations.Receipt{}, nil })
 		r.Perform(intent())
+		synctest.Wait() // the attempt is under way
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := r.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {

@@ -17,7 +17,7 @@ import (
 // and lines among them. When it returns without an error the changes are on the disk.
 //
 // Of two changes to one record the later stands. Nothing is written for an empty list. Errors are
-// *core.Error: CodeConflict when an intent is already recorded or another process took the ledger over,
+// *core.Error: CodeNotFound when an order that is answered is not there any more, CodeConflict when an intent is already recorded or another process took the ledger over,
 // CodeTooLarge when the changes do not fit into one transaction, CodeInvalid for a change that is none,
 // CodeUnavailable when the ledger cannot write or it is not known whether it did. After the last the
 // caller must Load before it goes on; that settles the doubt.
@@ -44,6 +44,7 @@ type batch struct {
 	ops   map[string]clientv3.Op
 	order []string // keys in the order of their first appearance
 	once  []string
+	taken []string
 	bytes int
 }
 
@@ -80,8 +81,9 @@ func (l *Ledger) batch(changes []core.Change) (*batch, error) {
 		if err != nil {
 			return nil, &core.Error{Code: core.CodeInvalid, Message: fmt.Sprintf("change %d of %d", i+1, len(changes)), Err: err}
 		}
-		if r.remove != "" {
-			b.remove(r.remove)
+		if r.takes != "" {
+			b.remove(r.takes)
+			b.taken = append(b.taken, r.takes)
 		}
 		value, err := json.Marshal(r.value)
 		if err != nil {
@@ -122,6 +124,9 @@ func (l *Ledger) apply(ctx context.Context, b *batch) (int64, error) {
 	for _, key := range b.once {
 		cmps = append(cmps, clientv3.Compare(clientv3.CreateRevision(key), "=", 0))
 	}
+	for _, key := range b.taken {
+		cmps = append(cmps, clientv3.Compare(clientv3.CreateRevision(key), ">", 0))
+	}
 	ops := make([]clientv3.Op, 0, len(b.order))
 	for _, key := range b.order {
 		ops = append(ops, b.ops[key])
@@ -145,6 +150,12 @@ func (l *Ledger) apply(ctx context.Context, b *batch) (int64, error) {
 	for i, key := range b.once {
 		if len(res.Responses[i+1].GetResponseRange().GetKvs()) > 0 {
 			return 0, recorded(key)
+		}
+	}
+	if len(b.taken) > 0 {
+		return 0, &core.Error{
+			Code: core.CodeNotFound, Message: "the order is gone: it was answered, or its giver took it back",
+			Hint: "it is not carried out",
 		}
 	}
 	return 0, &core.Error{Code: core.CodeInternal, Message: "the ledger refused a commit without a reason"}

@@ -18,8 +18,8 @@ type record struct {
 	id    string // what the index key holds
 	ended bool   // the index key must go
 	once  bool   // the key must not exist yet
-	// remove is a key that goes with it, empty for none.
-	remove string
+	// takes is a key that must be there and goes with it, empty for none.
+	takes string
 }
 
 // storedLine is a line without what the ledger fills in when it is read.
@@ -76,7 +76,7 @@ func toRecord(c core.Change, line func() string) (record, error) {
 	}
 	if a := c.Answer; a != nil {
 		id = a.OrderID
-		out = append(out, record{key: liveAnswer + part(id), value: a.Reply, remove: liveOrder + part(id)})
+		out = append(out, record{key: liveAnswer + part(id), value: a.Reply, takes: liveOrder + part(id)})
 	}
 	if len(out) != 1 {
 		return record{}, fmt.Errorf("a change has %d records instead of one", len(out))
