@@ -27,7 +27,7 @@ func (l *Ledger) readIdentity(ctx context.Context) error {
 		if err != nil || known {
 			return err
 		}
-		l.log.LogAttrs(ctx, slog.LevelInfo, "waiting for the other replicas to take this one in")
+		l.log.LogAttrs(ctx, slog.LevelInfo, "no ledger here yet, waiting until a majority of the replicas answers")
 		if l.server != nil {
 			if err := awaitEtcd(ctx, l.server); err != nil {
 				return err

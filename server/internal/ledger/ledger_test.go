@@ -352,11 +352,11 @@ func TestTrim(t *testing.T) {
 		core.Change{Routing: &core.Routing{Subject: core.Subject{Site: "fra"}, ActionID: "routing"}},
 		core.Change{Line: &core.Line{At: old, Sentence: "old"}},
 		core.Change{Line: &core.Line{At: young, Sentence: "young"}})
-	n, err := l.Trim(t.Context(), at(500))
+	n, err := l.Trim(t.Context(), at(500), nil)
 	if err != nil || n != 8 {
 		t.Errorf("trimmed %d keys, %v, want 8", n, err)
 	}
-	if n, err := l.Trim(t.Context(), at(500)); err != nil || n != 0 {
+	if n, err := l.Trim(t.Context(), at(500), nil); err != nil || n != 0 {
 		t.Errorf("trimmed %d more keys, %v", n, err)
 	}
 	res, err := l.client.Get(t.Context(), keyRoot, clientv3.WithPrefix(), clientv3.WithKeysOnly())

@@ -1,7 +1,12 @@
 package ledger
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -20,7 +25,11 @@ const trimBatch = 1000
 // call it again until it is 0. What is removed: closed episodes with their decisions and notices, ended
 // actions with their intents unless their episode is open or a routing state rests on them, and lines.
 // It works on a ledger that is full.
-func (l *Ledger) Trim(ctx context.Context, before time.Time) (removed int, err error) {
+//
+// Before anything is removed it is written to archive, a line of JSON for each record: key, revision and value. An error
+// there keeps all of it. What was written may be written once more when the removal fails after it. A nil archive
+// keeps nothing.
+func (l *Ledger) Trim(ctx context.Context, before time.Time, archive io.Writer) (removed int, err error) {
 	l.write.Lock()
 	defer l.write.Unlock()
 	if err := l.settle(ctx); err != nil {
@@ -32,6 +41,9 @@ func (l *Ledger) Trim(ctx context.Context, before time.Time) (removed int, err e
 	}
 	// An episode's own key comes after its company, so a cut leaves it for the next call.
 	keys = keys[:min(len(keys), maxOps)]
+	if err := l.export(ctx, keys, archive); err != nil {
+		return 0, err
+	}
 	b := &batch{}
 	for _, key := range keys {
 		b.remove(key)
@@ -40,6 +52,43 @@ func (l *Ledger) Trim(ctx context.Context, before time.Time) (removed int, err e
 		return 0, err
 	}
 	return len(keys), nil
+}
+
+// exported is one record in an archive.
+type exported struct {
+	Key      string          `json:"key"`
+	Revision int64           `json:"revision"` // of its last change
+	Value    json.RawMessage `json:"value"`
+}
+
+// export writes the records under the keys; what only points at records is left out.
+func (l *Ledger) export(ctx context.Context, keys []string, archive io.Writer) error {
+	if archive == nil {
+		return nil
+	}
+	var out bytes.Buffer // one write, so that the archive is synced once
+	enc := json.NewEncoder(&out)
+	for _, key := range keys {
+		if strings.HasPrefix(key, prefixDecisionsOf) || strings.HasPrefix(key, prefixNoticesOf) {
+			continue
+		}
+		res, err := l.client.Get(ctx, key, clientv3.WithSerializable())
+		if err != nil {
+			return unavailable("the ledger does not answer", err)
+		}
+		for _, kv := range res.Kvs {
+			if err := enc.Encode(exported{Key: key, Revision: kv.GetModRevision(), Value: kv.GetValue()}); err != nil {
+				return fmt.Errorf("encode the record %s: %w", key, err)
+			}
+		}
+	}
+	if _, err := archive.Write(out.Bytes()); err != nil {
+		return &core.Error{
+			Code: core.CodeUnavailable, Message: "old records could not be archived, so they are kept", Err: err,
+			Hint: "see whether the disk of the data directory is full",
+		}
+	}
+	return nil
 }
 
 // old are the keys to remove. What belongs together is removed together, so there may be a few more than
