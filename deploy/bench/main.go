@@ -39,6 +39,7 @@ func groups() []group {
 		{"server", benchServer},
 		{"agent", benchAgent},
 		{"ingest", benchIngest},
+		{"ha", benchHA},
 		{"drain", benchDrain},
 		{"peer", benchPeer},
 	}

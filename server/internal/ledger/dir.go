@@ -95,6 +95,23 @@ func checkDir(dir string) error {
 	return nil
 }
 
+// idOf is the random id of the directory, made at the first call.
+func idOf(dir string) (string, error) {
+	path := filepath.Join(dir, "id")
+	text, err := os.ReadFile(path)
+	if err == nil && len(bytes.TrimSpace(text)) > 0 {
+		return string(bytes.TrimSpace(text)), nil
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", notUsable(dir, err)
+	}
+	id := randomID("dir_")
+	if err := writeFile(path, id+"\n"); err != nil {
+		return "", notUsable(dir, err)
+	}
+	return id, nil
+}
+
 // writeFile writes a small file so that it is either there whole or not at all.
 func writeFile(path, text string) error {
 	tmp := path + ".tmp"

@@ -18,6 +18,7 @@ import (
 // beat is what a leader writes again and again. That its ModRevision grows is the proof; the values are for people.
 type beat struct {
 	Replica string    `json:"replica"` // empty: whoever led has resigned
+	Dir     string    `json:"dir,omitempty"`
 	N       int64     `json:"n"`
 	Since   time.Time `json:"since"`
 }
@@ -150,7 +151,7 @@ func (l *Ledger) prove(ctx context.Context) {
 	d, began := l.lead, time.Now()
 	d.mu.Lock()
 	d.mine++
-	next, until := beat{Replica: l.self.Name, N: d.mine, Since: d.since}, d.until
+	next, until := beat{Replica: l.self.Name, Dir: l.dirID, N: d.mine, Since: d.since}, d.until
 	d.mu.Unlock()
 	value, err := json.Marshal(next)
 	if err != nil {
@@ -192,8 +193,8 @@ func (l *Ledger) consider(ctx context.Context) {
 	d.mu.Lock()
 	seen, rev, silent := d.seen, d.rev, now.Sub(d.seenAt)
 	need := d.t.term + rand.N(d.t.beat/2)
-	if seen.Replica == "" || seen.Replica == l.self.Name && l.server != nil {
-		// Resigned, or nobody ever led; or our own from before a restart: the lock on the directory says that it is over.
+	if seen.Replica == "" || seen.Dir == l.dirID {
+		// Resigned, or nobody ever led; or our own from before a restart: we hold the lock on the directory, so it is over.
 		need = rand.N(d.t.beat / 4)
 	}
 	if d.unfit != "" {
@@ -218,7 +219,7 @@ func (l *Ledger) takeOver(ctx context.Context, rev int64, silent time.Duration) 
 	if err != nil {
 		return err
 	}
-	first := beat{Replica: l.self.Name, N: 0, Since: began.UTC()}
+	first := beat{Replica: l.self.Name, Dir: l.dirID, Since: began.UTC()}
 	value, err := json.Marshal(first)
 	if err != nil {
 		return fmt.Errorf("encode a beat: %w", err)

@@ -53,6 +53,7 @@ type Ledger struct {
 	log     *slog.Logger
 	lock    *fileutil.LockedFile
 	dir     string
+	dirID   string // random, of the directory: whoever has its lock has the id
 	server  *embed.Etcd // nil with endpoints
 	client  *clientv3.Client
 	metrics *metrics
@@ -103,6 +104,9 @@ func Open(ctx context.Context, o Options) (l *Ledger, err error) {
 		}
 	}()
 	if o.Replicas != nil {
+		if l.dirID, err = idOf(o.Dir); err != nil {
+			return l, err
+		}
 		t, err := timingOf(o.Replicas.Pattern)
 		if err != nil {
 			return l, err
