@@ -70,7 +70,7 @@ func openEmbedded(o Options) (*embedded, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the store's directory: %w", err)
 	}
-	if err := preflight(dir); err != nil {
+	if err := preflight(dir, o.minFree); err != nil {
 		return nil, err
 	}
 	if err := setFlags(dir, o); err != nil {
@@ -106,7 +106,7 @@ func setFlags(dir string, o Options) error {
 		"storageDataPath":               dir,
 		"retentionPeriod":               strconv.FormatInt(int64(math.Ceil((o.Retention+retentionGrace).Hours())), 10) + "h",
 		"inmemoryDataFlushInterval":     "1s",
-		"storage.minFreeDiskSpaceBytes": strconv.Itoa(minFreeBytes),
+		"storage.minFreeDiskSpaceBytes": strconv.FormatInt(o.minFree, 10),
 		"search.latencyOffset":          "0s",
 		"search.maxQueryDuration":       o.QueryTimeout.String(),
 		"search.maxExportDuration":      o.QueryTimeout.String(),
@@ -357,7 +357,9 @@ func labelMap(m *storage.MetricName) map[string]string {
 }
 
 func (e *embedded) ready() error {
-	e.mu.RLock()
+	if !e.mu.TryRLock() {
+		return unavailable("the store is being closed", "start the server again", nil)
+	}
 	defer e.mu.RUnlock()
 	if e.closed {
 		return unavailable("the store is closed", "start the server again", nil)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -157,9 +158,11 @@ func startRemote(root string) (func(), error) {
 }
 
 // child is a second process: it opens the store in dir, writes one sample each 10 ms under the name
-// child_total and says so on standard output.
+// child_total and says so on standard output. Told how much of the disk must stay free, it goes on when a sample is
+// refused, and says what became of each and whether the store is ready.
 func child(dir string) {
-	s, err := Open(context.Background(), Options{Dir: dir})
+	free, _ := strconv.ParseInt(os.Getenv("STORE_TEST_FREE"), 10, 64)
+	s, err := Open(context.Background(), Options{Dir: dir, minFree: free})
 	if err != nil {
 		fmt.Println("error", core.Code(err), err)
 		os.Exit(3)
@@ -167,11 +170,22 @@ func child(dir string) {
 	fmt.Println("open")
 	for i := 1; ; i++ {
 		err := s.Append(context.Background(), []core.Sample{{Name: "child_total", Value: float64(i), AtMS: time.Now().UnixMilli()}})
-		if err != nil {
+		switch {
+		case free > 0:
+			fmt.Printf("%s\t%s\n", said(err), said(s.Ready()))
+		case err != nil:
 			fmt.Println("error", err)
 			os.Exit(4)
+		default:
+			fmt.Println(i, time.Now().UnixMilli())
 		}
-		fmt.Println(i, time.Now().UnixMilli())
 		time.Sleep(10 * time.Millisecond)
 	}
+}
+
+func said(err error) string {
+	if err == nil {
+		return "ok"
+	}
+	return err.Error()
 }

@@ -1,12 +1,16 @@
 package store
 
 import (
+	"errors"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
+
+// resultPartial is the result of a query that was answered, but not by all storage nodes.
+const resultPartial = "partial"
 
 type storeMetrics struct {
 	samples  *prometheus.CounterVec
@@ -32,6 +36,9 @@ func newStoreMetrics(reg prometheus.Registerer, s *Store) *storeMetrics {
 		for _, kind := range []string{"instant", "range"} {
 			m.queries.WithLabelValues(kind, result)
 		}
+	}
+	for _, kind := range []string{"instant", "range"} {
+		m.queries.WithLabelValues(kind, resultPartial)
 	}
 	if reg != nil {
 		reg.MustRegister(m.samples, m.queries, m.duration, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -61,6 +68,8 @@ func result(err error) string {
 		return "ok"
 	case core.Code(err) == core.CodeInvalid || core.Code(err) == core.CodeTooLarge:
 		return core.CodeInvalid
+	case errors.Is(err, ErrPartial):
+		return resultPartial
 	default:
 		return core.CodeUnavailable
 	}

@@ -11,11 +11,11 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
-// minFreeBytes is where VictoriaMetrics stops taking samples.
+// minFreeBytes is where VictoriaMetrics stops taking samples, if not told otherwise.
 const minFreeBytes = 100_000_000
 
 // preflight checks everything for which VictoriaMetrics would exit the process.
-func preflight(dir string) error {
+func preflight(dir string, minFree int64) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		if errors.Is(err, os.ErrPermission) {
 			return notOurs(dir, err)
@@ -39,10 +39,10 @@ func preflight(dir string) error {
 			Hint: "stop the other server, or give this one a directory of its own", Err: err,
 		}
 	}
-	if free := fs.MustGetFreeSpace(dir); free < minFreeBytes {
+	if free := fs.MustGetFreeSpace(dir); free < uint64(minFree) {
 		return &core.Error{
 			Code:    core.CodeUnavailable,
-			Message: fmt.Sprintf("only %d MB are free at %s, the store needs %d MB", free/1_000_000, dir, minFreeBytes/1_000_000),
+			Message: fmt.Sprintf("only %d MB are free at %s, the store needs %d MB", free/1_000_000, dir, minFree/1_000_000),
 			Hint:    "free some space, or move the directory to a larger disk",
 		}
 	}

@@ -28,18 +28,27 @@ const (
 	writeTimeout = 30 * time.Second
 )
 
-// remote is a single-node VictoriaMetrics in another process.
+// remote is VictoriaMetrics in other processes: a single node, which takes samples and questions, or a cluster,
+// which takes them at two addresses.
 type remote struct {
-	base    *url.URL // with userinfo, if any; never logged
+	writes  node
+	reads   node
 	client  *http.Client
 	proxy   *httputil.ReverseProxy
 	timeout time.Duration
 }
 
+// node is one server of the store.
+type node struct {
+	name string   // for messages
+	base *url.URL // with userinfo, if any; never logged
+	api  string   // path of the Prometheus API below base
+}
+
 var _ backend = (*remote)(nil)
 
 func openRemote(o Options) (*remote, error) {
-	base, err := remoteURL(o.URL)
+	writes, reads, err := nodes(o)
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +59,7 @@ func openRemote(o Options) (*remote, error) {
 		ForceAttemptHTTP2:   true,
 	}
 	r := &remote{
-		base: base, timeout: o.QueryTimeout,
+		writes: writes, reads: reads, timeout: o.QueryTimeout,
 		client: &http.Client{
 			Transport: transport,
 			CheckRedirect: func(*http.Request, []*http.Request) error {
@@ -63,7 +72,7 @@ func openRemote(o Options) (*remote, error) {
 		Rewrite:   r.rewrite,
 		ErrorLog:  slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug),
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
-			promError(w, http.StatusServiceUnavailable, unavailable("the remote store does not answer", "look at the node", err))
+			promError(w, http.StatusServiceUnavailable, silent(reads, err))
 		},
 		ModifyResponse: func(resp *http.Response) error {
 			for name := range resp.Header {
@@ -83,18 +92,27 @@ func (r *remote) close() error {
 	return nil
 }
 
-func (r *remote) request(ctx context.Context, method, path string, body io.Reader) (*http.Request, error) {
-	u := r.base.JoinPath(path)
+func (n node) request(ctx context.Context, method, path string, body io.Reader) (*http.Request, error) {
+	u := n.base.JoinPath(path)
 	u.User = nil
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
 	if err != nil {
 		return nil, fmt.Errorf("build request: %w", err)
 	}
-	if user := r.base.User; user != nil {
+	n.sign(req)
+	return req, nil
+}
+
+// sign gives the user and the password of the address to a request.
+func (n node) sign(req *http.Request) {
+	if user := n.base.User; user != nil {
 		password, _ := user.Password()
 		req.SetBasicAuth(user.Username(), password)
 	}
-	return req, nil
+}
+
+func silent(n node, err error) error {
+	return unavailable(n.name+" does not answer", "look at the node and the way to it", err)
 }
 
 // append speaks Prometheus remote write 1.
@@ -102,7 +120,7 @@ func (r *remote) append(ctx context.Context, samples []core.Sample) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	wr := &prompb.WriteRequest{Timeseries: series(samples)}
-	req, err := r.request(ctx, http.MethodPost, "/api/v1/write", bytes.NewReader(snappy.Encode(nil, wr.MarshalProtobuf(nil))))
+	req, err := r.writes.request(ctx, http.MethodPost, r.writes.api+"/api/v1/write", bytes.NewReader(snappy.Encode(nil, wr.MarshalProtobuf(nil))))
 	if err != nil {
 		return err
 	}
@@ -111,7 +129,7 @@ func (r *remote) append(ctx context.Context, samples []core.Sample) error {
 	req.Header.Set("X-Prometheus-Remote-Write-Version", "0.1.0")
 	resp, err := r.client.Do(req)
 	if err != nil {
-		return unavailable("the remote store does not answer", "look at the node and the way to it", err)
+		return silent(r.writes, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, 512))
@@ -120,11 +138,11 @@ func (r *remote) append(ctx context.Context, samples []core.Sample) error {
 		return nil
 	case resp.StatusCode == http.StatusBadRequest:
 		return &core.Error{
-			Code: core.CodeInvalid, Message: "the remote store refuses the samples", Hint: "look at the node's log",
+			Code: core.CodeInvalid, Message: r.writes.name + " refuses the samples", Hint: "look at the node's log",
 			Err: fmt.Errorf("status %d: %s", resp.StatusCode, bytes.TrimSpace(text)),
 		}
 	default:
-		return unavailable("the remote store takes no samples", "look at the node's log",
+		return unavailable(r.writes.name+" takes no samples", "look at the node's log",
 			fmt.Errorf("status %d: %s", resp.StatusCode, bytes.TrimSpace(text)))
 	}
 }
@@ -148,89 +166,61 @@ func series(samples []core.Sample) []prompb.TimeSeries {
 	return out
 }
 
-// answer is what the Prometheus API says.
-type answer struct {
-	Status    string `json:"status"`
-	IsPartial bool   `json:"isPartial"`
-	ErrorType string `json:"errorType"`
-	Error     string `json:"error"`
-	Data      struct {
-		ResultType string `json:"resultType"`
-		Result     []struct {
-			Metric map[string]string `json:"metric"`
-			Value  point             `json:"value"`
-			Values []point           `json:"values"`
-		} `json:"result"`
-	} `json:"data"`
-}
-
-// point is [seconds, "value"].
-type point struct {
-	at    time.Time
-	value float64
-}
-
-// UnmarshalJSON reads the pair.
-func (p *point) UnmarshalJSON(b []byte) error {
-	var pair [2]json.RawMessage
-	if err := json.Unmarshal(b, &pair); err != nil {
-		return err
-	}
-	var at float64
-	if err := json.Unmarshal(pair[0], &at); err != nil {
-		return err
-	}
-	var text string
-	if err := json.Unmarshal(pair[1], &text); err != nil {
-		return err
-	}
-	v, err := strconv.ParseFloat(text, 64)
-	if err != nil {
-		return err
-	}
-	p.at, p.value = time.UnixMilli(int64(at*1000+0.5)), v
-	return nil
-}
-
+// ask puts a question whose answer is judged by: it must be complete, or be no answer.
 func (r *remote) ask(ctx context.Context, path, want string, args url.Values) (*answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.timeout+5*time.Second)
 	defer cancel()
-	args.Set("nocache", "1")
+	// vmselect is told to refuse: what it says of completeness itself is not to be relied on. v1.100 calls an
+	// answer to a query with @ complete whatever is missing.
 	args.Set("deny_partial_response", "1")
-	args.Set("latency_offset", "1ms")
 	args.Set("timeout", r.timeout.String())
-	req, err := r.request(ctx, http.MethodPost, path, strings.NewReader(args.Encode()))
+	status, a, err := r.post(ctx, path, args)
 	if err != nil {
 		return nil, err
+	}
+	switch {
+	case status == http.StatusBadRequest || (status == http.StatusUnprocessableEntity && a.ErrorType == "400"):
+		return nil, invalidQuery(fmt.Errorf("%s says: %s", r.reads.name, a.Error))
+	case status == http.StatusServiceUnavailable && a.Status == "error" && r.cluster():
+		return nil, r.incomplete(ctx, a.Error)
+	case status != http.StatusOK || (a.Status != "success" && a.Status != ""):
+		return nil, unavailable(r.reads.name+" cannot answer", "look at the node's log", fmt.Errorf("status %d: %s", status, a.Error))
+	case a.Status == "":
+		return nil, unavailable(r.reads.name+"'s answer is not understood", "is the URL one of VictoriaMetrics?", nil)
+	case a.IsPartial:
+		return nil, partial("it says so")
+	case a.Data.ResultType != want:
+		return nil, invalidQuery(errRangeSelector)
+	}
+	return a, nil
+}
+
+// post asks and reads the answer, whatever its status. One that is no JSON is empty.
+func (r *remote) post(ctx context.Context, path string, args url.Values) (int, *answer, error) {
+	args.Set("nocache", "1")
+	args.Set("latency_offset", "1ms")
+	req, err := r.reads.request(ctx, http.MethodPost, r.reads.api+path, strings.NewReader(args.Encode()))
+	if err != nil {
+		return 0, nil, err
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	resp, err := r.client.Do(req)
 	if err != nil {
-		return nil, unavailable("the remote store does not answer", "look at the node and the way to it", err)
+		return 0, nil, silent(r.reads, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswerBytes+1))
 	if err != nil {
-		return nil, unavailable("the remote store's answer broke off", "try again", err)
+		return 0, nil, unavailable(r.reads.name+"'s answer broke off", "try again", err)
 	}
 	if len(body) > maxAnswerBytes {
-		return nil, unavailable("the remote store's answer is larger than 64 MiB", "ask for less", nil)
+		return 0, nil, unavailable(r.reads.name+"'s answer is larger than 64 MiB", "ask for less", nil)
 	}
 	var a answer
-	jsonErr := json.Unmarshal(body, &a)
-	switch {
-	case resp.StatusCode == http.StatusBadRequest || (resp.StatusCode == http.StatusUnprocessableEntity && a.ErrorType == "400"):
-		return nil, invalidQuery(fmt.Errorf("the remote store says: %s", a.Error))
-	case resp.StatusCode != http.StatusOK || (jsonErr == nil && a.Status != "success"):
-		return nil, unavailable("the remote store cannot answer", "look at the node's log", fmt.Errorf("status %d: %s", resp.StatusCode, a.Error))
-	case jsonErr == nil && a.IsPartial:
-		return nil, unavailable("the remote store's answer is partial", "see which storage nodes are missing", nil)
-	case jsonErr == nil && a.Data.ResultType != want:
-		return nil, invalidQuery(errRangeSelector)
-	case jsonErr != nil:
-		return nil, unavailable("the remote store's answer is not understood", "is the URL a VictoriaMetrics node?", jsonErr)
+	if err := json.Unmarshal(body, &a); err != nil {
+		return resp.StatusCode, &answer{}, nil //nolint:nilerr // a proxy's page of an error is an answer too
 	}
-	return &a, nil
+	return resp.StatusCode, &a, nil
 }
 
 func (r *remote) query(ctx context.Context, expr string, at time.Time) ([]core.SeriesValue, error) {
@@ -275,45 +265,40 @@ func seconds(t time.Time) string {
 	return fmt.Sprintf("%d.%03d", ms/1000, ms%1000)
 }
 
-func (r *remote) ready() error {
-	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
-	defer cancel()
-	req, err := r.request(ctx, http.MethodGet, "/health", nil)
+// healthy asks a node whether it runs.
+func (r *remote) healthy(ctx context.Context, n node) error {
+	req, err := n.request(ctx, http.MethodGet, "/health", nil)
 	if err != nil {
 		return err
 	}
 	resp, err := r.client.Do(req)
 	if err != nil {
-		return unavailable("the remote store does not answer", "look at the node and the way to it", err)
+		return silent(n, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		return unavailable("the remote store is not healthy", "look at the node's log", fmt.Errorf("status %d", resp.StatusCode))
+		return unavailable(n.name+" is not healthy", "look at the node's log", fmt.Errorf("status %d", resp.StatusCode))
 	}
 	return nil
 }
 
-// serve passes one allowed question on. The form was read already: it goes on as the body.
+// serve passes one allowed question on. The form was read already: it goes on as the body. People may see an
+// answer that is partial: it says so.
 func (r *remote) serve(w http.ResponseWriter, req *http.Request, _ route) {
 	r.proxy.ServeHTTP(w, req)
 }
 
 func (r *remote) rewrite(p *httputil.ProxyRequest) {
 	args := p.In.Form
-	args.Set("deny_partial_response", "1")
 	if !args.Has("latency_offset") {
 		args.Set("latency_offset", "1ms")
 	}
 	out := p.Out
-	path := strings.TrimPrefix(p.In.URL.Path, "/prometheus")
-	out.URL = r.base.JoinPath(path)
+	out.URL = r.reads.base.JoinPath(r.reads.api, strings.TrimPrefix(p.In.URL.Path, "/prometheus"))
 	out.URL.User = nil
 	out.Host = ""
 	body := args.Encode()
 	out.Method, out.Body, out.ContentLength = http.MethodPost, io.NopCloser(strings.NewReader(body)), int64(len(body))
 	out.Header = http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
-	if user := r.base.User; user != nil {
-		password, _ := user.Password()
-		out.SetBasicAuth(user.Username(), password)
-	}
+	r.reads.sign(out)
 }

@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
-	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,12 +19,17 @@ import (
 type Options struct {
 	Dir          string        // directory of the embedded store
 	URL          string        // a remote single node instead, http or https
-	Retention    time.Duration // default 100 days, at least one day; a remote node has its own
+	InsertURL    string        // or a cluster: the address of vminsert, without /insert
+	SelectURL    string        // and that of vmselect, without /select
+	Tenant       string        // of the cluster: accountID or accountID:projectID, default 0
+	Retention    time.Duration // default 100 days, at least one day; a remote store has its own
 	QueryTimeout time.Duration // default 30 s
 	MaxSeries    int           // series that one query may scan, default 300 000
 	MemoryBytes  int64         // what VictoriaMetrics may use for caches; default a quarter of the machine
 	Log          *slog.Logger  // default: silent
 	Registry     prometheus.Registerer
+
+	minFree int64 // bytes of free disk below which the embedded store takes no samples, default 100 MB
 }
 
 const (
@@ -56,11 +61,13 @@ type backend interface {
 type Store struct {
 	be        backend
 	metrics   *storeMetrics
-	retention time.Duration // 0: the store is remote and judges by itself
+	retention time.Duration         // 0: the store is remote and judges by itself
+	refusal   atomic.Pointer[error] // of the last append; nil when it was taken
 }
 
-// Open opens the embedded store in Dir, or connects to URL. A directory that is missing is made. The error is
-// a *core.Error whose hint says what to do. A remote node that does not answer is no error here: Ready says so.
+// Open opens the embedded store in Dir, or connects to URL, or to a cluster at InsertURL and SelectURL. A directory
+// that is missing is made. The error is a *core.Error whose hint says what to do. A remote store that does not
+// answer is no error here: Ready says so.
 func Open(ctx context.Context, o Options) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -77,11 +84,11 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	if (o.Dir == "") == (o.URL == "") {
-		return nil, &core.Error{
-			Code: core.CodeInvalid, Message: "the store needs a directory or a URL, and not both",
-			Hint: "set one of them",
-		}
+	if o.minFree == 0 {
+		o.minFree = minFreeBytes
+	}
+	if err := o.onePlace(); err != nil {
+		return nil, err
 	}
 	if o.Retention < 24*time.Hour {
 		return nil, &core.Error{
@@ -89,7 +96,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		}
 	}
 	s := &Store{}
-	if o.URL != "" {
+	if o.Dir == "" {
 		be, err := openRemote(o)
 		if err != nil {
 			return nil, err
@@ -106,8 +113,29 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
+// onePlace says whether the options name one place for the samples.
+func (o Options) onePlace() error {
+	bad := func(message, hint string) error {
+		return &core.Error{Code: core.CodeInvalid, Message: message, Hint: hint}
+	}
+	cluster := o.InsertURL != "" || o.SelectURL != ""
+	switch {
+	case o.URL != "" && cluster:
+		return bad("the store has the URL of a single node and one of a cluster, and can use only one of them",
+			"set the URL of the node, or the insert and the select URL of the cluster")
+	case cluster && (o.InsertURL == "" || o.SelectURL == ""):
+		return bad("of a cluster the store needs the insert and the select URL, and has one of them",
+			"set both: that of vminsert and that of vmselect")
+	case (o.Dir == "") == (o.URL == "" && !cluster):
+		return bad("the store needs a directory or a URL, and not both", "set one of them")
+	case o.Tenant != "" && o.Tenant != "0" && !cluster:
+		return bad("the store has a tenant, and only a cluster knows tenants", "set no tenant, or the insert and the select URL")
+	}
+	return nil
+}
+
 // Append hands samples to VictoriaMetrics. Nil means handed over: the embedded store keeps them in memory and
-// writes them to disk within about six seconds. A sample that cannot be stored as it is (NaN, Inf, outside
+// writes them to disk within about six seconds; vminsert keeps them until a storage node takes them. A sample that cannot be stored as it is (NaN, Inf, outside
 // retention, over-long labels) refuses the whole call with core.CodeInvalid and nothing is stored;
 // core.CodeUnavailable means try again. Samples are not retained.
 func (s *Store) Append(ctx context.Context, samples []core.Sample) error {
@@ -117,6 +145,12 @@ func (s *Store) Append(ctx context.Context, samples []core.Sample) error {
 	err := s.check(samples, time.Now())
 	if err == nil {
 		err = s.be.append(ctx, samples)
+		switch {
+		case err == nil:
+			s.refusal.Store(nil)
+		case core.Code(err) == core.CodeUnavailable && !errors.Is(ctx.Err(), context.Canceled):
+			s.refusal.Store(&err)
+		}
 	}
 	s.metrics.appended(len(samples), err)
 	return err
@@ -172,7 +206,8 @@ func sameSeries(a, b *core.Sample) bool {
 }
 
 // Query evaluates a MetricsQL expression at one instant. Series without a value are absent. An expression
-// that is wrong is core.CodeInvalid; a store that cannot answer, or not completely, is core.CodeUnavailable.
+// that is wrong is core.CodeInvalid; a store that cannot answer, or not completely, is core.CodeUnavailable, in the
+// latter case with ErrPartial in the chain.
 func (s *Store) Query(ctx context.Context, expr string, at time.Time) ([]core.SeriesValue, error) {
 	start := time.Now()
 	out, err := s.be.query(ctx, expr, at)
@@ -201,8 +236,18 @@ func (s *Store) QueryRange(ctx context.Context, expr string, from, to time.Time,
 	return out, err
 }
 
-// Ready says whether samples can be written and read just now.
-func (s *Store) Ready() error { return s.be.ready() }
+// Ready says whether samples can be written and read just now: nil, or what is broken and what to do. It waits for no
+// other call; a remote store is given two seconds. The store is not ready either while the last Append was refused by
+// it. A cluster without some of its storage nodes is ready: it takes samples, and each query says that it is partial.
+func (s *Store) Ready() error {
+	if err := s.be.ready(); err != nil {
+		return err
+	}
+	if err := s.refusal.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
 
 // Close writes everything to disk and lets go of the directory. Calls in flight are waited for; later ones
 // fail with core.CodeUnavailable.
@@ -219,18 +264,3 @@ func invalidQuery(err error) error {
 }
 
 var errRangeSelector = errors.New("a range selector such as m[5m] has no single value: wrap it in a function")
-
-// remoteURL checks the address of a remote node.
-func remoteURL(text string) (*url.URL, error) {
-	u, err := url.Parse(text)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return nil, &core.Error{
-			Code: core.CodeInvalid, Message: "the store's URL is not an http or https address",
-			Hint: "write it like http://victoria.internal:8428",
-		}
-	}
-	if u.Path == "" {
-		u.Path = "/" // JoinPath keeps a relative path relative
-	}
-	return u, nil
-}

@@ -382,16 +382,35 @@ func TestOpenSaysWhatToDo(t *testing.T) {
 	f(Options{URL: "ftp://victoria"}, core.CodeInvalid, "http or https")
 	f(Options{Dir: t.TempDir()}, core.CodeConflict, "this process has an embedded store already")
 
-	wantCode(t, preflight(sharedDir), core.CodeConflict, "in use by another process")
+	wantCode(t, preflight(sharedDir, minFreeBytes), core.CodeConflict, "in use by another process")
 	file := filepath.Join(t.TempDir(), "file")
 	must(t, os.WriteFile(file, nil, 0o600))
-	wantCode(t, preflight(filepath.Join(file, "sub")), core.CodeInvalid, "cannot make")
-	wantCode(t, preflight(file), core.CodeInvalid, "cannot make")
-	must(t, preflight(filepath.Join(t.TempDir(), "new", "deep")))
+	wantCode(t, preflight(filepath.Join(file, "sub"), minFreeBytes), core.CodeInvalid, "cannot make")
+	wantCode(t, preflight(file, minFreeBytes), core.CodeInvalid, "cannot make")
+	must(t, preflight(filepath.Join(t.TempDir(), "new", "deep"), minFreeBytes))
 }
 
 func TestReady(t *testing.T) {
 	both(t, func(t *testing.T, s *Store) { must(t, s.Ready()) })
+}
+
+// Ready must answer while the store waits for a long query in order to close.
+func TestReadyWaitsForNobody(t *testing.T) {
+	be := shared.be.(*embedded)
+	be.mu.RLock()
+	closing := make(chan struct{})
+	go func() {
+		be.mu.Lock()
+		be.mu.Unlock() //nolint:staticcheck // stands for close
+		close(closing)
+	}()
+	eventually(t, 5*time.Second, func() (bool, string) {
+		err := shared.Ready()
+		return err != nil && strings.Contains(err.Error(), "being closed"), fmt.Sprint(err)
+	})
+	be.mu.RUnlock()
+	<-closing
+	must(t, shared.Ready())
 }
 
 // A kill loses at most about six seconds of what was acknowledged; a second copy is refused before it can
