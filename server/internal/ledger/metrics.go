@@ -35,6 +35,12 @@ func newMetrics(r prometheus.Registerer, l *Ledger) (*metrics, error) {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "evenkeel_ledger_revision", Help: "Highest revision seen.",
 		}, func() float64 { return float64(l.Revision()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "evenkeel_ledger_leading", Help: "1 while this replica decides and acts; a server that is alone always does.",
+		}, func() float64 { return truth(l.Leading()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "evenkeel_ledger_quorum", Help: "1 while this replica reaches a majority of the replicas; without it nothing acts.",
+		}, func() float64 { return truth(l.Leadership().Quorum) }),
 	}
 	for _, result := range []string{
 		"ok", core.CodeConflict, core.CodeInvalid, core.CodeTooLarge, core.CodeUnavailable, core.CodeInternal,
@@ -49,6 +55,13 @@ func newMetrics(r prometheus.Registerer, l *Ledger) (*metrics, error) {
 		err = errors.Join(err, r.Register(c))
 	}
 	return m, err
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func (m *metrics) commit(err error, took time.Duration) {
