@@ -75,3 +75,5 @@ func damage(t testing.TB, path string) {
 		t.Fatal(err)
 	}
 }
+
+func slogDiscard() *slog.Logger { return slog.New(slog.DiscardHandler) }

@@ -44,7 +44,9 @@ func newCrew(t *testing.T, n int) *crew {
 			_ = l.Close()
 		}
 	})
-	c.open("r1", func(r *Replicas) { r.Bootstrap = true })
+	if n > 0 {
+		c.open("r1", func(r *Replicas) { r.Bootstrap = true })
+	}
 	for i := 1; i < n; i++ {
 		c.join("r1", fmt.Sprintf("r%d", i+1), false)
 	}
