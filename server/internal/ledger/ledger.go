@@ -53,7 +53,7 @@ type Ledger struct {
 	log     *slog.Logger
 	lock    *fileutil.LockedFile
 	dir     string
-	dirID   string // random, of the directory: whoever has its lock has the id
+	dirID   string      // random, of the directory: whoever has its lock has the id
 	server  *embed.Etcd // nil with endpoints
 	client  *clientv3.Client
 	metrics *metrics
