@@ -481,7 +481,7 @@ func TestMetricsAreRegisteredAndTakenBack(t *testing.T) {
 		}
 		commit(t, l, line("x"))
 		got, err := r.Gather()
-		if err != nil || len(got) != 4 {
+		if err != nil || len(got) != 6 {
 			t.Errorf("%d families, %v", len(got), err)
 		}
 		if err := l.Close(); err != nil {
