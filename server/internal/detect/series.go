@@ -28,9 +28,9 @@ type series struct {
 	labels  map[string]string // as the query gave them, without the metric name
 	written []core.Label      // labels of what is written back, sorted
 	subject core.Subject
-	known   bool // subject means something
-	model   detectors.Model
-	lastAt  time.Time         // of the last value
+	known   bool              // subject means something
+	model   detectors.Model   // nil: another replica judges it
+	lastAt  time.Time         // of the last value, or of the last word of another replica
 	verdict detectors.Verdict // of the last value
 	band    detectors.Verdict // of the band last written
 	banded  bool
@@ -61,7 +61,7 @@ func seriesKey(watch string, labels map[string]string) (string, []core.Label) {
 }
 
 func newSeries(w Watch, key string, written []core.Label, labels map[string]string) *series {
-	s := &series{key: key, written: written, labels: make(map[string]string, len(labels)), model: w.newModel()}
+	s := &series{key: key, written: written, labels: make(map[string]string, len(labels))}
 	for name, value := range labels {
 		if name != "__name__" {
 			s.labels[name] = value
@@ -159,7 +159,10 @@ func (s *series) signal(w Watch, interval time.Duration, at time.Time) core.Sign
 		sig.Expected, sig.Lower, sig.Upper, sig.HasBand = v.Expected, v.Lower, v.Upper, true
 	}
 	sig.Sentence = about + v.Explain()
-	if v.State == detectors.StateAnomalous {
+	if s.model == nil {
+		sig.At = v.At
+		sig.Sentence += ", as another replica judged at " + v.At.Format("15:04:05") + " UTC"
+	} else if v.State == detectors.StateAnomalous {
 		sig.Sentence += ", since " + v.Since.UTC().Format("15:04:05") + " UTC"
 	}
 	return sig

@@ -37,14 +37,17 @@ type watcher struct {
 	querier  Querier
 	writer   Writer
 	tell     func(core.Signal)
+	mine     func(watch string) bool // nil: always
 	now      func() time.Time
 	log      *slog.Logger
 	metrics  *metrics
 	slots    chan struct{}
 
+	ours      bool // whether it was ours at the last tick
 	series    map[string]*series
 	replayed  bool
 	queryErr  string // the failures last logged
+	valueErr  string
 	replayErr string
 	writeErr  string
 }
@@ -52,9 +55,9 @@ type watcher struct {
 // run asks at the times of the schedule. An evaluation that outlasts its interval makes ticks pass; they are
 // counted and not made up for.
 func (w *watcher) run(ctx context.Context) {
-	if w.acquire(ctx) {
-		now := w.now()
-		w.replay(ctx, w.schedule.Next(now.UTC()))
+	w.turn()
+	if w.ours && w.acquire(ctx) {
+		w.replay(ctx, w.schedule.Next(w.now().UTC()))
 		w.release()
 	}
 	for ctx.Err() == nil {
@@ -114,9 +117,19 @@ func (w *watcher) interval(tick time.Time) time.Duration {
 	return max(minEvery, w.schedule.Next(tick).Sub(tick))
 }
 
-// tick is one evaluation.
+// tick is one evaluation, or one look at what another replica has found.
 func (w *watcher) tick(ctx context.Context, tick time.Time) {
 	start := w.now()
+	w.turn()
+	if w.ours {
+		w.evaluate(ctx, tick)
+	} else {
+		w.follow(ctx, tick)
+	}
+	w.metrics.seconds.WithLabelValues(w.watch.Name).Add(max(0, w.now().Sub(start).Seconds()))
+}
+
+func (w *watcher) evaluate(ctx context.Context, tick time.Time) {
 	if !w.replayed {
 		w.replay(ctx, tick)
 	}
@@ -129,18 +142,12 @@ func (w *watcher) tick(ctx context.Context, tick time.Time) {
 		return // the end, not an error
 	}
 	w.metrics.evaluations.WithLabelValues(w.watch.Name).Inc()
-	w.note(&w.queryErr, "query; its series are unknown", err)
-	if err != nil {
-		w.metrics.queryErrors.WithLabelValues(w.watch.Name).Inc()
-		for _, s := range w.series {
-			s.unknown = "unknown, the query failed: " + cause(err)
-		}
-	} else {
+	w.failed(err)
+	if err == nil {
 		w.take(answer, at)
 		w.age(at, interval)
 	}
 	w.report(within, at, interval)
-	w.metrics.seconds.WithLabelValues(w.watch.Name).Add(max(0, w.now().Sub(start).Seconds()))
 }
 
 // take gives each series of an answer to its model.
@@ -192,8 +199,8 @@ func (w *watcher) age(at time.Time, interval time.Duration) {
 	}
 }
 
-// report tells and writes back the state of every series. A series that is missing for a short time is passed
-// over: what was said of it stands.
+// report tells the state of every series, and writes it back when the watch is ours. A series that is missing for a
+// short time is passed over: what was said of it stands.
 func (w *watcher) report(ctx context.Context, at time.Time, interval time.Duration) {
 	var samples []core.Sample
 	anomalous := 0
@@ -208,9 +215,15 @@ func (w *watcher) report(ctx context.Context, at time.Time, interval time.Durati
 		if s.known {
 			w.tell(s.signal(w.watch, interval, at))
 		}
-		samples = s.samples(samples, at)
+		if w.ours {
+			samples = s.samples(samples, at)
+		}
 	}
-	w.metrics.series.WithLabelValues(w.watch.Name).Set(float64(len(w.series)))
+	models := 0
+	if w.ours {
+		models = len(w.series)
+	}
+	w.metrics.series.WithLabelValues(w.watch.Name).Set(float64(models))
 	w.metrics.anomalous.WithLabelValues(w.watch.Name).Set(float64(anomalous))
 	if len(samples) == 0 {
 		return
@@ -277,6 +290,9 @@ func (w *watcher) lookup(key string, written []core.Label, labels map[string]str
 		return nil
 	}
 	s := newSeries(w.watch, key, written, labels)
+	if w.ours {
+		s.model = w.watch.newModel()
+	}
 	w.series[key] = s
 	return s
 }

@@ -32,6 +32,10 @@ type Options struct {
 	// Signals hears of every series at every tick. It is called from one goroutine at a time and must return
 	// soon; the Labels of a signal are shared and must not be changed.
 	Signals func(core.Signal)
+	// Mine says whether this replica is to evaluate a watch; Share is made for it. Of the others it hears from the store
+	// what their owners have written back, which takes one that all replicas share. It is asked at each tick, from
+	// several goroutines, and must return soon. Nil means all are ours.
+	Mine func(watch string) bool
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
 	// Log may be nil.
@@ -94,6 +98,7 @@ func New(o Options) (*Watchman, error) {
 		}
 		m.watchers = append(m.watchers, &watcher{
 			watch: w, schedule: schedule, querier: o.Querier, writer: o.Writer, tell: tell, now: o.Now,
+			mine: o.Mine, ours: o.Mine == nil,
 			log: o.Log.With(slog.String("watch", w.Name)), metrics: metrics, slots: slots, series: map[string]*series{},
 		})
 	}
