@@ -134,6 +134,12 @@ func (l *Ledger) connect(ctx context.Context, o Options) (err error) {
 		if l.server, err = startEtcd(alone(dir, o.quota, l.log)); err != nil {
 			return err
 		}
+		if n := len(l.server.Server.Cluster().Members()); n > 1 {
+			return &core.Error{
+				Code: core.CodeConflict, Message: fmt.Sprintf("the ledger in %s has %d members and this server is started alone", o.Dir, n),
+				Hint: "start it with --replica NAME and the replicas in its configuration; to go on with one server, remove the others first",
+			}
+		}
 		if err = awaitEtcd(ctx, l.server); err != nil {
 			return err
 		}

@@ -369,6 +369,10 @@ func TestFromOneToThree(t *testing.T) {
 		lines, err := c.up["r2"].Lines(t.Context(), 0, 0)
 		return err == nil && len(lines) == 1 && c.up["r2"].Identity() == ident
 	})
+	// It is not taken for one that is alone any more.
+	c.crash("r1")
+	_, err := Open(t.Context(), Options{Dir: c.dirs["r1"]})
+	wantCode(t, err, core.CodeConflict)
 }
 
 func TestBackupAndRestore(t *testing.T) {
