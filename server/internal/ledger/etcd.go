@@ -149,6 +149,6 @@ func unavailable(message string, err error) error {
 	}
 	return &core.Error{
 		Code: core.CodeUnavailable, Message: message,
-		Hint: "see whether the disk is slow, full or failing", Err: err,
+		Hint: "see whether the disk is slow, full or failing, and of several replicas whether a majority is there", Err: err,
 	}
 }

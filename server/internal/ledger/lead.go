@@ -99,7 +99,7 @@ func (l *Ledger) Leadership() core.Leadership {
 	case !out.Quorum:
 		out.Reason = fmt.Sprintf("this replica has not reached a majority of the replicas for %.0f s", now.Sub(d.wrote).Seconds())
 	case out.Leader == "":
-		out.Reason = "no replica leads now; one of those that see well takes over within " + d.t.term.String()
+		out.Reason = "no replica leads now; one that sees well takes over " + d.t.term.String() + " after the last word of the leader, any other after twice that"
 	}
 	return out
 }

@@ -38,6 +38,7 @@ func chatter(message string) bool {
 		"peer became inactive (message send to peer failed)", "failed to reach the peer URL", "failed to get version",
 		"prober detected unhealthy status", "failed to find remote peer in cluster", "leadership transfer failed",
 		"dropped internal Raft message since sending buffer is full", "dropped Raft message since sending buffer is full",
+		"waiting for ReadIndex response took too long, retrying", "timed out waiting for read index response (local node might have slow network)",
 		"setting up serving from embedded etcd failed.", "sending database snapshot failed",
 		"leader failed to send out heartbeat on time; took too long, leader is overloaded likely from slow disk":
 		return true
