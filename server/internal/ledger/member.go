@@ -314,6 +314,8 @@ func memberFailed(message string, err error) error {
 const (
 	tendEvery  = time.Second
 	sweepEvery = time.Minute
+	// relieveEvery is how often a ledger that is full is rewritten; one that is not, costs a look.
+	relieveEvery = 10 * time.Minute
 )
 
 // tend looks after the membership and after what is left lying in live, until ctx is done.
@@ -321,6 +323,7 @@ func (l *Ledger) tend(ctx context.Context) {
 	ticker := time.NewTicker(tendEvery)
 	defer ticker.Stop()
 	swept, sweepTo := time.Now(), l.Revision()
+	var relieved time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -329,6 +332,12 @@ func (l *Ledger) tend(ctx context.Context) {
 		}
 		if l.server != nil {
 			l.updatePeer(ctx)
+			if time.Since(relieved) > relieveEvery {
+				relieved = time.Now()
+				if err := l.relieve(ctx); err != nil {
+					l.log.LogAttrs(ctx, slog.LevelWarn, "full ledger not relieved", errAttr(err))
+				}
+			}
 		}
 		if !l.Leading() {
 			continue
