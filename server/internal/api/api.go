@@ -71,6 +71,9 @@ type Self interface {
 type PartCheck struct {
 	Name  string
 	Ready func(ctx context.Context) error
+	// ForOrders says that reads go on without this part, as without a quorum of the replicas. /readyz then names what
+	// is wrong and stays 200: a load balancer that took out every such replica would leave nobody to ask.
+	ForOrders bool
 }
 
 // Options are what an API is made of. Records, Live, Commander, Tokens and Self must be set.
@@ -80,6 +83,7 @@ type Options struct {
 	Commander Commander
 	Tokens    Tokens
 	Self      Self
+	Control   Control     // replicas, backup, preflight and adopt; nil: they do not exist
 	Parts     []PartCheck // ledger, store, config
 
 	Ingest     http.Handler // agent routes; nil: they do not exist

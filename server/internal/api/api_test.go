@@ -136,9 +136,10 @@ func TestNow(t *testing.T) {
 		},
 		Traffic: []core.Traffic{{Site: "fra", Service: "checkout", Known: true, Share: .5}},
 		Writers: []core.Writer{{Name: "fra", Kind: "site", Fresh: true, LastAt: when}, {Name: "lon", Kind: "witness"}},
+		Members: 3, Replicas: []core.ReplicaView{fullView(), {Replica: "r2"}},
 	}
 	r.commit(full()...)
-	if got := get[core.Observation](r, "/api/v1/conditions"); got.Assessments[1].Kind != core.KindDeadService {
+	if got := get[core.Observation](r, "/api/v1/conditions"); got.Assessments[1].Kind != core.KindDeadService || got.Replicas[1].Subjects == nil {
 		t.Errorf("conditions are %+v", got)
 	}
 	sites := get[[]Site](r, "/api/v1/sites")
@@ -153,7 +154,7 @@ func TestNow(t *testing.T) {
 		t.Errorf("lon is %+v", lon)
 	}
 	st := get[Status](r, "/api/v1/status")
-	if st.ClusterID != r.ledger.Identity().ClusterID || st.Acting || st.OpenEpisodes != 1 || !st.Brake.On || len(st.Parts) != 2 {
+	if st.ClusterID != r.ledger.Identity().ClusterID || st.Acting || st.OpenEpisodes != 1 || !st.Brake.On || len(st.Parts) != 3 {
 		t.Errorf("status is %+v", st)
 	}
 	r.world.seen = &core.Observation{}
@@ -171,10 +172,19 @@ func TestReady(t *testing.T) {
 	}
 	f("/healthz", 200, "ok\n")
 	f("/readyz", 200, "ready\n")
-	f("/readyz?verbose", 200, "ledger: ok\nstore: ok\nready\n")
+	f("/readyz?verbose", 200, "ledger: ok\nstore: ok\nquorum: ok\nready\n")
+	// Without a quorum reads go on: a load balancer must not take all replicas out.
+	r.world.quorum = errors.New("no majority for 12 s")
+	f("/readyz", 200, "quorum: no majority for 12 s\nready for reading only\n")
+	f("/readyz?verbose", 200, "ledger: ok\nstore: ok\nquorum: no majority for 12 s\nready for reading only\n")
+	if parts := get[Status](r, "/api/v1/status").Parts; len(parts) != 3 || parts[2].Ok || !parts[0].Ok {
+		t.Errorf("parts are %+v", parts)
+	}
 	r.world.broken = errors.New("no space left\non device")
+	f("/readyz", 503, "store: no space left; on device\nquorum: no majority for 12 s\nnot ready\n")
+	r.world.quorum = nil
 	f("/readyz", 503, "store: no space left; on device\nnot ready\n")
-	f("/readyz?verbose", 503, "ledger: ok\nstore: no space left; on device\nnot ready\n")
+	f("/readyz?verbose", 503, "ledger: ok\nstore: no space left; on device\nquorum: ok\nnot ready\n")
 	f("/healthz", 200, "ok\n")
 	if code, _, _ := r.do(call{method: "HEAD", path: "/healthz"}); code != 200 {
 		t.Errorf("HEAD /healthz answers %d", code)
@@ -293,7 +303,7 @@ func TestEveryOperationIsCalledAndGuardedAsTheDocumentSays(t *testing.T) {
 			if mutating := method != http.MethodGet; mutating && !guarded {
 				t.Errorf("%s %s changes something and needs no token", method, path)
 			}
-			code, _, header := r.do(call{method: method, path: "/api/v1" + strings.ReplaceAll(path, "{id}", "x")})
+			code, _, header := r.do(call{method: method, path: "/api/v1" + strings.NewReplacer("{id}", "x", "{name}", "x").Replace(path)})
 			if guarded != (code == http.StatusUnauthorized) {
 				t.Errorf("%s %s answers %d without a token, the document says guarded=%v", method, path, code, guarded)
 			}

@@ -14,13 +14,19 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
-// operatorKey is where the credential of a request is kept.
+// operatorKey is where the giver of a request is kept.
 const operatorKey = "evenkeel.operator"
 
-// authorize lets reads pass; everything else, and the list of tokens, needs an admin token.
+// giver is who sent a request, and the token that proved it.
+type giver struct {
+	core.Credential
+	token core.Secret
+}
+
+// authorize lets reads pass; everything else, and the reads that tell or do more than others, need an admin token.
 func (s *server) authorize(c *gin.Context) {
 	read := c.Request.Method == http.MethodGet || c.Request.Method == http.MethodHead
-	if read && !strings.HasPrefix(c.FullPath(), base+"/tokens") {
+	if read && !guarded(c.FullPath()) {
 		return
 	}
 	scheme, token, _ := strings.Cut(c.GetHeader("Authorization"), " ")
@@ -45,15 +51,28 @@ func (s *server) authorize(c *gin.Context) {
 			Code: core.CodeForbidden, Message: "a token of kind " + cred.Kind + " may not do this", Hint: "use an admin token",
 		})
 	default:
-		c.Set(operatorKey, cred)
+		c.Set(operatorKey, giver{cred, core.Secret(strings.TrimSpace(token))})
 	}
 }
 
-// operator is who sent the request.
-func operator(ctx context.Context) string {
-	cred, _ := ctx.Value(operatorKey).(core.Credential)
-	return cred.Name
+// guarded says whether a read needs an admin token: the list of tokens, the ledger with their hashes, and what makes
+// this server call out.
+func guarded(route string) bool {
+	switch route {
+	case base + "/tokens", base + "/backup", base + "/preflight":
+		return true
+	}
+	return false
 }
+
+// by is who sent the request; nobody for a read that needs no token.
+func by(ctx context.Context) giver {
+	g, _ := ctx.Value(operatorKey).(giver)
+	return g
+}
+
+// operator is the name of who sent the request.
+func operator(ctx context.Context) string { return by(ctx).Name }
 
 // refuse answers a missing or wrong token, and after a few of them from one address asks for patience. A
 // valid token is never refused for what others on its address do.

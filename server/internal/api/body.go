@@ -43,6 +43,10 @@ func checkBody(route string, body []byte) error {
 		into = &CommandRequest{}
 	case base + "/tokens":
 		into = &TokenRequest{}
+	case base + "/replicas":
+		into = &ReplicaRequest{}
+	case base + "/adopt":
+		into = &AdoptRequest{}
 	default:
 		return &core.Error{Code: core.CodeInternal, Message: "no body is expected here"}
 	}

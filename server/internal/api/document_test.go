@@ -48,7 +48,8 @@ func TestDocumentKnowsEveryFieldOfCore(t *testing.T) {
 	doc := load(t)
 	for name, typ := range types(
 		core.Episode{}, core.Decision{}, core.Action{}, core.Notice{}, core.Line{}, core.Observation{}, core.Reply{},
-		core.Credential{}, core.Routing{}, core.Brake{},
+		core.Credential{}, core.Routing{}, core.Brake{}, core.Identity{}, core.Leadership{}, core.Member{}, core.Preflight{},
+		core.BreakGlass{},
 	) {
 		ref := doc.Components.Schemas[name]
 		if ref == nil {

@@ -15,6 +15,7 @@ func FuzzOrder(f *testing.F) {
 	f.Add([]byte(`{"kind":"drain","subject":{"site":"fra","service":"all"},"reason":"r"}`))
 	f.Add([]byte(`{"kind":"brake","on":true,"reason":"r"} {}`))
 	f.Add([]byte(`[`))
+	f.Add([]byte(reconcile(glass())))
 	f.Fuzz(func(t *testing.T, body []byte) {
 		if checkBody(base+"/commands", body) != nil {
 			return
@@ -23,7 +24,7 @@ func FuzzOrder(f *testing.F) {
 		if err := json.Unmarshal(body, &r); err != nil {
 			t.Fatalf("%q passed the check: %v", body, err)
 		}
-		c, err := toCommand(r, "jo")
+		c, err := toCommand(r, "jo", when)
 		if err != nil {
 			if core.Code(err) != core.CodeInvalid {
 				t.Errorf("%q: %v", body, err)
@@ -34,6 +35,7 @@ func FuzzOrder(f *testing.F) {
 			core.CommandApprove: c.DecisionID != "", core.CommandVeto: c.DecisionID != "",
 			core.CommandHold: c.EpisodeID != "" && c.Hold > 0, core.CommandDrain: c.Subject.Site != "",
 			core.CommandRestore: c.Subject.Site != "", core.CommandBrake: r.On != nil,
+			core.CommandReconcile: c.BreakGlass != nil && checkBreakGlass(*c.BreakGlass, when) == nil,
 		}
 		if !named[c.Kind] || c.Reason == "" || c.By != "jo" {
 			t.Errorf("%q is taken as %+v", body, c)

@@ -37,6 +37,7 @@ type world struct {
 	commands []core.Command
 	reply    core.Reply
 	broken   error
+	quorum   error // why there is none
 }
 
 func (w *world) Topology() core.Topology { return w.topo }
@@ -62,10 +63,12 @@ type rig struct {
 	t      *testing.T
 	ledger *ledger.Ledger
 	world  *world
-	url    string
-	admin  string
-	client *http.Client
-	logs   *bytes.Buffer
+	// control stands for what app makes of the ledger and the executors.
+	control *control
+	url     string
+	admin   string
+	client  *http.Client
+	logs    *bytes.Buffer
 }
 
 func start(t *testing.T, change ...func(*Options)) *rig {
@@ -78,10 +81,15 @@ func start(t *testing.T, change ...func(*Options)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, ledger: l, world: &world{topo: topology()}, admin: secret.Reveal(), logs: &bytes.Buffer{}}
+	r := &rig{t: t, ledger: l, world: &world{topo: topology()}, control: &control{}, admin: secret.Reveal(), logs: &bytes.Buffer{}}
 	o := Options{
 		Records: l, Live: r.world, Commander: r.world, Tokens: l, Self: r.world,
-		Parts: []PartCheck{{"ledger", l.Ready}, {"store", func(context.Context) error { return r.world.broken }}},
+		Control: r.control,
+		Parts: []PartCheck{
+			{Name: "ledger", Ready: l.Ready},
+			{Name: "store", Ready: func(context.Context) error { return r.world.broken }},
+			{Name: "quorum", Ready: func(context.Context) error { return r.world.quorum }, ForOrders: true},
+		},
 		Web: fstest.MapFS{
 			"index.html":        {Data: []byte("<!doctype html><title>Evenkeel</title>")},
 			"assets/a-1234.js":  {Data: []byte("1")},
@@ -184,7 +192,8 @@ func (c *contract) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	_ = res.Body.Close()
 	res.Body = io.NopCloser(bytes.NewReader(body))
-	if res.Header.Get("Content-Type") == "application/yaml" {
+	switch res.Header.Get("Content-Type") {
+	case "application/yaml", "application/octet-stream":
 		return res, nil
 	}
 	in := &openapi3filter.ResponseValidationInput{

@@ -47,6 +47,19 @@ func wholeAction(a core.Action) core.Action {
 	return a
 }
 
+func wholeView(v core.ReplicaView) core.ReplicaView {
+	v.Subjects = list(v.Subjects)
+	return v
+}
+
+func wholeMember(m core.Member) core.Member {
+	if m.View != nil {
+		v := wholeView(*m.View)
+		m.View = &v
+	}
+	return m
+}
+
 func whole[T any](in []T, f func(T) T) []T {
 	out := make([]T, 0, len(in))
 	for _, v := range in {

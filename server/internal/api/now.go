@@ -4,8 +4,8 @@ import (
 	"context"
 	"maps"
 	"net/http"
-	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -26,13 +26,17 @@ func (s *server) GetStatus(ctx context.Context, _ GetStatusRequestObject) (GetSt
 	who, topo, stance := s.Records.Identity(), s.Live.Topology(), s.Self.Stance()
 	out := Status{
 		Version: s.Version, StartedAt: s.Started.UTC(),
-		ClusterID: who.ClusterID, Epoch: who.Epoch, Revision: s.Records.Revision(),
+		ClusterID: who.ClusterID, Epoch: who.Epoch, Pending: some(who.Pending), Revision: s.Records.Revision(),
 		TopologyRevision: topo.Revision, Lab: topo.Lab,
 		Acting: stance.Acting, Reason: some(stance.Reason),
 		Brake: brake, OpenEpisodes: len(open), Parts: s.check(ctx),
 	}
 	if o, ok := s.Live.Observation(); ok {
 		out.ObservedAt, out.Tilt = &o.At, &o.Tilt
+	}
+	if s.Control != nil {
+		leadership := s.Control.Leadership()
+		out.Leadership = &leadership
 	}
 	return GetStatus200JSONResponse(out), nil
 }
@@ -46,6 +50,7 @@ func (s *server) GetConditions(context.Context, GetConditionsRequestObject) (Get
 		}
 	}
 	o.Assessments, o.Traffic, o.Writers = list(o.Assessments), list(o.Traffic), list(o.Writers)
+	o.Replicas = whole(o.Replicas, wholeView)
 	return GetConditions200JSONResponse(o), nil
 }
 
@@ -129,38 +134,42 @@ func about[T any](site, service string, all []T, subject func(T) core.Subject) (
 
 const readyWithin = 2 * time.Second
 
-// check asks every part.
+// check asks every part, all at the same time: one that is slow to answer takes no time from the others.
 func (s *server) check(ctx context.Context) []Part {
 	ctx, cancel := context.WithTimeout(ctx, readyWithin)
 	defer cancel()
-	out := []Part{}
-	for _, p := range s.Parts {
-		x := Part{Name: p.Name, Ok: true, Word: "ok"}
-		if err := p.Ready(ctx); err != nil {
-			x.Ok, x.Word = false, strings.ReplaceAll(err.Error(), "\n", "; ")
-		}
-		out = append(out, x)
+	out := make([]Part, len(s.Parts))
+	var all sync.WaitGroup
+	for i, p := range s.Parts {
+		all.Go(func() {
+			out[i] = Part{Name: p.Name, Ok: true, Word: "ok"}
+			if err := p.Ready(ctx); err != nil {
+				out[i].Ok, out[i].Word = false, strings.ReplaceAll(err.Error(), "\n", "; ")
+			}
+		})
 	}
+	all.Wait()
 	return out
 }
 
 func healthz(c *gin.Context) { c.String(http.StatusOK, "ok\n") }
 
-// readyz is 200 when every part works. With ?verbose every part has a line, else only those that fail.
+// readyz is 200 when every part works that reads need; without one that only orders need it says so. With ?verbose
+// every part has a line, else only those that fail.
 func (s *server) readyz(c *gin.Context) {
-	parts := s.check(c)
-	code, text := http.StatusOK, strings.Builder{}
+	code, last, text := http.StatusOK, "ready\n", strings.Builder{}
 	_, verbose := c.GetQuery("verbose")
-	for _, p := range parts {
+	for i, p := range s.check(c) {
 		if !p.Ok || verbose {
 			text.WriteString(p.Name + ": " + p.Word + "\n")
 		}
+		switch {
+		case p.Ok:
+		case !s.Parts[i].ForOrders:
+			code, last = http.StatusServiceUnavailable, "not ready\n"
+		case code == http.StatusOK:
+			last = "ready for reading only\n"
+		}
 	}
-	if slices.ContainsFunc(parts, func(p Part) bool { return !p.Ok }) {
-		code = http.StatusServiceUnavailable
-		text.WriteString("not ready\n")
-	} else {
-		text.WriteString("ready\n")
-	}
-	c.String(code, "%s", text.String())
+	c.String(code, "%s", text.String()+last)
 }

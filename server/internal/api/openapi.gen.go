@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -104,6 +105,16 @@ type Action = core.Action
 // ActionState ActionState is where the execution of a plan stands.
 type ActionState = core.ActionState
 
+// AdoptRequest defines model for AdoptRequest.
+type AdoptRequest struct {
+	// ClusterID The cluster to speak for; the present one when absent.
+	ClusterID *string `json:"cluster_id,omitempty"`
+
+	// Epoch Above the present one; the next when absent.
+	Epoch  *int64 `json:"epoch,omitempty"`
+	Reason string `json:"reason"`
+}
+
 // Alternative Alternative is a policy that was not the one taken, and why.
 type Alternative = core.Alternative
 
@@ -122,17 +133,23 @@ type Band = core.Band
 // Brake Brake is the switch that stops all automatic actions of its scope until a person releases it.
 type Brake = core.Brake
 
+// BreakGlass BreakGlass is a command that a person gave to an executor directly, past the servers, as recorded on that machine. For reconcile.
+type BreakGlass = core.BreakGlass
+
 // Claim Claim is whether one thing about a site is alive, as a success ratio over the window.
 type Claim = core.Claim
 
 // Class Class is the kind of testimony a piece of evidence is.
 type Class = core.Class
 
-// CommandKind approve and veto name a decision, hold an episode, drain and restore a subject.
+// CommandKind approve and veto name a decision, hold an episode, drain and restore a subject; reconcile puts on record what was commanded past the servers, any number of times to the same effect.
 type CommandKind = core.CommandKind
 
 // CommandRequest An order. What it must name depends on its kind.
 type CommandRequest struct {
+	// BreakGlass BreakGlass is a command that a person gave to an executor directly, past the servers, as recorded on that machine. For reconcile.
+	BreakGlass *BreakGlass `json:"break_glass,omitempty"`
+
 	// DecisionID For approve and veto.
 	DecisionID *string `json:"decision_id,omitempty"`
 
@@ -142,7 +159,7 @@ type CommandRequest struct {
 	// HoldS For hold; 900 when absent.
 	HoldS *float64 `json:"hold_s,omitempty"`
 
-	// Kind approve and veto name a decision, hold an episode, drain and restore a subject.
+	// Kind approve and veto name a decision, hold an episode, drain and restore a subject; reconcile puts on record what was commanded past the servers, any number of times to the same effect.
 	Kind CommandKind `json:"kind"`
 
 	// On For brake.
@@ -177,8 +194,14 @@ type Evidence = core.Evidence
 // Identity Identity is who the ledger is. Epoch is its incarnation, raised on create, restore and adopt.
 type Identity = core.Identity
 
+// Leadership Leadership is who decides and acts, as this replica knows it. Self is empty for a server that is alone.
+type Leadership = core.Leadership
+
 // Line Line is one sentence of the story, in the order in which it happened.
 type Line = core.Line
+
+// Member Member is one member of the ledger's cluster, joined or configured.
+type Member = core.Member
 
 // Mode Mode is how far a policy may go by itself.
 type Mode = core.Mode
@@ -204,6 +227,9 @@ type Part struct {
 // PlanKind PlanKind is what a plan does to its subject.
 type PlanKind = core.PlanKind
 
+// Preflight Preflight is what became of asking one executor for its fencing tokens.
+type Preflight = core.Preflight
+
 // ProbeState ProbeState is the answer of one probe.
 type ProbeState = core.ProbeState
 
@@ -221,6 +247,36 @@ type Problem struct {
 
 // ProblemCode defines model for Problem.Code.
 type ProblemCode string
+
+// ReplicaAdded defines model for ReplicaAdded.
+type ReplicaAdded struct {
+	// Bundle The JSON text of the file that the new replica joins with. It holds a private key.
+	Bundle string `json:"bundle"`
+}
+
+// ReplicaRequest defines model for ReplicaRequest.
+type ReplicaRequest struct {
+	// Name As in the configuration.
+	Name string `json:"name"`
+
+	// Replace The member of that name leaves first: its disk is lost.
+	Replace *bool `json:"replace,omitempty"`
+}
+
+// ReplicaView ReplicaView is what one replica says of itself and of every subject: its observation as the other replicas read it, and its vote.
+type ReplicaView = core.ReplicaView
+
+// Replicas Who decides and acts, and what each replica said last.
+type Replicas struct {
+	// At Now, by the clock by which the views were heard.
+	At time.Time `json:"at"`
+
+	// Leadership Leadership is who decides and acts, as this replica knows it. Self is empty for a server that is alone.
+	Leadership Leadership `json:"leadership"`
+
+	// Members The configured ones in their order, then strangers. Empty for a server that is alone.
+	Members []Member `json:"members"`
+}
 
 // Reply Reply is the answer to a command.
 type Reply = core.Reply
@@ -297,10 +353,16 @@ type Status struct {
 	Epoch     int64  `json:"epoch"`
 
 	// Lab The floors of holds do not apply.
-	Lab          bool       `json:"lab"`
-	ObservedAt   *time.Time `json:"observed_at,omitempty"`
-	OpenEpisodes int        `json:"open_episodes"`
-	Parts        []Part     `json:"parts"`
+	Lab bool `json:"lab"`
+
+	// Leadership Leadership is who decides and acts, as this replica knows it. Self is empty for a server that is alone.
+	Leadership   *Leadership `json:"leadership,omitempty"`
+	ObservedAt   *time.Time  `json:"observed_at,omitempty"`
+	OpenEpisodes int         `json:"open_episodes"`
+	Parts        []Part      `json:"parts"`
+
+	// Pending Why nothing is commanded in the name of this ledger until somebody adopts it; absent when it is.
+	Pending *string `json:"pending,omitempty"`
 
 	// Reason Why it does not act.
 	Reason *string `json:"reason,omitempty"`
@@ -323,6 +385,9 @@ type StepState = core.StepState
 
 // Subject Subject is what evidence, conditions, episodes, locks, plans and actions are about. Unit is a keyed partition of users; empty means all of them.
 type Subject = core.Subject
+
+// SubjectView SubjectView is one subject as one replica judges it.
+type SubjectView = core.SubjectView
 
 // Tilt Tilt is a replica's doubt about itself; while On its vote is withdrawn.
 type Tilt = core.Tilt
@@ -373,6 +438,9 @@ type ID = string
 // Limit defines model for Limit.
 type Limit = int
 
+// Name defines model for Name.
+type Name = string
+
 // ListActionsParams defines parameters for ListActions.
 type ListActionsParams struct {
 	// Limit At most so many; 100 when absent.
@@ -396,8 +464,14 @@ type ListLinesParams struct {
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// AdoptJSONRequestBody defines body for Adopt for application/json ContentType.
+type AdoptJSONRequestBody = AdoptRequest
+
 // PostCommandJSONRequestBody defines body for PostCommand for application/json ContentType.
 type PostCommandJSONRequestBody = CommandRequest
+
+// AddReplicaJSONRequestBody defines body for AddReplica for application/json ContentType.
+type AddReplicaJSONRequestBody = ReplicaRequest
 
 // CreateTokenJSONRequestBody defines body for CreateToken for application/json ContentType.
 type CreateTokenJSONRequestBody = TokenRequest
@@ -410,6 +484,12 @@ type ServerInterface interface {
 
 	// (GET /actions/{id})
 	GetAction(c *gin.Context, id ID)
+	// Adopt Say that this ledger speaks for a cluster from now on, with a higher epoch.
+	// (POST /adopt)
+	Adopt(c *gin.Context)
+	// GetBackup The whole ledger as it stands.
+	// (GET /backup)
+	GetBackup(c *gin.Context)
 	// PostCommand Give an order.
 	// (POST /commands)
 	PostCommand(c *gin.Context)
@@ -431,6 +511,18 @@ type ServerInterface interface {
 	// ListNotices The messages to people about an episode, in their order.
 	// (GET /episodes/{id}/notices)
 	ListNotices(c *gin.Context, id ID)
+	// GetPreflight What each executor says of the fencing tokens of this ledger.
+	// (GET /preflight)
+	GetPreflight(c *gin.Context)
+	// ListReplicas The replicas with their last words, and who leads, as this replica knows it.
+	// (GET /replicas)
+	ListReplicas(c *gin.Context)
+	// AddReplica Take a configured replica into the ledger, or take its place when its disk is lost.
+	// (POST /replicas)
+	AddReplica(c *gin.Context)
+	// RemoveReplica Let a replica leave the ledger for good.
+	// (DELETE /replicas/{name})
+	RemoveReplica(c *gin.Context, name Name)
 	// ListSites Sites and witnesses with their services, in configured order.
 	// (GET /sites)
 	ListSites(c *gin.Context)
@@ -510,6 +602,32 @@ func (siw *ServerInterfaceWrapper) GetAction(c *gin.Context) {
 	}
 
 	siw.Handler.GetAction(c, id)
+}
+
+// Adopt operation middleware
+func (siw *ServerInterfaceWrapper) Adopt(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.Adopt(c)
+}
+
+// GetBackup operation middleware
+func (siw *ServerInterfaceWrapper) GetBackup(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetBackup(c)
 }
 
 // PostCommand operation middleware
@@ -673,6 +791,70 @@ func (siw *ServerInterfaceWrapper) ListNotices(c *gin.Context) {
 	siw.Handler.ListNotices(c, id)
 }
 
+// GetPreflight operation middleware
+func (siw *ServerInterfaceWrapper) GetPreflight(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GetPreflight(c)
+}
+
+// ListReplicas operation middleware
+func (siw *ServerInterfaceWrapper) ListReplicas(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListReplicas(c)
+}
+
+// AddReplica operation middleware
+func (siw *ServerInterfaceWrapper) AddReplica(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.AddReplica(c)
+}
+
+// RemoveReplica operation middleware
+func (siw *ServerInterfaceWrapper) RemoveReplica(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// ------------- Path parameter "name" -------------
+	var name Name
+
+	err = runtime.BindStyledParameterWithOptions("simple", "name", c.Param("name"), &name, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationPath, Explode: false, Required: true, Type: "string", Format: "", ValueIsUnescaped: true})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter name: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.RemoveReplica(c, name)
+}
+
 // ListSites operation middleware
 func (siw *ServerInterfaceWrapper) ListSites(c *gin.Context) {
 
@@ -827,6 +1009,12 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/tokens", wrapper.ListTokens)
 	router.POST(options.BaseURL+"/tokens", wrapper.CreateToken)
 	router.DELETE(options.BaseURL+"/tokens/:id", wrapper.RevokeToken)
+	router.GET(options.BaseURL+"/replicas", wrapper.ListReplicas)
+	router.POST(options.BaseURL+"/replicas", wrapper.AddReplica)
+	router.DELETE(options.BaseURL+"/replicas/:name", wrapper.RemoveReplica)
+	router.GET(options.BaseURL+"/backup", wrapper.GetBackup)
+	router.GET(options.BaseURL+"/preflight", wrapper.GetPreflight)
+	router.POST(options.BaseURL+"/adopt", wrapper.Adopt)
 }
 
 type ProblemApplicationProblemPlusJSONResponse Problem
@@ -898,6 +1086,89 @@ type GetActiondefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetActiondefaultApplicationProblemPlusJSONResponse) VisitGetActionResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdoptRequestObject struct {
+	Body *AdoptJSONRequestBody
+}
+
+type AdoptResponseObject interface {
+	VisitAdoptResponse(w http.ResponseWriter) error
+}
+
+type Adopt200JSONResponse Identity
+
+func (response Adopt200JSONResponse) VisitAdoptResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AdoptdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AdoptdefaultApplicationProblemPlusJSONResponse) VisitAdoptResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetBackupRequestObject struct {
+}
+
+type GetBackupResponseObject interface {
+	VisitGetBackupResponse(w http.ResponseWriter) error
+}
+
+type GetBackup200ApplicationOctetStreamResponse struct {
+	Body          io.Reader
+	ContentLength int64
+}
+
+func (response GetBackup200ApplicationOctetStreamResponse) VisitGetBackupResponse(w http.ResponseWriter) error {
+
+	w.Header().Set("Content-Type", "application/octet-stream")
+	if response.ContentLength != 0 {
+		w.Header().Set("Content-Length", fmt.Sprint(response.ContentLength))
+	}
+	w.WriteHeader(200)
+
+	if closer, ok := response.Body.(io.ReadCloser); ok {
+		defer closer.Close()
+	}
+	_, err := io.Copy(w, response.Body)
+	return err
+}
+
+type GetBackupdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetBackupdefaultApplicationProblemPlusJSONResponse) VisitGetBackupResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1181,6 +1452,154 @@ func (response ListNoticesdefaultApplicationProblemPlusJSONResponse) VisitListNo
 	return err
 }
 
+type GetPreflightRequestObject struct {
+}
+
+type GetPreflightResponseObject interface {
+	VisitGetPreflightResponse(w http.ResponseWriter) error
+}
+
+type GetPreflight200JSONResponse []Preflight
+
+func (response GetPreflight200JSONResponse) VisitGetPreflightResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GetPreflightdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GetPreflightdefaultApplicationProblemPlusJSONResponse) VisitGetPreflightResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListReplicasRequestObject struct {
+}
+
+type ListReplicasResponseObject interface {
+	VisitListReplicasResponse(w http.ResponseWriter) error
+}
+
+type ListReplicas200JSONResponse Replicas
+
+func (response ListReplicas200JSONResponse) VisitListReplicasResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListReplicasdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListReplicasdefaultApplicationProblemPlusJSONResponse) VisitListReplicasResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddReplicaRequestObject struct {
+	Body *AddReplicaJSONRequestBody
+}
+
+type AddReplicaResponseObject interface {
+	VisitAddReplicaResponse(w http.ResponseWriter) error
+}
+
+type AddReplica201JSONResponse ReplicaAdded
+
+func (response AddReplica201JSONResponse) VisitAddReplicaResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type AddReplicadefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response AddReplicadefaultApplicationProblemPlusJSONResponse) VisitAddReplicaResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type RemoveReplicaRequestObject struct {
+	Name Name `json:"name"`
+}
+
+type RemoveReplicaResponseObject interface {
+	VisitRemoveReplicaResponse(w http.ResponseWriter) error
+}
+
+type RemoveReplica204Response struct {
+}
+
+func (response RemoveReplica204Response) VisitRemoveReplicaResponse(w http.ResponseWriter) error {
+	w.WriteHeader(204)
+	return nil
+}
+
+type RemoveReplicadefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response RemoveReplicadefaultApplicationProblemPlusJSONResponse) VisitRemoveReplicaResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListSitesRequestObject struct {
 }
 
@@ -1414,6 +1833,12 @@ type StrictServerInterface interface {
 
 	// (GET /actions/{id})
 	GetAction(ctx context.Context, request GetActionRequestObject) (GetActionResponseObject, error)
+	// Adopt Say that this ledger speaks for a cluster from now on, with a higher epoch.
+	// (POST /adopt)
+	Adopt(ctx context.Context, request AdoptRequestObject) (AdoptResponseObject, error)
+	// GetBackup The whole ledger as it stands.
+	// (GET /backup)
+	GetBackup(ctx context.Context, request GetBackupRequestObject) (GetBackupResponseObject, error)
 	// PostCommand Give an order.
 	// (POST /commands)
 	PostCommand(ctx context.Context, request PostCommandRequestObject) (PostCommandResponseObject, error)
@@ -1435,6 +1860,18 @@ type StrictServerInterface interface {
 	// ListNotices The messages to people about an episode, in their order.
 	// (GET /episodes/{id}/notices)
 	ListNotices(ctx context.Context, request ListNoticesRequestObject) (ListNoticesResponseObject, error)
+	// GetPreflight What each executor says of the fencing tokens of this ledger.
+	// (GET /preflight)
+	GetPreflight(ctx context.Context, request GetPreflightRequestObject) (GetPreflightResponseObject, error)
+	// ListReplicas The replicas with their last words, and who leads, as this replica knows it.
+	// (GET /replicas)
+	ListReplicas(ctx context.Context, request ListReplicasRequestObject) (ListReplicasResponseObject, error)
+	// AddReplica Take a configured replica into the ledger, or take its place when its disk is lost.
+	// (POST /replicas)
+	AddReplica(ctx context.Context, request AddReplicaRequestObject) (AddReplicaResponseObject, error)
+	// RemoveReplica Let a replica leave the ledger for good.
+	// (DELETE /replicas/{name})
+	RemoveReplica(ctx context.Context, request RemoveReplicaRequestObject) (RemoveReplicaResponseObject, error)
 	// ListSites Sites and witnesses with their services, in configured order.
 	// (GET /sites)
 	ListSites(ctx context.Context, request ListSitesRequestObject) (ListSitesResponseObject, error)
@@ -1557,6 +1994,72 @@ func (sh *strictHandler) GetAction(ctx *gin.Context, id ID) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(GetActionResponseObject); ok {
 		if err := validResponse.VisitGetActionResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// Adopt operation middleware
+func (sh *strictHandler) Adopt(ctx *gin.Context) {
+	var request AdoptRequestObject
+
+	var body AdoptJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.Adopt(ctx, request.(AdoptRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "Adopt")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(AdoptResponseObject); ok {
+		if err := validResponse.VisitAdoptResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetBackup operation middleware
+func (sh *strictHandler) GetBackup(ctx *gin.Context) {
+	var request GetBackupRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetBackup(ctx, request.(GetBackupRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetBackup")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetBackupResponseObject); ok {
+		if err := validResponse.VisitGetBackupResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -1753,6 +2256,122 @@ func (sh *strictHandler) ListNotices(ctx *gin.Context, id ID) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(ListNoticesResponseObject); ok {
 		if err := validResponse.VisitListNoticesResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GetPreflight operation middleware
+func (sh *strictHandler) GetPreflight(ctx *gin.Context) {
+	var request GetPreflightRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GetPreflight(ctx, request.(GetPreflightRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GetPreflight")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GetPreflightResponseObject); ok {
+		if err := validResponse.VisitGetPreflightResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListReplicas operation middleware
+func (sh *strictHandler) ListReplicas(ctx *gin.Context) {
+	var request ListReplicasRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListReplicas(ctx, request.(ListReplicasRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListReplicas")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListReplicasResponseObject); ok {
+		if err := validResponse.VisitListReplicasResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// AddReplica operation middleware
+func (sh *strictHandler) AddReplica(ctx *gin.Context) {
+	var request AddReplicaRequestObject
+
+	var body AddReplicaJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.AddReplica(ctx, request.(AddReplicaRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "AddReplica")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(AddReplicaResponseObject); ok {
+		if err := validResponse.VisitAddReplicaResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// RemoveReplica operation middleware
+func (sh *strictHandler) RemoveReplica(ctx *gin.Context, name Name) {
+	var request RemoveReplicaRequestObject
+
+	request.Name = name
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.RemoveReplica(ctx, request.(RemoveReplicaRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "RemoveReplica")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(RemoveReplicaResponseObject); ok {
+		if err := validResponse.VisitRemoveReplicaResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {

@@ -19,7 +19,7 @@ const (
 
 // PostCommand answers POST /commands.
 func (s *server) PostCommand(ctx context.Context, r PostCommandRequestObject) (PostCommandResponseObject, error) {
-	cmd, err := toCommand(*r.Body, operator(ctx))
+	cmd, err := toCommand(*r.Body, operator(ctx), time.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -33,13 +33,13 @@ func (s *server) PostCommand(ctx context.Context, r PostCommandRequestObject) (P
 }
 
 // toCommand checks that an order names what its kind needs.
-func toCommand(r CommandRequest, by string) (core.Command, error) {
+func toCommand(r CommandRequest, by string, now time.Time) (core.Command, error) {
 	c := core.Command{Kind: r.Kind, By: by, Reason: r.Reason}
-	if r.Reason == "" || len(r.Reason) > maxReason {
-		return c, invalid("an order needs a reason of at most 500 bytes", "say why; it goes on the record")
+	if err := checkReason(r.Reason); err != nil {
+		return c, err
 	}
-	if unprintable(r) {
-		return c, invalid("an order holds a control character", "write plain text on one line; it is shown on terminals")
+	if unprintable(textsOf(r)...) {
+		return c, errUnprintable()
 	}
 	switch r.Kind {
 	case core.CommandApprove, core.CommandVeto:
@@ -71,14 +71,27 @@ func toCommand(r CommandRequest, by string) (core.Command, error) {
 			return c, invalid("on is missing", "say true to stop automatic actions, false to release them")
 		}
 		c.On = *r.On
+	case core.CommandReconcile:
+		if r.BreakGlass == nil {
+			return c, invalid("break_glass is missing", "give the record that the break-glass command left in its data directory")
+		}
+		c.BreakGlass = r.BreakGlass
+		return c, checkBreakGlass(*r.BreakGlass, now)
 	default:
-		return c, invalid("there is no order of that kind", "use approve, veto, hold, drain, restore or brake")
+		return c, invalid("there is no order of that kind", "use approve, veto, hold, drain, restore, brake or reconcile")
 	}
 	return c, nil
 }
 
-// unprintable reports whether an order would move the cursor, or turn the direction, of who reads the record.
-func unprintable(r CommandRequest) bool {
+func checkReason(reason string) error {
+	if reason == "" || len(reason) > maxReason {
+		return invalid("an order needs a reason of at most 500 bytes", "say why; it goes on the record")
+	}
+	return nil
+}
+
+// textsOf are the texts of an order that are its own.
+func textsOf(r CommandRequest) []string {
 	texts := []string{r.Reason}
 	for _, id := range []*string{r.DecisionID, r.EpisodeID} {
 		if id != nil {
@@ -88,9 +101,18 @@ func unprintable(r CommandRequest) bool {
 	if r.Subject != nil {
 		texts = append(texts, r.Subject.Site, r.Subject.Service)
 	}
+	return texts
+}
+
+// unprintable reports whether a text would move the cursor, or turn the direction, of who reads the record.
+func unprintable(texts ...string) bool {
 	return slices.ContainsFunc(texts, func(s string) bool {
 		return strings.ContainsFunc(s, func(c rune) bool { return unicode.IsControl(c) || unicode.Is(unicode.Bidi_Control, c) })
 	})
+}
+
+func errUnprintable() error {
+	return invalid("an order holds a control character", "write plain text on one line; it is shown on terminals")
 }
 
 // ListTokens answers GET /tokens.

@@ -47,6 +47,78 @@ func TestCommands(t *testing.T) {
 	f(`{"kind":"brake","on":false,"reason":"r"}`, core.Command{Kind: core.CommandBrake, Reason: "r"})
 	r.world.reply = core.Reply{Code: "last-site", Sentence: "no"}
 	f(`{"kind":"brake","on":true,"reason":"r"}`, core.Command{Kind: core.CommandBrake, On: true, Reason: "r"})
+	b := glass()
+	f(reconcile(b), core.Command{Kind: core.CommandReconcile, BreakGlass: &b, Reason: "r"})
+	b.Subject.Unit, b.Detail, b.At = "u", "it said so", time.Now().Add(50*time.Second).UTC().Truncate(time.Second) // clocks differ a little
+	f(reconcile(b), core.Command{Kind: core.CommandReconcile, BreakGlass: &b, Reason: "r"})
+}
+
+func glass() core.BreakGlass {
+	return core.BreakGlass{
+		ID: "bg_1", Subject: core.Subject{Site: "fra", Service: "checkout"}, Target: "director", State: core.RoutingDrained,
+		ClusterID: "c_1", Epoch: 1, Seq: 1, Result: "done", By: "jo", Reason: "fra burns", At: when.AddDate(-1, 0, 0), Overrides: []string{"quorum"},
+	}
+}
+
+func reconcile(b core.BreakGlass) string {
+	text, err := json.Marshal(map[string]any{"kind": "reconcile", "reason": "r", "break_glass": b})
+	if err != nil {
+		panic(err)
+	}
+	return string(text)
+}
+
+// Every field of a record that comes from a file of some machine is checked.
+func TestBreakGlassRecordsRefused(t *testing.T) {
+	r := start(t)
+	f := func(says string, change func(*core.BreakGlass)) {
+		t.Helper()
+		b := glass()
+		change(&b)
+		if p := r.refused(r.order(reconcile(b)), http.StatusBadRequest, core.CodeInvalid); p.Detail == nil || !strings.Contains(*p.Detail, says) {
+			t.Errorf("%s: problem is %+v", says, p)
+		}
+	}
+	texts := map[string]struct {
+		of   func(*core.BreakGlass) *string
+		most int
+		may  bool // be empty
+	}{
+		"id":              {of: func(b *core.BreakGlass) *string { return &b.ID }, most: maxID},
+		"subject.site":    {of: func(b *core.BreakGlass) *string { return &b.Subject.Site }, most: maxName},
+		"subject.service": {of: func(b *core.BreakGlass) *string { return &b.Subject.Service }, most: maxName},
+		"subject.unit":    {of: func(b *core.BreakGlass) *string { return &b.Subject.Unit }, most: maxName, may: true},
+		"target":          {of: func(b *core.BreakGlass) *string { return &b.Target }, most: maxName},
+		"cluster_id":      {of: func(b *core.BreakGlass) *string { return &b.ClusterID }, most: maxCluster},
+		"detail":          {of: func(b *core.BreakGlass) *string { return &b.Detail }, most: maxDetail, may: true},
+		"by":              {of: func(b *core.BreakGlass) *string { return &b.By }, most: maxName},
+		"reason":          {of: func(b *core.BreakGlass) *string { return &b.Reason }, most: maxReason},
+		"overrides":       {of: func(b *core.BreakGlass) *string { return &b.Overrides[0] }, most: maxID},
+	}
+	for name, x := range texts {
+		f(name, func(b *core.BreakGlass) { *x.of(b) = strings.Repeat("x", x.most+1) })
+		f(name, func(b *core.BreakGlass) { *x.of(b) = "a\x1b[2J" })
+		f(name, func(b *core.BreakGlass) { *x.of(b) = "a\u202eb" })
+		if !x.may {
+			f(name, func(b *core.BreakGlass) { *x.of(b) = "" })
+		}
+	}
+	f("weight", func(b *core.BreakGlass) { b.Weight = -1 })
+	f("weight", func(b *core.BreakGlass) { b.Weight = 101 })
+	f("state", func(b *core.BreakGlass) { b.State = core.RoutingDraining })
+	f("epoch", func(b *core.BreakGlass) { b.Epoch = 0 })
+	f("seq", func(b *core.BreakGlass) { b.Seq = -1 })
+	f("result", func(b *core.BreakGlass) { b.Result = "perhaps" })
+	f("at is missing", func(b *core.BreakGlass) { b.At = time.Time{} })
+	f("in the future", func(b *core.BreakGlass) { b.At = time.Now().Add(2 * time.Minute) })
+	f("overrides", func(b *core.BreakGlass) { b.Overrides = make([]string, maxOverrides+1) })
+	f("state is unknown", func(b *core.BreakGlass) { b.State = core.RoutingUnknown })
+	r.refused(r.order(`{"kind":"reconcile","reason":"r"}`), http.StatusBadRequest, core.CodeInvalid)
+	r.refused(r.order(`{"kind":"reconcile","reason":"r","break_glass":null}`), http.StatusBadRequest, core.CodeInvalid)
+	r.refused(r.order(strings.Replace(reconcile(glass()), `"seq"`, `"sequence"`, 1)), http.StatusBadRequest, core.CodeInvalid)
+	if len(r.world.commands) != 0 {
+		t.Errorf("refused records reached the loop: %+v", r.world.commands)
+	}
 }
 
 func TestCommandsRefused(t *testing.T) {

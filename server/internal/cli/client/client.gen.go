@@ -105,6 +105,16 @@ type Action = core.Action
 // ActionState ActionState is where the execution of a plan stands.
 type ActionState = core.ActionState
 
+// AdoptRequest defines model for AdoptRequest.
+type AdoptRequest struct {
+	// ClusterID The cluster to speak for; the present one when absent.
+	ClusterID *string `json:"cluster_id,omitempty"`
+
+	// Epoch Above the present one; the next when absent.
+	Epoch  *int64 `json:"epoch,omitempty"`
+	Reason string `json:"reason"`
+}
+
 // Alternative Alternative is a policy that was not the one taken, and why.
 type Alternative = core.Alternative
 
@@ -123,17 +133,23 @@ type Band = core.Band
 // Brake Brake is the switch that stops all automatic actions of its scope until a person releases it.
 type Brake = core.Brake
 
+// BreakGlass BreakGlass is a command that a person gave to an executor directly, past the servers, as recorded on that machine. For reconcile.
+type BreakGlass = core.BreakGlass
+
 // Claim Claim is whether one thing about a site is alive, as a success ratio over the window.
 type Claim = core.Claim
 
 // Class Class is the kind of testimony a piece of evidence is.
 type Class = core.Class
 
-// CommandKind approve and veto name a decision, hold an episode, drain and restore a subject.
+// CommandKind approve and veto name a decision, hold an episode, drain and restore a subject; reconcile puts on record what was commanded past the servers, any number of times to the same effect.
 type CommandKind = core.CommandKind
 
 // CommandRequest An order. What it must name depends on its kind.
 type CommandRequest struct {
+	// BreakGlass BreakGlass is a command that a person gave to an executor directly, past the servers, as recorded on that machine. For reconcile.
+	BreakGlass *BreakGlass `json:"break_glass,omitempty"`
+
 	// DecisionID For approve and veto.
 	DecisionID *string `json:"decision_id,omitempty"`
 
@@ -143,7 +159,7 @@ type CommandRequest struct {
 	// HoldS For hold; 900 when absent.
 	HoldS *float64 `json:"hold_s,omitempty"`
 
-	// Kind approve and veto name a decision, hold an episode, drain and restore a subject.
+	// Kind approve and veto name a decision, hold an episode, drain and restore a subject; reconcile puts on record what was commanded past the servers, any number of times to the same effect.
 	Kind CommandKind `json:"kind"`
 
 	// On For brake.
@@ -178,8 +194,14 @@ type Evidence = core.Evidence
 // Identity Identity is who the ledger is. Epoch is its incarnation, raised on create, restore and adopt.
 type Identity = core.Identity
 
+// Leadership Leadership is who decides and acts, as this replica knows it. Self is empty for a server that is alone.
+type Leadership = core.Leadership
+
 // Line Line is one sentence of the story, in the order in which it happened.
 type Line = core.Line
+
+// Member Member is one member of the ledger's cluster, joined or configured.
+type Member = core.Member
 
 // Mode Mode is how far a policy may go by itself.
 type Mode = core.Mode
@@ -205,6 +227,9 @@ type Part struct {
 // PlanKind PlanKind is what a plan does to its subject.
 type PlanKind = core.PlanKind
 
+// Preflight Preflight is what became of asking one executor for its fencing tokens.
+type Preflight = core.Preflight
+
 // ProbeState ProbeState is the answer of one probe.
 type ProbeState = core.ProbeState
 
@@ -222,6 +247,36 @@ type Problem struct {
 
 // ProblemCode defines model for Problem.Code.
 type ProblemCode string
+
+// ReplicaAdded defines model for ReplicaAdded.
+type ReplicaAdded struct {
+	// Bundle The JSON text of the file that the new replica joins with. It holds a private key.
+	Bundle string `json:"bundle"`
+}
+
+// ReplicaRequest defines model for ReplicaRequest.
+type ReplicaRequest struct {
+	// Name As in the configuration.
+	Name string `json:"name"`
+
+	// Replace The member of that name leaves first: its disk is lost.
+	Replace *bool `json:"replace,omitempty"`
+}
+
+// ReplicaView ReplicaView is what one replica says of itself and of every subject: its observation as the other replicas read it, and its vote.
+type ReplicaView = core.ReplicaView
+
+// Replicas Who decides and acts, and what each replica said last.
+type Replicas struct {
+	// At Now, by the clock by which the views were heard.
+	At time.Time `json:"at"`
+
+	// Leadership Leadership is who decides and acts, as this replica knows it. Self is empty for a server that is alone.
+	Leadership Leadership `json:"leadership"`
+
+	// Members The configured ones in their order, then strangers. Empty for a server that is alone.
+	Members []Member `json:"members"`
+}
 
 // Reply Reply is the answer to a command.
 type Reply = core.Reply
@@ -298,10 +353,16 @@ type Status struct {
 	Epoch     int64  `json:"epoch"`
 
 	// Lab The floors of holds do not apply.
-	Lab          bool       `json:"lab"`
-	ObservedAt   *time.Time `json:"observed_at,omitempty"`
-	OpenEpisodes int        `json:"open_episodes"`
-	Parts        []Part     `json:"parts"`
+	Lab bool `json:"lab"`
+
+	// Leadership Leadership is who decides and acts, as this replica knows it. Self is empty for a server that is alone.
+	Leadership   *Leadership `json:"leadership,omitempty"`
+	ObservedAt   *time.Time  `json:"observed_at,omitempty"`
+	OpenEpisodes int         `json:"open_episodes"`
+	Parts        []Part      `json:"parts"`
+
+	// Pending Why nothing is commanded in the name of this ledger until somebody adopts it; absent when it is.
+	Pending *string `json:"pending,omitempty"`
 
 	// Reason Why it does not act.
 	Reason *string `json:"reason,omitempty"`
@@ -324,6 +385,9 @@ type StepState = core.StepState
 
 // Subject Subject is what evidence, conditions, episodes, locks, plans and actions are about. Unit is a keyed partition of users; empty means all of them.
 type Subject = core.Subject
+
+// SubjectView SubjectView is one subject as one replica judges it.
+type SubjectView = core.SubjectView
 
 // Tilt Tilt is a replica's doubt about itself; while On its vote is withdrawn.
 type Tilt = core.Tilt
@@ -374,6 +438,9 @@ type ID = string
 // Limit defines model for Limit.
 type Limit = int
 
+// Name defines model for Name.
+type Name = string
+
 // ListActionsParams defines parameters for ListActions.
 type ListActionsParams struct {
 	// Limit At most so many; 100 when absent.
@@ -397,8 +464,14 @@ type ListLinesParams struct {
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// AdoptJSONRequestBody defines body for Adopt for application/json ContentType.
+type AdoptJSONRequestBody = AdoptRequest
+
 // PostCommandJSONRequestBody defines body for PostCommand for application/json ContentType.
 type PostCommandJSONRequestBody = CommandRequest
+
+// AddReplicaJSONRequestBody defines body for AddReplica for application/json ContentType.
+type AddReplicaJSONRequestBody = ReplicaRequest
 
 // CreateTokenJSONRequestBody defines body for CreateToken for application/json ContentType.
 type CreateTokenJSONRequestBody = TokenRequest
@@ -485,6 +558,32 @@ type ClientInterface interface {
 	// GetAction performs a GET /actions/{id} (the `GetAction` operationId) request.
 	GetAction(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// AdoptWithBody Say that this ledger speaks for a cluster from now on, with a higher epoch.
+	//
+	// The record is signed with the token that gave the order.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /adopt (the `Adopt` operationId).
+	AdoptWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Adopt Say that this ledger speaks for a cluster from now on, with a higher epoch.
+	//
+	// The record is signed with the token that gave the order.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /adopt (the `Adopt` operationId).
+	Adopt(ctx context.Context, body AdoptJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetBackup The whole ledger as it stands.
+	//
+	// It holds the hashes of all tokens. An answer that is not whole is broken off, so that no reader takes it for
+	// one that is; that needs HTTP/1.1 or later on the whole way.
+	//
+	// Corresponds with GET /backup (the `GetBackup` operationId).
+	GetBackup(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// PostCommandWithBody Give an order.
 	//
 	// The answer is 200 whenever the order was judged; `ok` says whether it was taken.
@@ -528,6 +627,43 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /episodes/{id}/notices (the `ListNotices` operationId).
 	ListNotices(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetPreflight What each executor says of the fencing tokens of this ledger.
+	//
+	// This server calls every executor; it commands nothing.
+	//
+	// Corresponds with GET /preflight (the `GetPreflight` operationId).
+	GetPreflight(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListReplicas The replicas with their last words, and who leads, as this replica knows it.
+	//
+	// Corresponds with GET /replicas (the `ListReplicas` operationId).
+	ListReplicas(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddReplicaWithBody Take a configured replica into the ledger, or take its place when its disk is lost.
+	//
+	// The answer is the bundle that the new replica starts with. It holds a private key, is in this answer and
+	// nowhere else, and can be made anew until the replica has started.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /replicas (the `AddReplica` operationId).
+	AddReplicaWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddReplica Take a configured replica into the ledger, or take its place when its disk is lost.
+	//
+	// The answer is the bundle that the new replica starts with. It holds a private key, is in this answer and
+	// nowhere else, and can be made anew until the replica has started.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /replicas (the `AddReplica` operationId).
+	AddReplica(ctx context.Context, body AddReplicaJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RemoveReplica Let a replica leave the ledger for good.
+	//
+	// Corresponds with DELETE /replicas/{name} (the `RemoveReplica` operationId).
+	RemoveReplica(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListSites Sites and witnesses with their services, in configured order.
 	//
@@ -588,6 +724,62 @@ func (c *Client) ListActions(ctx context.Context, params *ListActionsParams, req
 // GetAction performs a GET /actions/{id} (the `GetAction` operationId) request.
 func (c *Client) GetAction(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetActionRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AdoptWithBody Say that this ledger speaks for a cluster from now on, with a higher epoch.
+//
+// The record is signed with the token that gave the order.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /adopt (the `Adopt` operationId).
+func (c *Client) AdoptWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAdoptRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Adopt Say that this ledger speaks for a cluster from now on, with a higher epoch.
+//
+// The record is signed with the token that gave the order.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /adopt (the `Adopt` operationId).
+func (c *Client) Adopt(ctx context.Context, body AdoptJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAdoptRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetBackup The whole ledger as it stands.
+//
+// It holds the hashes of all tokens. An answer that is not whole is broken off, so that no reader takes it for
+// one that is; that needs HTTP/1.1 or later on the whole way.
+//
+// Corresponds with GET /backup (the `GetBackup` operationId).
+func (c *Client) GetBackup(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetBackupRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -712,6 +904,93 @@ func (c *Client) ListDecisions(ctx context.Context, id ID, reqEditors ...Request
 // Corresponds with GET /episodes/{id}/notices (the `ListNotices` operationId).
 func (c *Client) ListNotices(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListNoticesRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetPreflight What each executor says of the fencing tokens of this ledger.
+//
+// This server calls every executor; it commands nothing.
+//
+// Corresponds with GET /preflight (the `GetPreflight` operationId).
+func (c *Client) GetPreflight(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetPreflightRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListReplicas The replicas with their last words, and who leads, as this replica knows it.
+//
+// Corresponds with GET /replicas (the `ListReplicas` operationId).
+func (c *Client) ListReplicas(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListReplicasRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddReplicaWithBody Take a configured replica into the ledger, or take its place when its disk is lost.
+//
+// The answer is the bundle that the new replica starts with. It holds a private key, is in this answer and
+// nowhere else, and can be made anew until the replica has started.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /replicas (the `AddReplica` operationId).
+func (c *Client) AddReplicaWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddReplicaRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddReplica Take a configured replica into the ledger, or take its place when its disk is lost.
+//
+// The answer is the bundle that the new replica starts with. It holds a private key, is in this answer and
+// nowhere else, and can be made anew until the replica has started.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /replicas (the `AddReplica` operationId).
+func (c *Client) AddReplica(ctx context.Context, body AddReplicaJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddReplicaRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RemoveReplica Let a replica leave the ledger for good.
+//
+// Corresponds with DELETE /replicas/{name} (the `RemoveReplica` operationId).
+func (c *Client) RemoveReplica(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveReplicaRequest(c.Server, name)
 	if err != nil {
 		return nil, err
 	}
@@ -903,6 +1182,73 @@ func NewGetActionRequest(server string, id ID) (*http.Request, error) {
 	}
 
 	operationPath := fmt.Sprintf("/actions/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewAdoptRequest calls the generic Adopt builder with application/json body
+func NewAdoptRequest(server string, body AdoptJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAdoptRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewAdoptRequestWithBody constructs an http.Request for the Adopt method, with any body, and a specified content type
+func NewAdoptRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/adopt")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewGetBackupRequest constructs an http.Request for the GetBackup method
+func NewGetBackupRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/backup")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -1189,6 +1535,134 @@ func NewListNoticesRequest(server string, id ID) (*http.Request, error) {
 	return req, nil
 }
 
+// NewGetPreflightRequest constructs an http.Request for the GetPreflight method
+func NewGetPreflightRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/preflight")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListReplicasRequest constructs an http.Request for the ListReplicas method
+func NewListReplicasRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/replicas")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewAddReplicaRequest calls the generic AddReplica builder with application/json body
+func NewAddReplicaRequest(server string, body AddReplicaJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAddReplicaRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewAddReplicaRequestWithBody constructs an http.Request for the AddReplica method, with any body, and a specified content type
+func NewAddReplicaRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/replicas")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRemoveReplicaRequest constructs an http.Request for the RemoveReplica method
+func NewRemoveReplicaRequest(server string, name Name) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/replicas/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListSitesRequest constructs an http.Request for the ListSites method
 func NewListSitesRequest(server string) (*http.Request, error) {
 	var err error
@@ -1466,6 +1940,34 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	GetActionWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*GetActionResponse, error)
 
+	// AdoptWithBodyWithResponse Say that this ledger speaks for a cluster from now on, with a higher epoch.
+	//
+	// The record is signed with the token that gave the order.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /adopt (the `Adopt` operationId).
+	AdoptWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AdoptResponse, error)
+
+	// AdoptWithResponse Say that this ledger speaks for a cluster from now on, with a higher epoch.
+	//
+	// The record is signed with the token that gave the order.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /adopt (the `Adopt` operationId).
+	AdoptWithResponse(ctx context.Context, body AdoptJSONRequestBody, reqEditors ...RequestEditorFn) (*AdoptResponse, error)
+
+	// GetBackupWithResponse The whole ledger as it stands.
+	//
+	// It holds the hashes of all tokens. An answer that is not whole is broken off, so that no reader takes it for
+	// one that is; that needs HTTP/1.1 or later on the whole way.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /backup (the `GetBackup` operationId).
+	GetBackupWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetBackupResponse, error)
+
 	// PostCommandWithBodyWithResponse Give an order.
 	//
 	// The answer is 200 whenever the order was judged; `ok` says whether it was taken.
@@ -1521,6 +2023,49 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /episodes/{id}/notices (the `ListNotices` operationId).
 	ListNoticesWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*ListNoticesResponse, error)
+
+	// GetPreflightWithResponse What each executor says of the fencing tokens of this ledger.
+	//
+	// This server calls every executor; it commands nothing.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /preflight (the `GetPreflight` operationId).
+	GetPreflightWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetPreflightResponse, error)
+
+	// ListReplicasWithResponse The replicas with their last words, and who leads, as this replica knows it.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /replicas (the `ListReplicas` operationId).
+	ListReplicasWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListReplicasResponse, error)
+
+	// AddReplicaWithBodyWithResponse Take a configured replica into the ledger, or take its place when its disk is lost.
+	//
+	// The answer is the bundle that the new replica starts with. It holds a private key, is in this answer and
+	// nowhere else, and can be made anew until the replica has started.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /replicas (the `AddReplica` operationId).
+	AddReplicaWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddReplicaResponse, error)
+
+	// AddReplicaWithResponse Take a configured replica into the ledger, or take its place when its disk is lost.
+	//
+	// The answer is the bundle that the new replica starts with. It holds a private key, is in this answer and
+	// nowhere else, and can be made anew until the replica has started.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /replicas (the `AddReplica` operationId).
+	AddReplicaWithResponse(ctx context.Context, body AddReplicaJSONRequestBody, reqEditors ...RequestEditorFn) (*AddReplicaResponse, error)
+
+	// RemoveReplicaWithResponse Let a replica leave the ledger for good.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /replicas/{name} (the `RemoveReplica` operationId).
+	RemoveReplicaWithResponse(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*RemoveReplicaResponse, error)
 
 	// ListSitesWithResponse Sites and witnesses with their services, in configured order.
 	//
@@ -1663,6 +2208,95 @@ func (r GetActionResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetActionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type AdoptResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Identity
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r AdoptResponse) GetJSON200() *Identity {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AdoptResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AdoptResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AdoptResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AdoptResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AdoptResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetBackupResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetBackupResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetBackupResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetBackupResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetBackupResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetBackupResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -2005,6 +2639,191 @@ func (r ListNoticesResponse) ContentType() string {
 	return ""
 }
 
+type GetPreflightResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *[]Preflight
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetPreflightResponse) GetJSON200() *[]Preflight {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetPreflightResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetPreflightResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetPreflightResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetPreflightResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetPreflightResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListReplicasResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Replicas
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListReplicasResponse) GetJSON200() *Replicas {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListReplicasResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListReplicasResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListReplicasResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListReplicasResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListReplicasResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type AddReplicaResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *ReplicaAdded
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r AddReplicaResponse) GetJSON201() *ReplicaAdded {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AddReplicaResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AddReplicaResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AddReplicaResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AddReplicaResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AddReplicaResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RemoveReplicaResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RemoveReplicaResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RemoveReplicaResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RemoveReplicaResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RemoveReplicaResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RemoveReplicaResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListSitesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -2310,6 +3129,52 @@ func (c *ClientWithResponses) GetActionWithResponse(ctx context.Context, id ID, 
 	return ParseGetActionResponse(rsp)
 }
 
+// AdoptWithBodyWithResponse Say that this ledger speaks for a cluster from now on, with a higher epoch.
+//
+// The record is signed with the token that gave the order.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /adopt (the `Adopt` operationId).
+func (c *ClientWithResponses) AdoptWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AdoptResponse, error) {
+	rsp, err := c.AdoptWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAdoptResponse(rsp)
+}
+
+// AdoptWithResponse Say that this ledger speaks for a cluster from now on, with a higher epoch.
+//
+// The record is signed with the token that gave the order.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /adopt (the `Adopt` operationId).
+func (c *ClientWithResponses) AdoptWithResponse(ctx context.Context, body AdoptJSONRequestBody, reqEditors ...RequestEditorFn) (*AdoptResponse, error) {
+	rsp, err := c.Adopt(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAdoptResponse(rsp)
+}
+
+// GetBackupWithResponse The whole ledger as it stands.
+//
+// It holds the hashes of all tokens. An answer that is not whole is broken off, so that no reader takes it for
+// one that is; that needs HTTP/1.1 or later on the whole way.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /backup (the `GetBackup` operationId).
+func (c *ClientWithResponses) GetBackupWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetBackupResponse, error) {
+	rsp, err := c.GetBackup(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetBackupResponse(rsp)
+}
+
 // PostCommandWithBodyWithResponse Give an order.
 //
 // The answer is 200 whenever the order was judged; `ok` says whether it was taken.
@@ -2412,6 +3277,79 @@ func (c *ClientWithResponses) ListNoticesWithResponse(ctx context.Context, id ID
 		return nil, err
 	}
 	return ParseListNoticesResponse(rsp)
+}
+
+// GetPreflightWithResponse What each executor says of the fencing tokens of this ledger.
+//
+// This server calls every executor; it commands nothing.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /preflight (the `GetPreflight` operationId).
+func (c *ClientWithResponses) GetPreflightWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetPreflightResponse, error) {
+	rsp, err := c.GetPreflight(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetPreflightResponse(rsp)
+}
+
+// ListReplicasWithResponse The replicas with their last words, and who leads, as this replica knows it.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /replicas (the `ListReplicas` operationId).
+func (c *ClientWithResponses) ListReplicasWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListReplicasResponse, error) {
+	rsp, err := c.ListReplicas(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListReplicasResponse(rsp)
+}
+
+// AddReplicaWithBodyWithResponse Take a configured replica into the ledger, or take its place when its disk is lost.
+//
+// The answer is the bundle that the new replica starts with. It holds a private key, is in this answer and
+// nowhere else, and can be made anew until the replica has started.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /replicas (the `AddReplica` operationId).
+func (c *ClientWithResponses) AddReplicaWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddReplicaResponse, error) {
+	rsp, err := c.AddReplicaWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddReplicaResponse(rsp)
+}
+
+// AddReplicaWithResponse Take a configured replica into the ledger, or take its place when its disk is lost.
+//
+// The answer is the bundle that the new replica starts with. It holds a private key, is in this answer and
+// nowhere else, and can be made anew until the replica has started.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /replicas (the `AddReplica` operationId).
+func (c *ClientWithResponses) AddReplicaWithResponse(ctx context.Context, body AddReplicaJSONRequestBody, reqEditors ...RequestEditorFn) (*AddReplicaResponse, error) {
+	rsp, err := c.AddReplica(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddReplicaResponse(rsp)
+}
+
+// RemoveReplicaWithResponse Let a replica leave the ledger for good.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /replicas/{name} (the `RemoveReplica` operationId).
+func (c *ClientWithResponses) RemoveReplicaWithResponse(ctx context.Context, name Name, reqEditors ...RequestEditorFn) (*RemoveReplicaResponse, error) {
+	rsp, err := c.RemoveReplica(ctx, name, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRemoveReplicaResponse(rsp)
 }
 
 // ListSitesWithResponse Sites and witnesses with their services, in configured order.
@@ -2560,6 +3498,65 @@ func ParseGetActionResponse(rsp *http.Response) (*GetActionResponse, error) {
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAdoptResponse parses an HTTP response from a AdoptWithResponse call
+func ParseAdoptResponse(rsp *http.Response) (*AdoptResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AdoptResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Identity
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetBackupResponse parses an HTTP response from a GetBackupWithResponse call
+func ParseGetBackupResponse(rsp *http.Response) (*GetBackupResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetBackupResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -2790,6 +3787,134 @@ func ParseListNoticesResponse(rsp *http.Response) (*ListNoticesResponse, error) 
 			return nil, err
 		}
 		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetPreflightResponse parses an HTTP response from a GetPreflightWithResponse call
+func ParseGetPreflightResponse(rsp *http.Response) (*GetPreflightResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetPreflightResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest []Preflight
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListReplicasResponse parses an HTTP response from a ListReplicasWithResponse call
+func ParseListReplicasResponse(rsp *http.Response) (*ListReplicasResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListReplicasResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Replicas
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAddReplicaResponse parses an HTTP response from a AddReplicaWithResponse call
+func ParseAddReplicaResponse(rsp *http.Response) (*AddReplicaResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AddReplicaResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest ReplicaAdded
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRemoveReplicaResponse parses an HTTP response from a RemoveReplicaWithResponse call
+func ParseRemoveReplicaResponse(rsp *http.Response) (*RemoveReplicaResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RemoveReplicaResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
