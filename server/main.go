@@ -41,7 +41,7 @@ func command(out, errOut io.Writer) *cobra.Command {
 	}
 	root.SetOut(out)
 	root.SetErr(errOut)
-	root.AddCommand(serveCommand(errOut), checkCommand(), configCommand(), secretCommand())
+	root.AddCommand(serveCommand(errOut), checkCommand(), configCommand(), secretCommand(), restoreCommand(errOut))
 	root.AddCommand(cli.Commands(cli.Options{Out: out, Err: errOut})...)
 	return root
 }
@@ -53,7 +53,11 @@ func serveCommand(errOut io.Writer) *cobra.Command {
 		Use:   "serve",
 		Short: "Run the server",
 		Long: `Run the server: one listener for agents, people and API. Without --config nothing is watched and nothing acts.
-In a file that is not marked lab: true, policies without a mode only observe.`,
+In a file that is not marked lab: true, policies without a mode only observe.
+
+With replicas in the file this server is one of several and is told which with --replica. One of them begins the
+common ledger with --bootstrap; each other one joins with the bundle that 'evenkeel-server replica add NAME' makes on a
+running one. Both are needed for the first start only.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			log, err := logger(errOut, level, format)
@@ -72,6 +76,10 @@ In a file that is not marked lab: true, policies without a mode only observe.`,
 	f.StringVar(&opts.DataDir, "data", "./data", "directory for samples, ledger and the admin token")
 	f.StringVar(&opts.Listen, "listen", "127.0.0.1:8450", "address for agents, people and API")
 	f.StringVar(&opts.AdminListen, "admin-listen", "127.0.0.1:8451", "address for profiles; empty: none")
+	f.StringVar(&opts.Replica, "replica", "", "name of this replica in the configuration; empty: this server is alone")
+	f.StringVar(&opts.PeerListen, "peer-listen", "", "host:port to listen on for the other replicas, when it is not that of its peer address")
+	f.BoolVar(&opts.Bootstrap, "bootstrap", false, "begin a new ledger in an empty data directory: on one replica only, once")
+	f.StringVar(&opts.JoinFile, "join", "", "bundle with which an empty data directory joins the other replicas")
 	f.StringVar(&level, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&format, "log-format", "json", "json or text")
 	return cmd

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -32,6 +33,10 @@ type Options struct {
 	Listen      string // UI, API and ingest
 	AdminListen string // pprof; empty: none
 	Version     string
+	Replica     string // name of this replica in the configuration; empty: this server is alone
+	PeerListen  string // where it listens for the other replicas; empty: at its configured peer address
+	Bootstrap   bool   // an empty data directory begins a new ledger
+	JoinFile    string // bundle with which an empty data directory joins one; empty: none
 	Log         *slog.Logger
 	// Started is called once with the address really listened on, when everything is ready.
 	Started func(addr string)
@@ -53,12 +58,18 @@ type Server struct {
 	loop     *loop
 	inputs   chan input
 	stopping chan struct{} // closed when serving ends
+
+	// Of one of several replicas:
+	urgent    chan struct{}          // one pending sign that a condition changed and is to be published
+	published string                 // the conditions that were published last; of the loop alone
+	preflight preflightState         // what the executors said last
+	broken    atomic.Pointer[string] // why the store does not work; nil when it does
 }
 
 // Run starts a server and serves until ctx ends or a part fails for good. Mistakes of the operator come back as
 // core.Error or config.Problems, before anything is changed on disk where that is possible.
 func Run(ctx context.Context, opts Options) error {
-	s := &Server{opts: opts, inputs: make(chan input, 64), stopping: make(chan struct{}), registry: prometheus.NewRegistry()}
+	s := &Server{opts: opts, inputs: make(chan input, 64), stopping: make(chan struct{}), urgent: make(chan struct{}, 1), registry: prometheus.NewRegistry()}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := s.configure(); err != nil {
 		return err
@@ -118,16 +129,21 @@ func (s *Server) open(ctx context.Context) error {
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
+		replicas, err := s.ledgerReplicas()
+		if err != nil {
+			return err
+		}
 		s.ledger, err = ledger.Open(groupCtx, ledger.Options{
-			Dir: filepath.Join(s.opts.DataDir, "ledger"), Log: s.room("ledger"), Registry: s.registry,
+			Dir: ledgerDir(s.opts.DataDir), Log: s.room("ledger"), Registry: s.registry, Replicas: replicas,
 		})
 		return err
 	})
 	group.Go(func() (err error) {
 		opts := store.Options{
-			URL: s.config.Storage.URL, Retention: s.config.Storage.Retention.D(), Log: s.room("store"), Registry: s.registry,
+			URL: s.config.Storage.URL, InsertURL: s.config.Storage.Insert, SelectURL: s.config.Storage.Select, Tenant: s.config.Storage.Tenant,
+			Retention: s.config.Storage.Retention.D(), Log: s.room("store"), Registry: s.registry,
 		}
-		if opts.URL == "" {
+		if opts.URL == "" && opts.InsertURL == "" {
 			opts.Dir = filepath.Join(s.opts.DataDir, "store")
 		}
 		s.store, err = store.Open(groupCtx, opts)
@@ -143,9 +159,16 @@ func (s *Server) open(ctx context.Context) error {
 	if err := s.firstToken(ctx); err != nil {
 		return err
 	}
-	s.replica = s.ledger.Identity().ClusterID + "-1"
+	s.replica = s.opts.Replica
+	if s.replica == "" {
+		s.replica = s.ledger.Identity().ClusterID + "-1"
+	}
 	s.world = newWorld(topology)
 	s.eyes = newEyes(s.replica, topology, time.Now)
+	if s.opts.Replica != "" {
+		members := len(s.config.Replicas)
+		s.eyes.others = func() (int, []core.ReplicaView) { return members, s.ledger.Views() }
+	}
 	return s.wireHand()
 }
 
@@ -177,10 +200,7 @@ func (s *Server) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.loop = &loop{
-		ledger: s.ledger, hand: s.hand, inputs: s.inputs, topology: s.world.current, observe: s.eyes.judge,
-		changed: s.eyes.changed, log: s.room("loop"), metrics: newLoopMetrics(s.registry),
-	}
+	s.loop = s.newLoop()
 	registerFacts(s.registry, s.eyes.counts)
 	handler, err := s.handler()
 	if err != nil {
@@ -190,6 +210,10 @@ func (s *Server) serve(ctx context.Context) error {
 	background(s.watchFreezes)
 	background(s.canaries)
 	background(s.trim)
+	background(s.watchStore)
+	background(s.publish)
+	background(s.backups)
+	background(s.preflights)
 	background(func(ctx context.Context) { selfStore(ctx, s.registry, s.replica, s.store, s.room("self")) })
 	background(func(ctx context.Context) {
 		if err := watchman.Run(ctx); err != nil && ctx.Err() == nil {
@@ -218,6 +242,11 @@ func (s *Server) serve(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
+	case <-s.ledger.Failed():
+		err = &core.Error{
+			Code: core.CodeUnavailable, Message: "the ledger of this replica has stopped",
+			Hint: "if the others removed it, it joins again with a new bundle and an empty data directory; else look at the disk",
+		}
 	}
 	close(s.stopping)
 	cancel() // ends streams and long-polls, which would keep Shutdown waiting

@@ -76,7 +76,8 @@ func (s *Server) watchFreezes(ctx context.Context) {
 	}
 }
 
-// trim keeps the ledger to the days it is meant to hold.
+// trim keeps the ledger to the days it is meant to hold. What is removed is appended to an archive in the data directory
+// first, a file a month, at the replica that leads.
 func (s *Server) trim(ctx context.Context) {
 	ticker := time.NewTicker(trimEvery)
 	defer ticker.Stop()
@@ -85,8 +86,8 @@ func (s *Server) trim(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-ticker.C:
-			for {
-				removed, err := s.ledger.Trim(ctx, now.Add(-ledger.KeepFor))
+			for s.ledger.Leading() {
+				removed, err := s.trimOnce(ctx, now)
 				if err != nil && ctx.Err() == nil {
 					s.room("app").Warn("ledger not trimmed", slog.Any("error", err))
 				}
@@ -96,6 +97,31 @@ func (s *Server) trim(ctx context.Context) {
 			}
 		}
 	}
+}
+
+func (s *Server) trimOnce(ctx context.Context, now time.Time) (removed int, err error) {
+	dir := filepath.Join(s.opts.DataDir, "archive")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return 0, fmt.Errorf("make the archive: %w", err)
+	}
+	path := filepath.Join(dir, "ledger-"+now.UTC().Format("2006-01")+".jsonl")
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return 0, fmt.Errorf("open the archive: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return s.ledger.Trim(ctx, now.Add(-ledger.KeepFor), synced{f})
+}
+
+// synced is a file in which each write is on the disk before it returns.
+type synced struct{ *os.File }
+
+func (f synced) Write(p []byte) (int, error) {
+	n, err := f.File.Write(p)
+	if err == nil {
+		err = f.Sync()
+	}
+	return n, err
 }
 
 // canaries asks whether this server reaches what it commands: its own doubt about its own network.
@@ -141,19 +167,33 @@ func (s *Server) canaries(ctx context.Context) {
 
 // firstToken makes the admin token of a new installation and leaves it in the data directory, readable by its
 // owner alone. When the ledger has an admin already, nothing happens.
+//
+// Each of several replicas has one of its own, so that its commands work on each machine.
 func (s *Server) firstToken(ctx context.Context) error {
 	tokens, err := s.ledger.ListTokens(ctx)
 	if err != nil {
 		return err
 	}
 	path := filepath.Join(s.opts.DataDir, AdminTokenFile)
-	if slices.ContainsFunc(tokens, func(c core.Credential) bool { return c.Kind == "admin" }) {
+	name := "admin"
+	if s.opts.Replica != "" {
+		name += "-" + s.opts.Replica
+	}
+	if slices.ContainsFunc(tokens, func(c core.Credential) bool {
+		return c.Kind == "admin" && (s.opts.Replica == "" || c.Name == name)
+	}) {
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 			s.room("app").Info("admin token file is gone, the token itself is still valid", slog.String("path", path))
 		}
 		return nil
 	}
-	_, secret, err := s.ledger.CreateToken(ctx, "admin", "admin", nil)
+	write, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	_, secret, err := s.ledger.CreateToken(write, "admin", name, nil)
+	if err != nil && s.opts.Replica != "" {
+		s.room("app").Warn("no admin token of this replica made; the next start tries again", slog.Any("error", err))
+		return nil // it reads without one, and the others may be away for now
+	}
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,8 @@ type eyes struct {
 	changed chan struct{} // one pending sign that there is something new
 	now     func() time.Time
 	lastRun time.Time
+	// others are the configured number of replicas and their last words; nil: this server is alone.
+	others func() (int, []core.ReplicaView)
 }
 
 func newEyes(replica string, topology core.Topology, now func() time.Time) *eyes {
@@ -78,6 +80,9 @@ func (e *eyes) judge(routing []core.Routing) core.Observation {
 	e.lastRun = at
 	observation := e.tracker.Judge(at, routing)
 	e.mu.Unlock()
+	if e.others != nil {
+		observation.Members, observation.Replicas = e.others()
+	}
 	e.latest.Store(&observation)
 	return observation
 }

@@ -24,6 +24,9 @@ type book struct {
 	revision int64
 	snapshot core.Snapshot
 	log      []string
+	lost     bool // another leads
+	orders   []core.Order
+	answers  map[string]core.Reply
 }
 
 func (b *book) Commit(_ context.Context, changes []core.Change) (int64, error) {
@@ -31,6 +34,11 @@ func (b *book) Commit(_ context.Context, changes []core.Change) (int64, error) {
 	defer b.mu.Unlock()
 	if b.fail != nil && !b.lose {
 		return 0, b.fail
+	}
+	for _, c := range changes {
+		if a := c.Answer; a != nil && !slices.ContainsFunc(b.orders, func(o core.Order) bool { return o.ID == a.OrderID }) {
+			return 0, &core.Error{Code: core.CodeNotFound, Message: "the order is gone"}
+		}
 	}
 	b.revision++
 	for _, c := range changes {
@@ -44,6 +52,9 @@ func (b *book) Commit(_ context.Context, changes []core.Change) (int64, error) {
 			i.Seq = b.revision
 			b.snapshot.Intents = append(b.snapshot.Intents, i)
 			b.log = append(b.log, "record "+i.ID)
+		case c.Answer != nil:
+			b.orders = slices.DeleteFunc(b.orders, func(o core.Order) bool { return o.ID == c.Answer.OrderID })
+			b.answers[c.Answer.OrderID] = c.Answer.Reply
 		case c.Routing != nil:
 			b.snapshot.Routing = put(b.snapshot.Routing, *c.Routing, func(r core.Routing) string { return r.Subject.Key() })
 		}
@@ -78,6 +89,31 @@ func (b *book) Perform(i core.Intent) {
 }
 
 func (b *book) Notify(core.Notice) {}
+
+func (b *book) Abandon() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.log = append(b.log, "abandon")
+}
+
+func (b *book) Leading() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.lost
+}
+
+func (b *book) waiting() []core.Order {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.orders)
+}
+
+// lead says who leads from now on.
+func (b *book) lead(ours bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lost = !ours
+}
 
 func (b *book) set(fail error, lose bool) {
 	b.mu.Lock()
@@ -148,7 +184,9 @@ func runLoop(t *testing.T, b *book, f func(l *loop, order func() chan core.Reply
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		inputs := make(chan input)
+		b.answers = map[string]core.Reply{}
 		l := &loop{
+			orders: b.waiting,
 			ledger: b, hand: b, inputs: inputs, topology: testTopology,
 			observe: func([]core.Routing) core.Observation { return testObservation() },
 			changed: make(chan struct{}), log: slog.New(slog.DiscardHandler), metrics: newLoopMetrics(prometheus.NewRegistry()),

@@ -26,16 +26,9 @@ import (
 func (s *Server) wireHand() error {
 	targets := map[string]act.Sender{}
 	for _, t := range s.config.Targets {
-		secrets, err := secretsOf(t)
+		target, err := newTarget(t, s.opts.Version)
 		if err != nil {
-			return fmt.Errorf("target %s: %w", t.Name, err)
-		}
-		target, err := webhook.New(webhook.Options{
-			URL: t.URL, Secrets: secrets, Timeout: t.Timeout.D(), AllowPrivate: t.AllowPrivate,
-			UserAgent: "evenkeel/" + s.opts.Version,
-		})
-		if err != nil {
-			return fmt.Errorf("target %s: %w", t.Name, err)
+			return err
 		}
 		targets[t.Name] = target
 	}
@@ -44,7 +37,7 @@ func (s *Server) wireHand() error {
 		return err
 	}
 	s.hand = act.New(act.Options{
-		Targets: targets, Edge: s.eyes, Identity: s.ledger.Identity(), BaseURL: s.config.Server.URL, Pager: pager,
+		Targets: targets, Edge: s.eyes, Identity: s.ledger.Identity, May: s.mayAct, BaseURL: s.config.Server.URL, Pager: pager,
 		Outcomes:       func(o core.Outcome) { s.send(input{Input: decide.Input{At: o.At, Outcome: &o}}) },
 		NoticeOutcomes: func(o core.NoticeOutcome) { s.send(input{Input: decide.Input{At: o.At, NoticeOutcome: &o}}) },
 		Services: func(site string) []string {
@@ -59,6 +52,21 @@ func (s *Server) wireHand() error {
 		Log: s.room("act"), Registry: s.registry,
 	})
 	return nil
+}
+
+// newTarget makes the sender of one target.
+func newTarget(t config.Target, version string) (*webhook.Target, error) {
+	secrets, err := secretsOf(t)
+	if err != nil {
+		return nil, fmt.Errorf("target %s: %w", t.Name, err)
+	}
+	target, err := webhook.New(webhook.Options{
+		URL: t.URL, Secrets: secrets, Timeout: t.Timeout.D(), AllowPrivate: t.AllowPrivate, UserAgent: "evenkeel/" + version,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("target %s: %w", t.Name, err)
+	}
+	return target, nil
 }
 
 // secretsOf are the signing secrets of a target, the newest first.
@@ -104,7 +112,25 @@ func (s *Server) send(in input) {
 }
 
 // Command carries an operator's order to the loop and waits until its outcome is on record.
+//
+// A replica that does not lead hands it to the one that does.
 func (s *Server) Command(ctx context.Context, c core.Command) (core.Reply, error) {
+	if why := s.pending(); why != "" {
+		return core.Reply{}, &core.Error{
+			Code: core.CodeUnavailable, Message: "nothing is commanded in the name of this ledger yet: " + why, Hint: "see evenkeel-server preflight, then evenkeel-server adopt",
+		}
+	}
+	if s.opts.Replica != "" && !s.ledger.Leading() {
+		if l := s.ledger.Leadership(); !l.Quorum {
+			return core.Reply{}, &core.Error{
+				Code: core.CodeUnavailable, Message: "no quorum, so no order can be taken: " + l.Reason,
+				Hint: "give it to a replica that reaches the others; when none does, command the executor with: evenkeel-server break-glass",
+			}
+		}
+		ctx, cancel := context.WithTimeout(ctx, orderGood)
+		defer cancel()
+		return s.ledger.Order(ctx, c)
+	}
 	if reason := s.loop.static.Load(); reason != nil {
 		return core.Reply{}, &core.Error{
 			Code: core.CodeUnavailable, Message: *reason, Hint: "look at /readyz?verbose; nothing is done that is not on record",
@@ -118,6 +144,9 @@ func (s *Server) Command(ctx context.Context, c core.Command) (core.Reply, error
 	}
 	select {
 	case r := <-reply:
+		if r.Code == codeInDoubt {
+			return core.Reply{}, &core.Error{Code: core.CodeUnavailable, Message: r.Sentence, Hint: "look at the timeline before giving it again"}
+		}
 		return r, nil
 	case <-ctx.Done():
 		return core.Reply{}, &core.Error{
@@ -143,7 +172,37 @@ func (s *Server) watchman() (*detect.Watchman, error) {
 	}
 	return detect.New(detect.Options{
 		Watches: watches, Querier: s.store, Writer: s.store, Signals: s.eyes.Signal, Log: s.room("detect"), Registry: s.registry,
+		Mine: s.sharesOf(watches),
 	})
+}
+
+// shareable is how often a watch may be asked and still be left to another replica: a cluster shows what was written some
+// seconds later, and what is older than three turns counts as unknown.
+const shareable = 5 * time.Second
+
+// sharesOf says which watches this replica asks; nil: all of them.
+func (s *Server) sharesOf(watches []detect.Watch) func(watch string) bool {
+	if !s.config.Storage.ShareDetectors {
+		return nil
+	}
+	quick := map[string]bool{}
+	for _, w := range watches {
+		quick[w.Name] = w.Cron == "" && w.Every < shareable
+	}
+	return func(watch string) bool {
+		return quick[watch] || detect.Share(watch, s.living()) == s.opts.Replica
+	}
+}
+
+// living are the replicas that were heard lately and whose stores work, this one included.
+func (s *Server) living() []string {
+	out := []string{s.opts.Replica}
+	for _, v := range s.ledger.Views() {
+		if v.Replica != s.opts.Replica && v.Unfit == "" && time.Since(v.Heard) < livingFor {
+			out = append(out, v.Replica)
+		}
+	}
+	return out
 }
 
 // handler is everything that is served on the one listener.
@@ -161,7 +220,8 @@ func (s *Server) handler() (http.Handler, error) {
 			{Name: "config", Ready: func(context.Context) error { return nil }}, // a server without one does not start
 			{Name: "loop", Ready: func(context.Context) error { return s.loop.ready() }},
 		},
-		Ingest: door.Handler(), Prometheus: s.store.Handler(), Web: web.Files(),
+		Control: s,
+		Ingest:  door.Handler(), Prometheus: s.store.Handler(), Web: web.Files(),
 		Metrics: promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}),
 		Hosts:   api.HostsOf(s.config.Server.URL),
 		Version: s.opts.Version, Started: time.Now(), Log: s.room("api"), Registry: s.registry,
@@ -177,10 +237,10 @@ func (s *Server) Observation() (core.Observation, bool) {
 	return o, !o.At.IsZero()
 }
 
-// Stance says whether this server acts.
+// Stance says whether the system acts, as far as this replica knows.
 func (s *Server) Stance() api.Stance {
-	if reason := s.loop.static.Load(); reason != nil {
-		return api.Stance{Reason: *reason}
+	if reason := s.standing(); reason != "" {
+		return api.Stance{Reason: reason}
 	}
 	if brake := s.loop.brake.Load(); brake != nil && brake.On {
 		return api.Stance{Reason: "the brake is on, by " + brake.By + ": " + brake.Reason}
@@ -192,7 +252,27 @@ func (s *Server) Stance() api.Stance {
 	if blind := blindness(s.eyes.Observation()); blind != "" {
 		return api.Stance{Reason: blind}
 	}
+	if refused := s.refused(); refused != "" {
+		return api.Stance{Reason: refused}
+	}
 	return api.Stance{Acting: true}
+}
+
+// standing is why nothing can be decided or recorded, empty when it can.
+func (s *Server) standing() string {
+	if why := s.pending(); why != "" {
+		return why
+	}
+	if reason := s.loop.static.Load(); reason != nil {
+		return *reason
+	}
+	switch l := s.ledger.Leadership(); {
+	case !l.Quorum:
+		return "no quorum, so nothing acts: " + l.Reason
+	case s.opts.Replica != "" && l.Leader == "":
+		return l.Reason
+	}
+	return ""
 }
 
 // blindness is why nothing could act now whatever happened, empty when it could: without the edge no action can be
