@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -23,7 +24,8 @@ import (
 // Options are what the commands work with.
 type Options struct {
 	Out  io.Writer    // answers
-	Err  io.Writer    // warnings
+	Err  io.Writer    // warnings, and questions to the operator
+	In   io.Reader    // what the operator types; nil: the standard input where it is a terminal, else nobody is asked
 	HTTP *http.Client // nil: one that takes no proxy
 }
 
@@ -67,14 +69,16 @@ func Commands(o Options) []*cobra.Command {
 	}
 	return []*cobra.Command{
 		statusCommand(o), tokenCommand(o), drainCommand(o), restoreCommand(o), approveCommand(o), vetoCommand(o),
-		holdCommand(o), brakeCommand(o),
+		holdCommand(o), brakeCommand(o), replicaCommand(o), backupCommand(o), preflightCommand(o), adoptCommand(o),
+		reconcileCommand(o),
 	}
 }
 
 // session is one command's way to the server.
 type session struct {
 	Options
-	server    string
+	server    string // as given; see servers
+	servers   *servers
 	tokenFile string
 	data      string
 	output    string
@@ -98,18 +102,45 @@ func newCommand(o Options, use, short string, args cobra.PositionalArgs, run fun
 					Code: core.CodeInvalid, Message: fmt.Sprintf("there is no output %q", s.output), Hint: "use table or json",
 				}
 			}
-			ctx, cancel := context.WithTimeout(cmd.Context(), s.timeout)
-			defer cancel()
-			return run(ctx, s, given)
+			urls, err := parseServers(s.server)
+			if err != nil {
+				return err
+			}
+			s.servers = &servers{urls: urls, timeout: s.timeout, next: s.doer(), warn: s.Err}
+			return run(cmd.Context(), s, given)
 		},
 	}
 	cmd.SetFlagErrorFunc(usage)
 	f := cmd.Flags()
-	f.StringVar(&s.server, "server", "http://127.0.0.1:8450", "URL of the server")
+	f.StringVar(&s.server, "server", "http://127.0.0.1:8450", "URL of the server; of several with commas between, the next is asked when one does not answer")
 	f.StringVar(&s.data, "data", "./data", "data directory of the server, where admin.token is")
 	f.StringVar(&s.tokenFile, "token-file", "", "file with the admin token (default: admin.token in --data)")
 	f.StringVar(&s.output, "output", "table", "table or json")
 	f.DurationVar(&s.timeout, "timeout", 15*time.Second, "how long to wait for an answer")
+	return cmd
+}
+
+// lasting gives a command that takes longer than others more time by default.
+func lasting(cmd *cobra.Command, timeout time.Duration) *cobra.Command {
+	f := cmd.Flags().Lookup("timeout")
+	f.DefValue = timeout.String()
+	_ = f.Value.Set(f.DefValue) // it is a duration
+	return cmd
+}
+
+// group is a command that only has commands under it.
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: use, Short: short, SilenceUsage: true, SilenceErrors: true,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if err := cobra.NoArgs(cmd, args); err != nil {
+				return usage(cmd, err)
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(commands...)
 	return cmd
 }
 
@@ -121,20 +152,15 @@ func usage(cmd *cobra.Command, err error) error {
 
 // client is the way to the server without a token: for reading.
 func (s *session) client(with ...client.ClientOption) (*client.ClientWithResponses, error) {
-	u, err := url.Parse(s.server)
-	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
-		return nil, &core.Error{
-			Code: core.CodeInvalid, Message: fmt.Sprintf("%q is no address of a server", s.server),
-			Hint: "give --server as in http://127.0.0.1:8450",
-		}
+	return client.NewClientWithResponses(apiBase, append(with, client.WithHTTPClient(s.servers))...)
+}
+
+func (s *session) doer() client.HttpRequestDoer {
+	if s.HTTP != nil {
+		return s.HTTP
 	}
-	doer := s.HTTP
-	if doer == nil {
-		// A connection of its own, so that nothing is left open behind a command.
-		doer = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
-	}
-	with = append(with, client.WithHTTPClient(doer))
-	return client.NewClientWithResponses(strings.TrimSuffix(s.server, "/")+"/api/v1", with...)
+	// A connection of its own, so that nothing is left open behind a command.
+	return &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 }
 
 // admin is the way to the server with the admin token.
@@ -154,7 +180,7 @@ func (s *session) admin() (*client.ClientWithResponses, error) {
 			Hint: "give its file with --token-file, or the server's data directory with --data",
 		}
 	}
-	if u, err := url.Parse(s.server); err == nil && u.Scheme == "http" && !local(u.Hostname()) {
+	if slices.ContainsFunc(s.servers.urls, func(u *url.URL) bool { return u.Scheme == "http" && !local(u.Hostname()) }) {
 		_, _ = fmt.Fprintln(s.Err, "warning: the admin token goes over the network in the clear; use https or a tunnel")
 	}
 	return s.client(client.WithRequestEditorFn(func(_ context.Context, r *http.Request) error {
@@ -176,11 +202,21 @@ type answer interface {
 // ask turns the three ways in which a call can fail into one error.
 func ask[R answer](s *session, want int, problemOf func(R) *client.Problem, res R, err error) error {
 	if err != nil {
+		if lost, ok := errors.AsType[*unanswered](err); ok {
+			return &core.Error{
+				Code: core.CodeUnavailable, Message: "it is not known whether " + s.servers.String() + " took the order: no answer came", Err: lost.err,
+				Hint: "look at evenkeel-server status and at the timeline before you give it again",
+			}
+		}
 		if errors.Is(err, context.Canceled) {
 			return err
 		}
+		message := "the server at " + s.servers.String() + " does not answer"
+		if len(s.servers.urls) > 1 && !s.servers.answered {
+			message = "none of the servers answers: " + s.servers.String()
+		}
 		return &core.Error{
-			Code: core.CodeUnavailable, Message: "the server at " + s.server + " does not answer", Err: err,
+			Code: core.CodeUnavailable, Message: message, Err: err,
 			Hint: "start it with: evenkeel-server serve; or name another one with --server",
 		}
 	}
@@ -190,7 +226,7 @@ func ask[R answer](s *session, want int, problemOf func(R) *client.Problem, res 
 	problem := problemOf(res)
 	if problem == nil {
 		return &core.Error{
-			Code: core.CodeInternal, Message: fmt.Sprintf("%s answers %s, which is not Evenkeel's way", s.server, res.Status()),
+			Code: core.CodeInternal, Message: fmt.Sprintf("%s answers %s, which is not Evenkeel's way", s.servers, res.Status()),
 			Hint: "see whether --server is the address of an Evenkeel server",
 		}
 	}
@@ -202,6 +238,14 @@ func ask[R answer](s *session, want int, problemOf func(R) *client.Problem, res 
 		e.Hint = *problem.Hint
 	}
 	return e
+}
+
+// strange is the error of an answer that says OK and is none of ours.
+func (s *session) strange() error {
+	return &core.Error{
+		Code: core.CodeInternal, Message: s.servers.String() + " does not answer in Evenkeel's way",
+		Hint: "see whether --server is the address of an Evenkeel server",
+	}
 }
 
 // print writes v as JSON, or what table writes.

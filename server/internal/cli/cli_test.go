@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -30,7 +31,10 @@ type loop struct {
 	topology core.Topology
 	seen     core.Observation
 	command  core.Command
+	commands []core.Command
 	reply    core.Reply
+	// judge answers instead of reply when it is set.
+	judge func(core.Command) (core.Reply, error)
 }
 
 func (l *loop) Topology() core.Topology               { return l.topology }
@@ -39,16 +43,35 @@ func (l *loop) Stance() api.Stance                    { return api.Stance{Reason
 
 func (l *loop) Command(_ context.Context, c core.Command) (core.Reply, error) {
 	l.command = c
+	l.commands = append(l.commands, c)
+	if l.judge != nil {
+		return l.judge(c)
+	}
 	return l.reply, nil
+}
+
+// records is the ledger under a name of the test's choosing.
+type records struct {
+	*ledger.Ledger
+	identity *core.Identity // nil: its own
+}
+
+func (r *records) Identity() core.Identity {
+	if r.identity != nil {
+		return *r.identity
+	}
+	return r.Ledger.Identity()
 }
 
 // rig is a real API over a real ledger, and a data directory with its admin token.
 type rig struct {
-	t      *testing.T
-	loop   *loop
-	ledger *ledger.Ledger
-	url    string
-	data   string
+	t       *testing.T
+	loop    *loop
+	ledger  *ledger.Ledger
+	records *records
+	control *control
+	url     string
+	data    string
 }
 
 func start(t *testing.T) *rig {
@@ -65,9 +88,12 @@ func start(t *testing.T) *rig {
 	if err := os.WriteFile(filepath.Join(data, "admin.token"), []byte(secret.Reveal()+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, ledger: l, data: data, loop: &loop{}}
+	r := &rig{
+		t: t, ledger: l, records: &records{Ledger: l}, data: data, loop: &loop{},
+		control: &control{leadership: core.Leadership{Leads: true, Quorum: true}}, // alone
+	}
 	h, err := api.New(api.Options{
-		Records: l, Live: r.loop, Commander: r.loop, Tokens: l, Self: r.loop, Version: "1.2.3",
+		Records: r.records, Live: r.loop, Commander: r.loop, Tokens: l, Self: r.loop, Version: "1.2.3", Control: r.control,
 		Parts: []api.PartCheck{
 			{Name: "ledger", Ready: l.Ready}, {Name: "store", Ready: func(context.Context) error { return errors.New("full") }},
 		},
@@ -89,9 +115,15 @@ func start(t *testing.T) *rig {
 // run runs a command line and returns what it printed.
 func run(t *testing.T, args ...string) (out, warnings string, err error) {
 	t.Helper()
+	return typing(t, nil, args...)
+}
+
+// typing runs a command line for an operator who types what is in the reader.
+func typing(t *testing.T, in io.Reader, args ...string) (out, warnings string, err error) {
+	t.Helper()
 	var o, e bytes.Buffer
 	root := &cobra.Command{Use: "evenkeel-server", SilenceUsage: true, SilenceErrors: true}
-	root.AddCommand(cli.Commands(cli.Options{Out: &o, Err: &e})...)
+	root.AddCommand(cli.Commands(cli.Options{Out: &o, Err: &e, In: in})...)
 	root.SetOut(&o)
 	root.SetErr(&e)
 	root.SetArgs(args)

@@ -33,21 +33,29 @@ func order(o Options, use, short string, args cobra.PositionalArgs, build func([
 	return cmd
 }
 
+// post gives an order and returns what became of it.
+func (s *session) post(ctx context.Context, c *client.ClientWithResponses, req client.CommandRequest) (core.Reply, error) {
+	res, err := c.PostCommandWithResponse(ctx, req)
+	if err := ask(s, http.StatusOK, func(r *client.PostCommandResponse) *client.Problem {
+		return r.ApplicationProblemJSONDefault
+	}, res, err); err != nil {
+		return core.Reply{}, err
+	}
+	if res.JSON200 == nil {
+		return core.Reply{}, s.strange()
+	}
+	return *res.JSON200, nil
+}
+
 func (s *session) order(ctx context.Context, req client.CommandRequest) error {
 	c, err := s.admin()
 	if err != nil {
 		return err
 	}
-	res, err := c.PostCommandWithResponse(ctx, req)
-	if err := ask(s, http.StatusOK, func(r *client.PostCommandResponse) *client.Problem {
-		return r.ApplicationProblemJSONDefault
-	}, res, err); err != nil {
+	reply, err := s.post(ctx, c, req)
+	if err != nil {
 		return err
 	}
-	if res.JSON200 == nil {
-		return &core.Error{Code: core.CodeInternal, Message: s.server + " does not answer in Evenkeel's way"}
-	}
-	reply := *res.JSON200
 	if !reply.OK && s.output != "json" {
 		return &core.Error{Code: CodeRefused, Message: printable(reply.Sentence)}
 	}

@@ -20,6 +20,8 @@ type overview struct {
 	Status   client.Status  `json:"status"`
 	Sites    []client.Site  `json:"sites"`
 	Episodes []core.Episode `json:"episodes"` // open ones
+	// Replicas is nil for a server that is alone, and while they cannot be listed.
+	Replicas *client.Replicas `json:"replicas,omitempty"`
 }
 
 func statusCommand(o Options) *cobra.Command {
@@ -58,18 +60,29 @@ func (s *session) overview(ctx context.Context) (*overview, error) {
 		return nil, err
 	}
 	if st.JSON200 == nil || sites.JSON200 == nil || episodes.JSON200 == nil {
-		return nil, &core.Error{
-			Code: core.CodeInternal, Message: s.server + " does not answer in Evenkeel's way",
-			Hint: "see whether --server is the address of an Evenkeel server",
+		return nil, s.strange()
+	}
+	out := &overview{Status: *st.JSON200, Sites: *sites.JSON200, Episodes: *episodes.JSON200}
+	if several(out.Status.Leadership) {
+		// The rest is worth showing without it.
+		if out.Replicas, err = s.replicas(ctx); err != nil {
+			_, _ = fmt.Fprintln(s.Err, "warning: the replicas cannot be listed: "+printable(err.Error()))
 		}
 	}
-	return &overview{Status: *st.JSON200, Sites: *sites.JSON200, Episodes: *episodes.JSON200}, nil
+	return out, nil
 }
+
+// several says whether a server is one of several.
+func several(l *core.Leadership) bool { return l != nil && l.Self != "" }
 
 func (v *overview) table(w io.Writer) {
 	st := v.Status
 	_, _ = fmt.Fprintf(w, "version %s, cluster %s, epoch %d, revision %d\n",
 		printable(st.Version), printable(st.ClusterID), st.Epoch, st.Revision)
+	loud(w, st.Leadership, st.Pending)
+	if several(st.Leadership) {
+		_, _ = fmt.Fprintln(w, leads(*st.Leadership))
+	}
 	switch {
 	case st.Acting:
 		_, _ = fmt.Fprintln(w, "acting: yes")
@@ -91,6 +104,10 @@ func (v *overview) table(w io.Writer) {
 		}
 	}
 	_, _ = fmt.Fprintln(w)
+	if v.Replicas != nil {
+		columns(w, replicaRows(*v.Replicas)...)
+		_, _ = fmt.Fprintln(w)
+	}
 	rows := [][]string{{"SITE", "SERVICE", "CONDITION", "ROUTING", "WEIGHT", "SHARE", "AGENT"}}
 	for _, site := range v.Sites {
 		agent := heard(site)
@@ -122,6 +139,21 @@ func (v *overview) table(w io.Writer) {
 		rows = append(rows, []string{e.ID, clock(e.Onset), e.Subject.String(), e.Condition.String(), e.Routing.String(), e.Sentence})
 	}
 	columns(w, rows...)
+}
+
+// leads says who leads, whether there is a quorum, and by whose account.
+func leads(l core.Leadership) string {
+	leader, quorum := "nobody", "no"
+	if l.Leader != "" {
+		leader = printable(l.Leader)
+		if !l.Since.IsZero() {
+			leader += " since " + clock(l.Since)
+		}
+	}
+	if l.Quorum {
+		quorum = "yes"
+	}
+	return fmt.Sprintf("leader: %s, quorum: %s, says replica %s", leader, quorum, printable(l.Self))
 }
 
 func heard(site client.Site) string {

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,18 +15,7 @@ import (
 )
 
 func tokenCommand(o Options) *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "token", Short: "Make, list and revoke tokens", SilenceUsage: true, SilenceErrors: true,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if err := cobra.NoArgs(cmd, args); err != nil {
-				return usage(cmd, err)
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(tokenCreateCommand(o), tokenListCommand(o), tokenRevokeCommand(o))
-	return cmd
+	return group("token", "Make, list and revoke tokens", tokenCreateCommand(o), tokenListCommand(o), tokenRevokeCommand(o))
 }
 
 // tokenFlags are the settings of token create.
@@ -79,13 +66,13 @@ func (s *session) createToken(ctx context.Context, f tokenFlags) error {
 		return errors.Join(err, file.drop())
 	}
 	if res.JSON201 == nil {
-		return errors.Join(&core.Error{Code: core.CodeInternal, Message: s.server + " does not answer in Evenkeel's way"}, file.drop())
+		return errors.Join(s.strange(), file.drop())
 	}
 	made := *res.JSON201
 	if file == nil {
 		return s.print(made, func(w io.Writer) { _, _ = fmt.Fprintln(w, made.Token) })
 	}
-	if err := file.keep(made.Token + "\n"); err != nil {
+	if err := file.keepText(made.Token + "\n"); err != nil {
 		return &core.Error{
 			Code: core.CodeInternal, Message: "the token was made but could not be written to " + f.out, Err: err,
 			Hint: "revoke it with: evenkeel-server token revoke " + made.Credential.ID,
@@ -110,7 +97,7 @@ func tokenListCommand(o Options) *cobra.Command {
 				return err
 			}
 			if res.JSON200 == nil {
-				return &core.Error{Code: core.CodeInternal, Message: s.server + " does not answer in Evenkeel's way"}
+				return s.strange()
 			}
 			return s.print(*res.JSON200, func(w io.Writer) {
 				rows := [][]string{{"ID", "KIND", "NAME", "CREATED", "EXPIRES"}}
@@ -143,48 +130,4 @@ func tokenRevokeCommand(o Options) *cobra.Command {
 				_, _ = fmt.Fprintf(w, "token %s is revoked\n", printable(args[0]))
 			})
 		})
-}
-
-// secretFile is a file for a secret that takes its name only when it is whole.
-type secretFile struct {
-	path string
-	tmp  *os.File
-}
-
-// openSecret makes sure that the file can be written; nil for none.
-func openSecret(path string, force bool) (*secretFile, error) {
-	if path == "" || path == "-" {
-		return nil, nil //nolint:nilnil // no file is asked for
-	}
-	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) && !force {
-		return nil, &core.Error{
-			Code: core.CodeInvalid, Message: path + " is there already", Err: err, Hint: "name another file, or give --force to replace it",
-		}
-	}
-	tmp, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, &core.Error{
-			Code: core.CodeInvalid, Message: "the token cannot be written to " + path, Err: err,
-			Hint: "name a file in a directory that you may write to; remove what an earlier try left there",
-		}
-	}
-	return &secretFile{path: path, tmp: tmp}, nil
-}
-
-func (f *secretFile) keep(text string) error {
-	_, err := f.tmp.WriteString(text)
-	if err == nil {
-		err = f.tmp.Sync()
-	}
-	if err = errors.Join(err, f.tmp.Close()); err != nil {
-		return errors.Join(err, os.Remove(f.tmp.Name()))
-	}
-	return os.Rename(f.tmp.Name(), f.path)
-}
-
-func (f *secretFile) drop() error {
-	if f == nil {
-		return nil
-	}
-	return errors.Join(f.tmp.Close(), os.Remove(f.tmp.Name()))
 }

@@ -1,0 +1,197 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/evenkeel/evenkeel/server/internal/cli/client"
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+func replicaCommand(o Options) *cobra.Command {
+	return group("replica", "List, add, replace and remove the replicas of the server",
+		replicaListCommand(o),
+		replicaAddCommand(o, "add", "Take a configured replica in, and write the bundle that it joins with", false),
+		replicaAddCommand(o, "replace", "Take in a replica anew that lost its disk, and write the bundle that it joins with", true),
+		replicaRemoveCommand(o))
+}
+
+func replicaListCommand(o Options) *cobra.Command {
+	return newCommand(o, "list", "List the replicas with their last words", cobra.NoArgs,
+		func(ctx context.Context, s *session, _ []string) error {
+			all, err := s.replicas(ctx)
+			if err != nil {
+				return err
+			}
+			return s.print(all, func(w io.Writer) {
+				loud(w, &all.Leadership, nil)
+				if len(all.Members) == 0 {
+					_, _ = fmt.Fprintln(w, "this server is alone")
+					return
+				}
+				columns(w, replicaRows(*all)...)
+			})
+		})
+}
+
+func (s *session) replicas(ctx context.Context) (*client.Replicas, error) {
+	c, err := s.client()
+	if err != nil {
+		return nil, err
+	}
+	res, err := c.ListReplicasWithResponse(ctx)
+	if err := ask(s, http.StatusOK, func(r *client.ListReplicasResponse) *client.Problem {
+		return r.ApplicationProblemJSONDefault
+	}, res, err); err != nil {
+		return nil, err
+	}
+	if res.JSON200 == nil {
+		return nil, s.strange()
+	}
+	return res.JSON200, nil
+}
+
+// loud says what must not be overlooked: that nobody can act.
+func loud(w io.Writer, l *core.Leadership, pending *string) {
+	if l != nil && !l.Quorum {
+		_, _ = fmt.Fprintf(w, "*** NO QUORUM: nothing acts by itself and no order is taken; reads go on. %s\n", printable(l.Reason))
+		_, _ = fmt.Fprintln(w, "*** Break-glass: evenkeel-server break-glass drain SITE SERVICE --reason WHY; when the quorum is back: evenkeel-server reconcile")
+	} else if l != nil && l.Leader == "" && !l.Leads {
+		_, _ = fmt.Fprintf(w, "*** NO LEADER: nothing acts by itself; reads go on. %s\n", printable(l.Reason))
+	}
+	if pending != nil {
+		_, _ = fmt.Fprintf(w, "*** PENDING ADOPTION: nothing is commanded in the name of this ledger. %s\n", printable(*pending))
+		_, _ = fmt.Fprintln(w, "*** Ask the executors: evenkeel-server preflight; then, when it is right: evenkeel-server adopt --reason WHY")
+	}
+}
+
+func replicaRows(all client.Replicas) [][]string {
+	rows := [][]string{{"REPLICA", "AT", "STATE", "LEADS", "VOTE", "LAST WORD", "VERSION", "ADDRESS"}}
+	for _, m := range all.Members {
+		row := []string{m.Name, m.At, m.State, "-", voteOf(m, all.At), "never", "-", m.URL}
+		if m.Name == all.Leadership.Leader {
+			row[3] = "leads"
+		}
+		if m.View != nil {
+			row[5], row[6] = "unknown", m.View.Version
+			if !m.View.Heard.IsZero() {
+				row[5] = ago(all.At.Sub(m.View.Heard))
+			}
+		}
+		for i, cell := range row {
+			if cell == "" {
+				row[i] = "-"
+			}
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// staleAfter is how old the word of a replica may be to count, and freshSites of how many locations it must hear.
+const (
+	staleAfter = 5 * time.Second
+	freshSites = 2
+)
+
+// voteOf says whether what a replica sees counts, and else why not. at is now by the clock of the views.
+func voteOf(m client.Member, at time.Time) string {
+	switch v := m.View; {
+	case m.State == core.MemberAbsent:
+		return "none: it has not joined"
+	case m.State == core.MemberLearner:
+		return "none: it is learning"
+	case m.State == core.MemberStranger:
+		return "none: it is not configured"
+	case v == nil:
+		return "none: never heard"
+	case v.Heard.IsZero() || at.Sub(v.Heard) > staleAfter:
+		return "stale"
+	case v.Tilt.On:
+		return "tilt: " + v.Tilt.Reason
+	case v.Unfit != "":
+		return "unfit: " + v.Unfit
+	case v.FreshSites < freshSites:
+		return fmt.Sprintf("blind: fresh inputs of %d, %d are needed", v.FreshSites, freshSites)
+	}
+	return "counts"
+}
+
+func ago(d time.Duration) string {
+	if d < time.Minute {
+		return fmt.Sprintf("%.1f s ago", max(d, 0).Seconds())
+	}
+	return d.Round(time.Second).String() + " ago"
+}
+
+func replicaAddCommand(o Options, verb, short string, replace bool) *cobra.Command {
+	var out string
+	var force bool
+	cmd := newCommand(o, verb+" NAME --out FILE", short, cobra.ExactArgs(1), func(ctx context.Context, s *session, args []string) error {
+		return s.addReplica(ctx, args[0], replace, out, force)
+	})
+	cmd.Flags().StringVar(&out, "out", "", "file to write the bundle to, readable by its owner only; it holds a private key")
+	cmd.Flags().BoolVar(&force, "force", false, "replace the file of --out")
+	return lasting(cmd, 30*time.Second)
+}
+
+func (s *session) addReplica(ctx context.Context, name string, replace bool, out string, force bool) error {
+	if out == "" || out == "-" {
+		return &core.Error{
+			Code: core.CodeInvalid, Message: "a bundle holds a private key and is never printed", Hint: "name a file with --out, as in --out " + name + ".bundle",
+		}
+	}
+	c, err := s.admin()
+	if err != nil {
+		return err
+	}
+	// The file comes first: a member whose bundle cannot be written down would be waited for.
+	file, err := openSecret(out, force)
+	if err != nil {
+		return err
+	}
+	res, err := c.AddReplicaWithResponse(ctx, client.ReplicaRequest{Name: name, Replace: &replace})
+	if err := ask(s, http.StatusCreated, func(r *client.AddReplicaResponse) *client.Problem {
+		return r.ApplicationProblemJSONDefault
+	}, res, err); err != nil {
+		return errors.Join(err, file.drop())
+	}
+	if res.JSON201 == nil || res.JSON201.Bundle == "" {
+		return errors.Join(s.strange(), file.drop())
+	}
+	if err := file.keepText(res.JSON201.Bundle); err != nil {
+		return &core.Error{
+			Code: core.CodeInternal, Message: "replica " + name + " was taken in, but its bundle could not be written to " + out, Err: err,
+			Hint: "make the bundle anew with: evenkeel-server replica replace " + name + " --out FILE",
+		}
+	}
+	return s.print(map[string]string{"replica": name, "bundle_file": out}, func(w io.Writer) {
+		_, _ = fmt.Fprintf(w, "replica %s is taken in; carry %s there by a safe way and start it once with:\n", printable(name), out)
+		_, _ = fmt.Fprintf(w, "  evenkeel-server serve --replica %s --join %s ...\nthen remove the file: it holds a private key\n", printable(name), out)
+	})
+}
+
+func replicaRemoveCommand(o Options) *cobra.Command {
+	return lasting(newCommand(o, "remove NAME", "Let a replica leave for good", cobra.ExactArgs(1),
+		func(ctx context.Context, s *session, args []string) error {
+			c, err := s.admin()
+			if err != nil {
+				return err
+			}
+			res, err := c.RemoveReplicaWithResponse(ctx, args[0])
+			if err := ask(s, http.StatusNoContent, func(r *client.RemoveReplicaResponse) *client.Problem {
+				return r.ApplicationProblemJSONDefault
+			}, res, err); err != nil {
+				return err
+			}
+			return s.print(map[string]string{"removed": args[0]}, func(w io.Writer) {
+				_, _ = fmt.Fprintf(w, "replica %s is removed; take it out of the configuration too\n", printable(args[0]))
+			})
+		}), 30*time.Second)
+}
