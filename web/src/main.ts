@@ -1,7 +1,8 @@
 import { base, get, list, Trouble } from './api';
 import { byId, replace } from './dom';
+import * as replicas from './replicas';
 import { Story, storyLength } from './story';
-import type { Action, Decision, Episode, Line, Site, Status } from './types';
+import type { Action, Decision, Episode, Line, Replicas, Site, Status } from './types';
 import * as view from './view';
 
 const pollEvery = 2000;
@@ -16,6 +17,9 @@ let link: view.Link = 'connecting';
 let lostSince: Date | undefined;
 let observedAge: number | undefined; // at the time of reading, by the server's clock
 let readAt = 0;
+let sites: Site[] | undefined;
+let others: Replicas | undefined; // undefined: the server is alone
+let othersAt = 0;
 let problem = '';
 let streamOpen = false;
 let reading = false;
@@ -47,7 +51,8 @@ async function read(): Promise<void> {
     observedAge = status.observed_at === undefined ? undefined
       : ((s.date ?? now).getTime() - new Date(status.observed_at).getTime()) / 1000;
     // Each part by itself: what one of them is missing must not hide the others.
-    const parts = await Promise.allSettled([readSites(), readEpisodes(now, day), readActions(now, day), readStory(now)]);
+    const parts = await Promise.allSettled([readSites(), readEpisodes(now, day), readActions(now, day), readStory(now),
+      readReplicas(status)]);
     const failures = parts.filter((p): p is PromiseRejectedResult => p.status === 'rejected').map((p) => p.reason as unknown);
     const lost = failures.find((f) => f instanceof Trouble && f.kind === 'lost');
     if (lost !== undefined) throw lost;
@@ -76,8 +81,35 @@ function words(e: unknown): string {
 }
 
 async function readSites(): Promise<void> {
-  const all = list((await get<Site[]>('/sites')).body);
-  show('sites', all, () => [view.sites(all)]);
+  sites = list((await get<Site[]>('/sites')).body);
+  showReplicas();
+}
+
+async function readReplicas(s: Status): Promise<void> {
+  if (s.leadership === undefined || s.leadership.self === '') {
+    others = undefined;
+    return;
+  }
+  others = (await get<Replicas>('/replicas')).body;
+  othersAt = performance.now();
+  showReplicas();
+}
+
+/** The sites and the replicas: the words of replicas age between two readings. */
+function showReplicas(): void {
+  const now = new Date();
+  const day = now.toDateString();
+  const all = others;
+  const standings = replicas.standings(all, (performance.now() - othersAt) / 1000);
+  byId('replicas-strip').hidden = all === undefined;
+  show('replicas', [all?.leadership, day, standings.map(({ member: m, vote }) =>
+    [m.name, m.at, m.url, vote, m.view?.version, m.view?.tilt?.reason, m.view?.unfit, m.view?.fresh_sites])],
+  () => (all === undefined ? [] : replicas.strip(all, standings, now)));
+  replicas.tellAges(byId('replicas'), standings);
+  const shownSites = sites;
+  if (shownSites === undefined) return;
+  show('sites', [shownSites, day, standings.map(({ member: m, vote }) =>
+    [m.name, vote, m.view?.subjects, vote === 'stale' ? m.view?.heard : ''])], () => [view.sites(shownSites, standings, now)]);
 }
 
 async function readEpisodes(now: Date, day: string): Promise<void> {
@@ -122,14 +154,17 @@ function lost(): void {
 
 /** The state of the connection and of the data; also between two readings, because data ages by itself. */
 function showState(): void {
+  showReplicas();
   const age = observedAge === undefined ? undefined : observedAge + (performance.now() - readAt) / 1000;
   const { alarms, notes } = view.banners(status, link, lostSince, age, problem);
+  const loud = view.loud(status, link);
+  show('loud', loud, () => view.loudBanner(loud));
   show('alarms', alarms, () => view.banner(alarms, 'alarm'));
   show('notes', notes, () => view.banner(notes, 'note'));
   show('status', [status, link], () => [view.statusLine(status, link)]);
   const old = link === 'lost' || (age !== undefined && age > view.staleAfter);
   document.body.classList.toggle('old', old);
-  document.title = `${alarms.length > 0 ? '✖ ' : ''}${status !== undefined && status.open_episodes > 0 ? `(${status.open_episodes}) ` : ''}Evenkeel`;
+  document.title = `${alarms.length + loud.length > 0 ? '✖ ' : ''}${status !== undefined && status.open_episodes > 0 ? `(${status.open_episodes}) ` : ''}Evenkeel`;
 }
 
 let poked: ReturnType<typeof setTimeout> | undefined;

@@ -43,12 +43,53 @@ export interface Status {
   revision: number;
   acting: boolean;
   reason?: string;
+  pending?: string;
+  leadership?: Leadership;
   lab: boolean;
   brake?: { on: boolean; by: string; reason: string; at: string };
   tilt?: { on: boolean; reason?: string };
   observed_at?: string;
   open_episodes: number;
   parts: { name: string; ok: boolean; word: string }[] | null;
+}
+
+/** Who decides, by the account of one replica; self is empty where the server is alone. */
+export interface Leadership {
+  self: string;
+  leader?: string;
+  leads: boolean;
+  since?: string;
+  quorum: boolean;
+  reason?: string;
+}
+
+export interface SubjectView {
+  subject: Subject;
+  condition: string;
+}
+
+export interface ReplicaView {
+  replica: string;
+  version: string;
+  unfit?: string;
+  tilt?: { on: boolean; reason?: string };
+  fresh_sites: number;
+  subjects: SubjectView[] | null;
+  heard?: string;
+}
+
+export interface Member {
+  name: string;
+  at?: string;
+  url?: string;
+  state: string;
+  view?: ReplicaView;
+}
+
+export interface Replicas {
+  leadership: Leadership;
+  members: Member[] | null;
+  at: string;
 }
 
 export interface Episode {

@@ -1,5 +1,6 @@
 // Records in, elements out. Pure but for making elements.
 import { type Child, h } from './dom';
+import { disagreement, type Standing } from './replicas';
 import type { Action, Attempt, Decision, Episode, Line, Site, SiteService, Status, StepRun } from './types';
 import { clock, look, percent, share, subject, success, weight } from './words';
 
@@ -15,14 +16,14 @@ export function time(at: string, now: Date): HTMLElement {
   return h('time', { datetime: at, title: at }, clock(at, now));
 }
 
-/** Sites are the rows, services the columns, in the order in which they first come. */
-export function sites(all: Site[]): HTMLElement {
+/** Sites are the rows, services the columns, in the order in which they first come. Where replicas disagree, the cell says so. */
+export function sites(all: Site[], replicas: Standing[] = [], now = new Date()): HTMLElement {
   const services: string[] = [];
   for (const site of all) for (const s of site.services ?? []) if (!services.includes(s.name)) services.push(s.name);
   if (all.length === 0) return h('p', {}, 'No site is configured.');
   return h('table', {},
     h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, 'Site'), ...services.map((s) => h('th', { scope: 'col' }, s)))),
-    h('tbody', {}, ...all.map((site) => h('tr', {}, siteName(site), ...services.map((s) => cell(site, s))))));
+    h('tbody', {}, ...all.map((site) => h('tr', {}, siteName(site), ...services.map((s) => cell(site, s, replicas, now))))));
 }
 
 function siteName(site: Site): HTMLElement {
@@ -33,7 +34,7 @@ function siteName(site: Site): HTMLElement {
     h('div', { class: 'quiet' }, [site.kind === 'witness' ? 'witness' : site.region, agent].filter(Boolean).join(', ')));
 }
 
-function cell(site: Site, service: string): HTMLElement {
+function cell(site: Site, service: string, replicas: Standing[], now: Date): HTMLElement {
   const s = (site.services ?? []).find((x) => x.name === service);
   if (s === undefined) {
     return h('td', { class: 'quiet' }, site.kind === 'witness' ? 'looks on' : 'not served here');
@@ -43,7 +44,21 @@ function cell(site: Site, service: string): HTMLElement {
     h('div', { class: 'figures' }, share(s.traffic)),
     h('div', { class: 'figures' }, [weight(s.weight, s.traffic), success(s.traffic)].filter(Boolean).join(', ')),
     h('div', {}, badge(s.routing, 'routing')),
-    trouble(s));
+    trouble(s),
+    dissent(disagreement(replicas, site.name, service), now));
+}
+
+/** What each replica says of a subject. A word that does not count is greyed and says why. */
+function dissent(words: { standing: Standing; condition: string }[], now: Date): Child {
+  if (words.length === 0) return false;
+  return h('div', { class: 'dissent' }, 'Replicas disagree: ', ...words.flatMap(({ standing, condition }, i): Child[] => {
+    const l = look(condition);
+    let why = '';
+    if (standing.vote !== 'counts') why = ` (${look(standing.vote).word}`;
+    if (standing.vote === 'stale') why += `, as of ${clock(standing.member.view?.heard ?? '', now)}`;
+    return [i > 0 && ', ', h('span', { class: `badge ${l.tone}${why === '' ? '' : ' stale'}` },
+      h('span', { class: 'shape', 'aria-hidden': 'true' }, l.shape), ` ${standing.member.name} ${l.word}${why === '' ? '' : `${why})`}`)];
+  }));
 }
 
 function trouble(s: SiteService): Child {
@@ -161,10 +176,51 @@ export function banners(s: Status | undefined, link: Link, lostSince: Date | und
   if (s.brake?.on === true) alarms.push(`The brake is on, set by ${s.brake.by}: ${s.brake.reason}. Nothing is done automatically.`);
   if (s.tilt?.on === true) alarms.push(`The server doubts itself and does not vote: ${s.tilt.reason ?? 'no reason given'}.`);
   for (const p of s.parts ?? []) if (!p.ok) alarms.push(`${p.name}: ${p.word}`);
-  if (!s.acting && s.brake?.on !== true) { // the alarm above says it already
+  if (!s.acting && s.brake?.on !== true && loud(s, link).length === 0) { // what is above says it already
     notes.push(`Nothing is done automatically. ${sentence(s.reason)}`.trim());
   }
   return { alarms, notes };
+}
+
+/** What nobody may overlook: nothing can act. code is what to type. */
+export interface Loud {
+  title: string;
+  words: (string | { code: string })[];
+}
+
+/**
+ * Whether the server can act at all, by its own account: of that nothing is known while it is not heard. The words stay
+ * the same from one reading to the next, for an alarm is read out again whenever they change.
+ */
+export function loud(s: Status | undefined, link: Link): Loud[] {
+  const out: Loud[] = [];
+  if (s === undefined || link === 'lost') return out;
+  const l = s.leadership;
+  const who = l === undefined || l.self === '' ? 'this server' : `replica ${l.self}`;
+  if (l !== undefined && !l.quorum) {
+    out.push({
+      title: `No quorum at ${who}: it does nothing by itself and takes no order.`,
+      words: [`Reads go on: conditions are what ${who} sees, records may be behind.`,
+        ...(l.self === '' ? [] : ['First see whether another replica leads.']), 'Break-glass when none does:',
+        { code: 'evenkeel-server break-glass' }, ', past all guards; then', { code: 'evenkeel-server reconcile' }, '.'],
+    });
+  } else if (l !== undefined && !l.leads && (l.leader ?? '') === '') {
+    out.push({ title: 'No leader is known: nothing acts by itself until a replica takes over.', words: ['Reads go on.'] });
+  }
+  if (s.pending !== undefined && s.pending !== '') {
+    out.push({
+      title: 'Pending adoption: nothing is commanded in the name of this ledger.',
+      words: [sentence(s.pending), 'Ask the executors with', { code: 'evenkeel-server preflight' }, ', then say',
+        { code: 'evenkeel-server adopt' }, '.'],
+    });
+  }
+  return out;
+}
+
+export function loudBanner(all: Loud[]): HTMLElement[] {
+  return all.map((l) => h('p', { class: 'banner loud' },
+    h('span', { class: 'shape', 'aria-hidden': 'true' }, '✖'), ' ', h('strong', {}, l.title),
+    ...l.words.flatMap((w) => (typeof w === 'string' ? [/^[,.]/.test(w) ? w : ` ${w}`] : [' ', h('code', {}, w.code)]))));
 }
 
 function sentence(words: string | undefined): string {

@@ -48,6 +48,15 @@ const looks: Record<string, Omit<Look, 'word'>> = {
   running: { shape: '►', tone: 'busy' },
   intended: { shape: '►', tone: 'busy' },
   verifying: { shape: '◑', tone: 'busy' },
+  // votes of replicas
+  counts: { shape: '✔', tone: 'good' },
+  tilt: { shape: '◆', tone: 'watch' },
+  unfit: { shape: '✖', tone: 'bad' },
+  blind: { shape: '◐', tone: 'watch' },
+  stale: { shape: '◌', tone: 'none' },
+  learner: { shape: '▲', tone: 'busy' },
+  absent: { shape: '○', tone: 'none' },
+  stranger: { shape: '■', tone: 'watch' },
 };
 
 /** A state the page does not know, the server's own unknown included, looks unknown and never good. */
@@ -89,6 +98,14 @@ export function weight(commanded: number, t: Traffic | undefined): string {
   const said = `weight ${commanded} %`;
   if (!t?.weight_known) return `${said}, the edge's word unknown`;
   return Math.round(t.weight) === commanded ? said : `${said}, the edge says ${Math.round(t.weight)} %`;
+}
+
+/** How long ago, in the largest unit that fits; undefined is not known. */
+export function ago(seconds: number | undefined): string {
+  if (seconds === undefined) return 'unknown';
+  if (seconds < 60) return `${Math.max(0, Math.floor(seconds))} s ago`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  return `${Math.floor(seconds / 3600)} h ago`;
 }
 
 /** The time of day, and the day where it is not today's. */

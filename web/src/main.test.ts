@@ -1,0 +1,126 @@
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import page from '../index.html?raw';
+
+// The whole page against an API that is made here.
+const start = new Date('2026-03-01T12:00:00Z');
+const answers: Record<string, unknown> = {};
+const asked: string[] = [];
+const streams: Stream[] = [];
+
+class Stream extends EventTarget {
+  static CLOSED = 2;
+  readyState = 1;
+  onopen?: () => void;
+  onerror?: () => void;
+  constructor() {
+    super();
+    streams.push(this);
+  }
+}
+
+function answer(path: string): Response {
+  asked.push(path);
+  const found = Object.entries(answers).find(([key]) => path.startsWith(`/api/v1${key}`));
+  const headers = { date: new Date().toUTCString(), 'content-type': 'application/json' };
+  return found === undefined ? new Response('{}', { status: 404, headers }) : new Response(JSON.stringify(found[1]), { headers });
+}
+
+const later = (seconds: number) => new Date(Date.now() + seconds * 1000).toISOString();
+const text = (id: string) => document.getElementById(id)?.textContent ?? '';
+const leadership = { self: 'r2', leader: 'r1', leads: false, quorum: true };
+
+/** Sets what the server says, and lets the page read it. */
+async function say(more: { status?: object; word?: number; r3?: string }): Promise<void> {
+  answers['/status'] = {
+    version: '1', cluster_id: 'c', epoch: 1, revision: 7, acting: true, lab: false, observed_at: later(0), open_episodes: 0, parts: [], leadership,
+    ...more.status,
+  };
+  const view = (subjects: unknown[]) => ({ version: 'v1', fresh_sites: 3, heard: later(-(more.word ?? 1)), subjects });
+  const failing = [{ subject: { site: 'fra', service: 'checkout' }, condition: 'failing' }];
+  answers['/replicas'] = {
+    leadership, at: later(0), members: [
+      { name: 'r1', state: 'voter', view: view(failing) }, { name: 'r2', state: 'voter', view: view(failing) },
+      { name: 'r3', state: 'voter', view: view(more.r3 === 'failing' ? failing : []) },
+    ],
+  };
+  await vi.advanceTimersByTimeAsync(2600);
+}
+
+beforeAll(async () => {
+  vi.useFakeTimers({ now: start });
+  vi.stubGlobal('fetch', (path: string) => Promise.resolve(answer(path)));
+  vi.stubGlobal('EventSource', Stream);
+  document.body.innerHTML = page.slice(page.indexOf('<body>') + '<body>'.length, page.indexOf('</body>'));
+  Object.assign(answers, {
+    '/sites': [{ name: 'fra', kind: 'site', services: [{ name: 'checkout', condition: 'failing', routing: 'active', weight: 100 }] }],
+    '/episodes': [], '/actions': [],
+    '/timeline': [{ at: later(-60), subject: { site: 'fra', service: 'checkout' }, kind: 'system', sentence: 'One.', seq: 7, n: 0 }],
+  });
+  await import('./main');
+});
+afterAll(() => {
+  vi.useRealTimers();
+  vi.unstubAllGlobals();
+});
+
+test('a page served by a follower, whose server loses its quorum while it is open', async () => {
+  await say({});
+  expect(text('replicas')).toContain('r1 leads. r2, which serves this page, has a quorum.');
+  expect(text('loud')).toBe('');
+  expect(text('sites')).toContain('Replicas disagree: ✖ r1 failing, ✖ r2 failing, ● r3 healthy');
+  await say({ r3: 'failing' });
+  expect(text('sites')).not.toContain('disagree');
+
+  // Cut off: its own sight is fresh, the words of all replicas grow old, the story stays.
+  await say({ status: { acting: false, reason: 'no quorum for 8 s', leadership: { self: 'r2', leads: false, quorum: false, reason: 'for 8 s' } }, word: 8 });
+  expect(text('loud')).toContain('No quorum at replica r2');
+  expect(text('notes')).toBe('');
+  expect(text('alarms')).toBe('');
+  expect(text('replicas').match(/vote stale/g)).toHaveLength(3);
+  expect(document.title).toContain('✖');
+  const banner = document.getElementById('loud')?.firstChild;
+  await say({ status: { acting: false, leadership: { self: 'r2', leads: false, quorum: false, reason: 'for 10 s' } }, word: 10 });
+  expect(document.getElementById('loud')?.firstChild).toBe(banner); // an alarm that stays is not read out again
+  expect(text('story')).toContain('One.');
+
+  // Back: the stream says that history is missing, the page reads it anew, each line once.
+  streams[0]?.dispatchEvent(new Event('reset'));
+  asked.length = 0;
+  await say({ r3: 'failing' });
+  expect(asked).toContain('/api/v1/timeline?limit=200');
+  expect(document.querySelectorAll('#story li')).toHaveLength(1);
+  expect(text('loud')).toBe('');
+  expect(text('replicas').match(/vote counts/g)).toHaveLength(3);
+});
+
+test('words grow old by themselves while nothing is read', async () => {
+  await say({});
+  vi.stubGlobal('fetch', () => Promise.reject(new TypeError('no route')));
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(text('alarms')).toContain('The connection to the server is lost');
+  expect(text('loud')).toBe('');
+  expect(text('replicas').match(/vote stale/g)).toHaveLength(3);
+  expect(text('replicas')).toMatch(/last word 1\d s ago/);
+  vi.stubGlobal('fetch', (path: string) => Promise.resolve(answer(path)));
+});
+
+test('an adopted ledger is told of, and its story read anew', async () => {
+  await say({ status: { pending: 'it was restored from a backup' } });
+  expect(text('loud')).toContain('Pending adoption');
+  asked.length = 0;
+  await say({ status: { epoch: 2 } });
+  expect(text('loud')).toBe('');
+  expect(asked).toContain('/api/v1/timeline?limit=200');
+});
+
+test('a server that is alone shows nothing of replicas', async () => {
+  const strip = document.getElementById('replicas-strip');
+  expect(strip?.hidden).toBe(false);
+  await say({ status: { leadership: { self: '', leads: true, quorum: true } } });
+  asked.length = 0;
+  await say({ status: { leadership: { self: '', leads: true, quorum: true } } });
+  expect(asked).not.toContain('/api/v1/replicas');
+  expect(strip?.hidden).toBe(true);
+  expect(text('replicas')).toBe('');
+  expect(text('sites')).not.toContain('disagree');
+});
