@@ -60,10 +60,13 @@ func (s *session) replicas(ctx context.Context) (*client.Replicas, error) {
 // loud says what must not be overlooked: that nobody can act.
 func loud(w io.Writer, l *core.Leadership, pending *string) {
 	if l != nil && !l.Quorum {
-		_, _ = fmt.Fprintf(w, "*** NO QUORUM: nothing acts by itself and no order is taken; reads go on. %s\n", printable(l.Reason))
-		_, _ = fmt.Fprintln(w, "*** Break-glass: evenkeel-server break-glass drain SITE SERVICE --reason WHY; when the quorum is back: evenkeel-server reconcile")
+		_, _ = fmt.Fprintf(w, "*** NO QUORUM: this server does nothing by itself and takes no order; reads go on. %s\n", printable(l.Reason))
+		if several(l) {
+			_, _ = fmt.Fprintln(w, "*** First ask the other replicas with --server: one of them may lead.")
+		}
+		_, _ = fmt.Fprintln(w, "*** Break-glass when none does: evenkeel-server break-glass; when the quorum is back: evenkeel-server reconcile")
 	} else if l != nil && l.Leader == "" && !l.Leads {
-		_, _ = fmt.Fprintf(w, "*** NO LEADER: nothing acts by itself; reads go on. %s\n", printable(l.Reason))
+		_, _ = fmt.Fprintf(w, "*** NO LEADER is known: nothing acts by itself until a replica takes over; reads go on. %s\n", printable(l.Reason))
 	}
 	if pending != nil {
 		_, _ = fmt.Fprintf(w, "*** PENDING ADOPTION: nothing is commanded in the name of this ledger. %s\n", printable(*pending))

@@ -161,8 +161,9 @@ func TestStatusOfSeveral(t *testing.T) {
 	}
 	f(core.Leadership{Self: "r2", Leader: "r1", Quorum: true, Since: since}, "", "leader: r1 since 2026-11-23 08:00:00Z, quorum: yes, says replica r2\n")
 	f(core.Leadership{Self: "r2", Reason: "no majority for 12 s"}, "",
-		"*** NO QUORUM: nothing acts by itself and no order is taken; reads go on. no majority for 12 s\n", "break-glass drain", "leader: nobody, quorum: no")
-	f(core.Leadership{Self: "r2", Quorum: true, Reason: "no replica leads"}, "", "*** NO LEADER: nothing acts by itself; reads go on. no replica leads\n")
+		"*** NO QUORUM: this server does nothing by itself and takes no order; reads go on. no majority for 12 s\n", "*** First ask the other replicas",
+		"evenkeel-server break-glass", "leader: nobody, quorum: no")
+	f(core.Leadership{Self: "r2", Quorum: true, Reason: "no replica leads"}, "", "*** NO LEADER is known: nothing acts by itself until a replica takes over; reads go on. no replica leads\n")
 	f(core.Leadership{Self: "r2", Leads: true, Leader: "r2", Quorum: true}, "it was restored",
 		"*** PENDING ADOPTION: nothing is commanded in the name of this ledger. it was restored\n", "evenkeel-server preflight")
 
