@@ -148,5 +148,6 @@ func cleanObservation(o core.Observation) core.Observation {
 		o.Traffic[i] = cleanTraffic(o.Traffic[i])
 	}
 	o.Writers = slices.Clone(o.Writers)
+	o.Replicas = slices.Clone(o.Replicas)
 	return o
 }

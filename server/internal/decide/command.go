@@ -34,8 +34,10 @@ func (s *step) command(c core.Command) core.Reply {
 		return s.order(c, core.PlanRestore)
 	case core.CommandBrake:
 		return s.setBrake(c)
+	case core.CommandReconcile:
+		return s.pastServers(c)
 	}
-	return refuse(core.CodeInvalid, "command %q is not one of approve, veto, hold, drain, restore and brake", c.Kind)
+	return refuse(core.CodeInvalid, "command %q is not one of approve, veto, hold, drain, restore, brake and reconcile", c.Kind)
 }
 
 func refuse(code, format string, args ...any) core.Reply {

@@ -10,7 +10,8 @@
 //
 //	n  name          drain restore operator  what it asks
 //	 1 policy          x      x    -         condition and classes of the policy are present; its mode lets it act
-//	 2 quorum          x           recorded  more than half of the configured vantages and at least 2; replicas
+//	 2 quorum          x           recorded  more than half of the configured vantages and at least 2; more than half
+//	                                         of the configured replicas see the same
 //	 3 classes         x           recorded  two classes over two paths, one of them outside or inside
 //	 4 not_global      x           recorded  fewer than half of the serving sites show the same
 //	 5 hold            x      x    recorded  failing (or healthy) for max(policy hold, floor), tilt taken out
@@ -48,10 +49,21 @@
 // Restores do not use the budget: what could run away is the drain that each of them undoes, and a drain
 // ordered by a person is undone by a person only.
 //
+// # Replicas
+//
+// Each of several replicas judges by itself; the one that leads decides, and takes the others' last words from its
+// observation. A word counts that was heard in the last seconds, from a replica that is well, does not doubt itself
+// and has fresh inputs from two sites, and agrees when it says the condition the policy asks for, or worse: of a whole
+// site, of every service that the decision rests on. Doubt of the leader holds everything (guard 6); doubt of another
+// withdraws its vote. A restore takes the leader's word: it adds a site in steps, and each step is verified.
+//
+// What a person commanded past the servers is put on record by reconcile, and becomes what is routed unless something
+// newer was commanded since.
+//
 // # Memory
 //
 // All that decides is rebuilt from the ledger, what an episode needs to remember from its Standing. Lost with a
-// restart are only for how long nothing could be judged, and the last minutes of demand: an episode whose onset
+// restart are only for how long nothing could be judged, and the last minutes of demand, which a new leader recalls: an episode whose onset
 // lies before the restart takes the first demand known within 30 s of its onset, and without one guard 10 cannot
 // tell. A failure that begins more than a minute after the onset, of a suspicion of hours perhaps, is measured by
 // the demand of its own beginning.

@@ -49,17 +49,16 @@ func insideState(a core.Assessment) core.ProbeState {
 
 // ruleQuorum is guard 2: more than half of the configured eligible vantages, and at least two. With exactly two
 // sites and no witness there is nobody to outvote the other end of a cut link: there only the accused site's
-// own word counts. Replicas are one of one until there are more.
-func ruleQuorum(v view) ruled {
+// own word counts. A majority of the replicas must see it too.
+func ruleQuorum(v view) ruled { return withReplicas(v, ruleVantages(v)) }
+
+func ruleVantages(v view) ruled {
 	down, eligible := outsideVotes(v.e.topo, v.a)
-	nums := []core.Number{
-		count("down", down), count("eligible", eligible),
-		count("replicas", 1), count("replicas_configured", 1),
-	}
+	nums := []core.Number{count("down", down), count("eligible", eligible)}
 	said := fmt.Sprintf("%d of %s down", down, plural(eligible, "vantage says", "vantages say"))
 	if len(v.e.topo.Sites) == 2 && len(v.e.topo.Witnesses) == 0 {
 		if down == 1 && insideState(v.a) == core.ProbeDown && v.a.Has(core.ClassInside) {
-			return pass("the other site and the site's own agent both say down, 1 of 1 replica agrees", nums...)
+			return pass("the other site and the site's own agent both say down", nums...)
 		}
 		return object("two sites and no witness: reachability alone may only recommend, and the site's own agent does not say down ("+said+")",
 			nums...).as(recommendable)
@@ -70,7 +69,7 @@ func ruleQuorum(v view) ruled {
 	if down < 2 || down*2 <= eligible {
 		return object(fmt.Sprintf("%s, more than half and at least 2 are needed", said), nums...)
 	}
-	return pass(said+", 1 of 1 replica agrees", nums...)
+	return pass(said, nums...)
 }
 
 // ruleNotGlobal is guard 4: trouble at half of the sites is not cured by moving users between them.

@@ -14,30 +14,31 @@ import (
 // world is what surrounds the engine in tests: sites with a state that health would report, an edge, a hand
 // that carries out intents, and a ledger that keeps records as JSON.
 type world struct {
-	t       failer
-	topo    core.Topology
-	e       *Engine
-	start   time.Time
-	at      time.Time
-	sick    map[core.Subject]state
-	weight  map[string]float64       // by site, as the edge reports it
-	parts   map[core.Subject]float64 // the same by service, where services are weighed apart
-	noEdge  bool
-	tilt    core.Tilt
-	fresh   int // sites with fresh inputs; -1 for all
-	demand  float64
-	demands map[string]float64 // of services with another demand
-	hand    string             // works, ignores, refuses, fails, expires, blind, silent
-	queue   []due
-	ledger  map[string][]byte
-	base    core.Snapshot // what the present engine started from
-	inputs  []Input
-	outputs [][]byte
-	out     []string
-	shadow  bool // compare every observation with an engine restarted from the ledger
-	quiet   bool
-	wake    time.Time
-	actions map[string]core.Action
+	replicas func(core.Observation) (members int, views []core.ReplicaView) // nil: the server is alone
+	t        failer
+	topo     core.Topology
+	e        *Engine
+	start    time.Time
+	at       time.Time
+	sick     map[core.Subject]state
+	weight   map[string]float64       // by site, as the edge reports it
+	parts    map[core.Subject]float64 // the same by service, where services are weighed apart
+	noEdge   bool
+	tilt     core.Tilt
+	fresh    int // sites with fresh inputs; -1 for all
+	demand   float64
+	demands  map[string]float64 // of services with another demand
+	hand     string             // works, ignores, refuses, fails, expires, blind, silent
+	queue    []due
+	ledger   map[string][]byte
+	base     core.Snapshot // what the present engine started from
+	inputs   []Input
+	outputs  [][]byte
+	out      []string
+	shadow   bool // compare every observation with an engine restarted from the ledger
+	quiet    bool
+	wake     time.Time
+	actions  map[string]core.Action
 }
 
 // failer is what testing.T and rapid.T have in common.
@@ -247,6 +248,9 @@ func (w *world) observation() core.Observation {
 			o.Assessments = append(o.Assessments, w.assessOf(sub))
 			o.Traffic = append(o.Traffic, w.trafficOf(sub))
 		}
+	}
+	if w.replicas != nil {
+		o.Members, o.Replicas = w.replicas(o)
 	}
 	return o
 }
