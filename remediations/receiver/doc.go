@@ -38,5 +38,8 @@
 //	403 {"error":"unknown_cluster"}                          425 {"error":"too_early"}  before not_before, Retry-After
 //	400, 405, 413  not a command, not a POST, too large      503 {"error":"failed"}  Apply or the disk failed: come again
 //
+// A signed question of type executor.preflight is answered 200 with the tokens that are held ("preflight":{obeys, epochs,
+// subjects}): an operator asks so before a restored ledger commands. It changes nothing.
+//
 // A dry run passes every check, calls Check and never Apply, moves no token and is answered with "dry_run":true.
 package receiver

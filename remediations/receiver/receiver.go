@@ -155,6 +155,8 @@ type body struct {
 	Detail    string                `json:"detail,omitempty"`
 	RefusedBy string                `json:"refused_by,omitempty"`
 	Current   *remediations.Fencing `json:"current,omitempty"`
+	// Preflight is never remembered: it answers a question, not a command.
+	Preflight *remediations.Standing `json:"preflight,omitempty"`
 }
 
 func problem(status int, code, detail string) *reply {
@@ -189,6 +191,9 @@ func (x *Receiver) answer(w http.ResponseWriter, r *http.Request) *reply {
 	if err := remediations.Verify(r.Header, raw, time.Now(), x.o.Tolerance, x.o.Secrets...); err != nil {
 		x.o.Log.Warn("message not accepted", slog.String("error", err.Error()))
 		return problem(http.StatusUnauthorized, "signature", err.Error())
+	}
+	if q, ok := remediations.ParsePreflight(raw); ok {
+		return x.standing(q)
 	}
 	req, err := remediations.ParseRequest(r.Header.Get(remediations.HeaderID), raw)
 	if err != nil {
@@ -339,6 +344,29 @@ func (x *Receiver) keep(m *memory) error {
 		x.o.Log.Error("fencing state not written", slog.String("error", err.Error()))
 		return err
 	}
+	x.mu.Lock()
 	x.state = m
+	x.mu.Unlock()
 	return nil
+}
+
+// standing answers a preflight. It changes nothing and waits for nobody, so it may be asked while a command is under
+// way; whoever holds the secret may ask.
+func (x *Receiver) standing(q remediations.Question) *reply {
+	if time.Now().After(q.NotAfter) {
+		return problem(http.StatusGone, "expired", "not_after "+q.NotAfter.Format(time.RFC3339)+" has passed here")
+	}
+	x.mu.Lock()
+	m := x.state
+	x.mu.Unlock()
+	s := &remediations.Standing{Obeys: slices.Clone(x.o.Clusters), Subjects: []remediations.Held{}, Epochs: m.Epochs}
+	if len(s.Obeys) == 0 && m.Adopted != "" {
+		s.Obeys = []string{m.Adopted}
+	}
+	for _, h := range m.Subjects {
+		s.Subjects = append(s.Subjects, remediations.Held{
+			Site: h.Site, Service: h.Service, Unit: h.Unit, Fencing: h.Fencing, DesiredState: h.Desired, Weight: h.Weight,
+		})
+	}
+	return &reply{Status: http.StatusOK, Body: body{State: remediations.StateDone.String(), Preflight: s}}
 }

@@ -40,6 +40,34 @@ func TestExecutor(t *testing.T, newExecutor func(t *testing.T) Executor) {
 		restore.Type, restore.Data.DesiredState = remediations.TypeRestore, remediations.DesiredActive
 		x.done(t, restore, 100)
 	})
+	part("preflight tells the tokens and changes nothing", func(t *testing.T, x Executor) {
+		ask := func() remediations.Standing {
+			t.Helper()
+			body, err := remediations.PreflightBody("c_nobody", time.Now())
+			if err != nil {
+				t.Fatal(err)
+			}
+			m := &message{header: http.Header{}, body: body}
+			m.sign(t, "preflight_1", time.Now(), x.Secrets[0])
+			s, err := remediations.ParseStanding(x.want(t, m, http.StatusOK).raw)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.sign(t, "preflight_2", time.Now(), remediations.GenerateSecret())
+			x.want(t, m, http.StatusUnauthorized)
+			return s
+		}
+		if s := ask(); len(s.Subjects) != 0 {
+			t.Errorf("a fresh executor holds %+v", s)
+		}
+		x.unmoved(t)
+		x.done(t, x.drain(10, 50), 50)
+		if got, want := ask().Highest(x.ClusterID), (remediations.Fencing{ClusterID: x.ClusterID, Epoch: x.drain(10, 50).Data.Fencing.Epoch, Seq: 10}); got != want {
+			t.Errorf("it holds %+v, want %+v", got, want)
+		}
+		x.weighs(t, 50)
+		x.done(t, x.drain(11, 0), 0)
+	})
 	part("every secret is accepted", func(t *testing.T, x Executor) {
 		for i, s := range x.Secrets {
 			r := x.drain(int64(20+i), 50)
@@ -190,6 +218,7 @@ func (x Executor) message(t *testing.T, r remediations.Request) *message {
 
 type answer struct {
 	status  int
+	raw     []byte
 	State   string                `json:"state"`
 	Current *remediations.Fencing `json:"current"`
 }
@@ -215,7 +244,7 @@ func (x Executor) send(t *testing.T, m *message) answer {
 	if err != nil {
 		t.Fatalf("answer: %v", err)
 	}
-	a := answer{status: resp.StatusCode}
+	a := answer{status: resp.StatusCode, raw: text}
 	_ = json.Unmarshal(text, &a) // bodies of problems are free
 	return a
 }

@@ -2,12 +2,14 @@ package webhook
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/evenkeel/evenkeel/remediations"
@@ -38,7 +40,10 @@ type Target struct {
 	client    *outbound.Client
 }
 
-var _ remediations.Target = (*Target)(nil)
+var (
+	_ remediations.Target      = (*Target)(nil)
+	_ remediations.Preflighter = (*Target)(nil)
+)
 
 // New checks the options. Errors name the option and what would be right, and never quote a secret.
 func New(o Options) (*Target, error) {
@@ -93,6 +98,27 @@ func (t *Target) Do(ctx context.Context, r remediations.Request) (remediations.R
 		return remediations.Receipt{Status: a.Status, Latency: a.Latency}, err
 	}
 	return read(a)
+}
+
+// Preflight asks the executor for the tokens it holds. An error means that nobody can tell.
+func (t *Target) Preflight(ctx context.Context, clusterID string) (remediations.Standing, error) {
+	now := time.Now()
+	body, err := remediations.PreflightBody(clusterID, now)
+	if err != nil {
+		return remediations.Standing{}, err
+	}
+	h := http.Header{"Content-Type": {"application/json"}, "User-Agent": {t.userAgent}}
+	if err := remediations.Sign(h, "preflight_"+strings.ToLower(rand.Text()), now, body, t.secrets...); err != nil {
+		return remediations.Standing{}, err
+	}
+	a, err := t.client.Post(ctx, t.url, h, body)
+	if err != nil {
+		return remediations.Standing{}, err
+	}
+	if a.Status != http.StatusOK {
+		return remediations.Standing{}, fmt.Errorf("the executor answers %d to the question: %s", a.Status, outbound.Excerpt(string(a.Body), excerpt))
+	}
+	return remediations.ParseStanding(a.Body)
 }
 
 // answer is every field an executor may send.
