@@ -41,7 +41,7 @@ func command(out, errOut io.Writer) *cobra.Command {
 	}
 	root.SetOut(out)
 	root.SetErr(errOut)
-	root.AddCommand(serveCommand(errOut), checkCommand(), configCommand(), secretCommand(), restoreCommand(errOut))
+	root.AddCommand(serveCommand(errOut), checkCommand(), configCommand(), secretCommand(), restoreCommand(errOut), breakGlassCommand(errOut))
 	root.AddCommand(cli.Commands(cli.Options{Out: out, Err: errOut})...)
 	return root
 }

@@ -127,6 +127,11 @@ func (x *Executor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // the sender died while it sent: nothing arrived
 	}
+	if _, asked := remediations.ParsePreflight(raw); asked { // a question is no command
+		r.Body = io.NopCloser(bytes.NewReader(raw))
+		x.receiver.ServeHTTP(w, r)
+		return
+	}
 	c := &Call{ID: r.Header.Get(remediations.HeaderID), Arrived: time.Now()}
 	if req, err := remediations.ParseRequest(c.ID, raw); err == nil {
 		d := req.Data

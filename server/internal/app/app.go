@@ -18,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/evenkeel/evenkeel/remediations"
 	"github.com/evenkeel/evenkeel/server/internal/act"
 	"github.com/evenkeel/evenkeel/server/internal/app/config"
 	"github.com/evenkeel/evenkeel/server/internal/core"
@@ -56,6 +57,7 @@ type Server struct {
 	eyes     *eyes
 	hand     *act.Hand
 	loop     *loop
+	askers   map[string]remediations.Preflighter
 	inputs   chan input
 	stopping chan struct{} // closed when serving ends
 

@@ -1,12 +1,94 @@
 package app
 
 import (
+	"cmp"
 	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
 
+	"github.com/evenkeel/evenkeel/remediations"
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
-// Preflight asks every executor which token it obeys.
-func (s *Server) Preflight(context.Context) ([]core.Preflight, error) { return nil, nil }
+const (
+	preflightEvery = 10 * time.Minute
+	preflightLook  = 5 * time.Second // how soon after it began to lead a replica asks
+	preflightWait  = 10 * time.Second
+)
 
-func (s *Server) preflights(context.Context) {}
+// Preflight asks every executor which token it holds, and says whether our next command would be obeyed.
+func (s *Server) Preflight(ctx context.Context) ([]core.Preflight, error) {
+	identity := s.ledger.Identity()
+	next := remediations.Fencing{ClusterID: identity.ClusterID, Epoch: identity.Epoch, Seq: s.ledger.Revision() + 1}
+	ctx, cancel := context.WithTimeout(ctx, preflightWait)
+	defer cancel()
+	out := make([]core.Preflight, len(s.config.Targets))
+	var all sync.WaitGroup
+	for i, t := range s.config.Targets {
+		all.Go(func() { out[i] = ask(ctx, t.Name, s.askers[t.Name], next) })
+	}
+	all.Wait()
+	slices.SortFunc(out, func(a, b core.Preflight) int { return cmp.Compare(a.Target, b.Target) })
+	return out, nil
+}
+
+func ask(ctx context.Context, name string, target remediations.Preflighter, next remediations.Fencing) core.Preflight {
+	standing, err := target.Preflight(ctx, next.ClusterID)
+	if err != nil {
+		return core.Preflight{
+			Target: name, Result: "cannot_tell", Sentence: name + " cannot be asked: " + firstLine(err.Error()),
+			Remedy: "see that it runs and knows the question (it does when it is built on remediations/receiver), or look at its own records",
+		}
+	}
+	verdict, sentence, remedy := standing.Judge(next)
+	cluster := next.ClusterID
+	if verdict == remediations.StandingUnknownCluster {
+		cluster = ""
+		if one, err := standing.Next(""); err == nil {
+			cluster = one.ClusterID
+		}
+	}
+	high := standing.Highest(cluster)
+	return core.Preflight{
+		Target: name, Result: verdict, Sentence: name + ": " + sentence, Remedy: remedy,
+		ClusterID: cluster, Epoch: high.Epoch, Seq: high.Seq,
+	}
+}
+
+// preflights asks soon after this replica began to lead, and now and then: that an executor would refuse us is to be
+// known before it matters.
+func (s *Server) preflights(ctx context.Context) {
+	if len(s.config.Targets) == 0 {
+		return
+	}
+	ticker := time.NewTicker(preflightLook)
+	defer ticker.Stop()
+	var asked time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if !s.ledger.Leading() {
+			asked = time.Time{}
+			s.preflight.Store(nil) // the one that leads knows
+			continue
+		}
+		if s.preflight.Load() != nil && time.Since(asked) < preflightEvery {
+			continue
+		}
+		asked = time.Now()
+		results, err := s.Preflight(ctx)
+		if err != nil || ctx.Err() != nil {
+			continue
+		}
+		was := s.refused()
+		s.preflight.Store(&results)
+		if now := s.refused(); now != was && now != "" {
+			s.room("app").Error("an executor would refuse our commands", slog.String("why", now))
+		}
+	}
+}

@@ -25,12 +25,14 @@ import (
 // wireHand makes the targets and the hand.
 func (s *Server) wireHand() error {
 	targets := map[string]act.Sender{}
+	s.askers = map[string]remediations.Preflighter{}
 	for _, t := range s.config.Targets {
 		target, err := newTarget(t, s.opts.Version)
 		if err != nil {
 			return err
 		}
 		targets[t.Name] = target
+		s.askers[t.Name] = target
 	}
 	pager, err := s.pager()
 	if err != nil {
@@ -212,13 +214,14 @@ func (s *Server) handler() (http.Handler, error) {
 		Revision:  func() int64 { return s.world.current().Revision },
 		Retention: s.config.Storage.Retention.D(), ProbeInterval: s.config.Probes.Interval.D(),
 	})
+	several := s.opts.Replica != "" // one of several can be read while it can take no order
 	return api.New(api.Options{
 		Records: s.ledger, Live: s, Commander: s, Tokens: s.ledger, Self: s,
 		Parts: []api.PartCheck{
-			{Name: "ledger", Ready: s.ledger.Ready},
+			{Name: "ledger", Ready: s.ledger.Ready, ForOrders: several},
 			{Name: "store", Ready: func(context.Context) error { return s.store.Ready() }},
 			{Name: "config", Ready: func(context.Context) error { return nil }}, // a server without one does not start
-			{Name: "loop", Ready: func(context.Context) error { return s.loop.ready() }},
+			{Name: "loop", Ready: func(context.Context) error { return s.loop.ready() }, ForOrders: several},
 		},
 		Control: s,
 		Ingest:  door.Handler(), Prometheus: s.store.Handler(), Web: web.Files(),

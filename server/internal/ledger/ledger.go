@@ -234,6 +234,12 @@ func (l *Ledger) Ready(ctx context.Context) error {
 	if err := l.alarm(); err != nil {
 		return err
 	}
+	if s := l.Leadership(); !s.Quorum {
+		return &core.Error{
+			Code: core.CodeUnavailable, Message: "the ledger has no majority here: " + s.Reason,
+			Hint: "see which replicas are away: evenkeel-server replica list",
+		}
+	}
 	res, err := l.client.Get(ctx, keyIdentity)
 	if err != nil {
 		return unavailable("the ledger does not answer", err)
