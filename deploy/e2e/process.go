@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,21 +24,28 @@ type Process struct {
 
 // StartProcess starts a program; what it prints is kept. It ends with us at the latest.
 func StartProcess(path string, args ...string) (*Process, error) {
+	return startProcess(func() error { return nil }, path, args...)
+}
+
+// startProcess starts a program on a thread that has been prepared for it, and is good for nothing else afterwards.
+func startProcess(prepare func() error, path string, args ...string) (*Process, error) {
 	p := &Process{cmd: exec.Command(path, args...), out: &buffer{}, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr, p.cmd.SysProcAttr = p.out, p.out, dependent()
 	p.cmd.WaitDelay = 5 * time.Second // a grandchild may keep the output open
 	started := make(chan error)
-	go func() {
-		// The kernel ties the child to the thread that started it, so that thread has to live as long.
-		runtime.LockOSThread()
-		err := p.cmd.Start()
+	// The kernel ties the child to the thread that started it, so that thread has to live as long.
+	onThread(func() {
+		err := prepare()
+		if err == nil {
+			err = p.cmd.Start()
+		}
 		started <- err
 		if err != nil {
 			return
 		}
 		defer close(p.done)
 		p.err = p.cmd.Wait()
-	}()
+	})
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("start %s: %w", path, err)
 	}
