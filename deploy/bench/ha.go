@@ -8,7 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -18,12 +20,15 @@ import (
 // haOrders is how many orders are timed for each figure.
 const haOrders = 200
 
-// trio is three replicas on one machine.
+// trio is three replicas on one machine, to each of which stand-ins of all agents and of the edge report: a replica
+// without inputs leaves it to the others to lead.
 type trio struct {
 	b     *bench
 	dir   string
 	ports *e2e.Ports
 	nodes []*node
+	quiet context.CancelFunc // ends the stand-ins
+	all   sync.WaitGroup
 }
 
 type node struct {
@@ -56,6 +61,9 @@ func (t *trio) measure(ctx context.Context) error {
 	b := t.b
 	leader, err := t.leader(ctx)
 	if err != nil {
+		return err
+	}
+	if err := t.report(ctx); err != nil {
 		return err
 	}
 	follower := t.nodes[0]
@@ -98,7 +106,7 @@ func (b *bench) orders(ctx context.Context, name string, c *e2e.Client) error {
 	return nil
 }
 
-// cost is what a replica takes of the machine while nobody reports: most of it is being one of three.
+// cost is what a replica takes of the machine while three sites and an edge report.
 func (t *trio) cost(ctx context.Context, leader, follower *node) error {
 	for _, n := range []struct {
 		name string
@@ -121,6 +129,57 @@ func (t *trio) cost(ctx context.Context, leader, follower *node) error {
 		t.b.figure("ha_"+n.name+"_cpu", u.cores*100, "%")
 		t.b.figure("ha_"+n.name+"_disk", after/1e6, "MB")
 		t.b.figure("ha_"+n.name+"_disk_growth", max(after-before, 0)/1e6/time.Since(began).Hours(), "MB/h")
+	}
+	return nil
+}
+
+// report has stand-ins of agents and edge report to every replica until the trio stops.
+func (t *trio) report(ctx context.Context) error {
+	tokens := map[string]string{}
+	sites := []string{"fra", "ams", "waw"}
+	for _, name := range append(slices.Clone(sites), e2e.EdgeName) {
+		kind := "site"
+		if name == e2e.EdgeName {
+			kind = "edge"
+		}
+		path := filepath.Join(t.dir, name+".token")
+		cmd := exec.CommandContext(ctx, t.b.programs.Server, "token", "create", "--kind", kind, "--name", name, "--out", path,
+			"--server", t.nodes[0].URL, "--data", t.nodes[0].Data)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("make a token: %w: %s", err, out)
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("read a token: %w", err)
+		}
+		tokens[name] = strings.TrimSpace(string(text))
+	}
+	run, quiet := context.WithCancel(ctx)
+	t.quiet = quiet
+	for _, n := range t.nodes {
+		f := &e2e.Fleet{
+			URL: n.URL, Sites: sites, Service: "checkout", Rate: 60, Tokens: tokens,
+			WeightsOf: func() map[string]int { return map[string]int{"fra": 100, "ams": 100, "waw": 100} },
+		}
+		t.all.Go(func() { f.Run(run) })
+	}
+	for _, n := range t.nodes {
+		if err := until(ctx, time.Minute, n.name+" hears of all sites", func() error { return n.hears(ctx) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *node) hears(ctx context.Context) error {
+	o, err := n.Conditions(ctx)
+	if err != nil {
+		return err
+	}
+	for _, w := range o.Writers {
+		if !w.Fresh {
+			return fmt.Errorf("%s is not fresh", w.Name)
+		}
 	}
 	return nil
 }
@@ -171,7 +230,7 @@ func (t *trio) handovers(ctx context.Context, name string, end func(*node) error
 		if err := t.start(old); err != nil {
 			return err
 		}
-		if err := until(ctx, time.Minute, old.name+" is back", func() error { return old.Ready(ctx) }); err != nil {
+		if err := until(ctx, time.Minute, old.name+" is back", func() error { return errors.Join(old.Ready(ctx), old.hears(ctx)) }); err != nil {
 			return err
 		}
 	}
@@ -255,6 +314,10 @@ func (t *trio) start(n *node, more ...string) error {
 
 func (t *trio) stop() error {
 	defer t.ports.Release()
+	if t.quiet != nil {
+		t.quiet()
+		t.all.Wait()
+	}
 	var errs []error
 	for _, n := range t.nodes {
 		if n.process == nil {

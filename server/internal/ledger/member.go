@@ -277,13 +277,14 @@ func (l *Ledger) remove(ctx context.Context, id uint64, name string) error {
 }
 
 // healthyWithin is how long a change of the membership is tried again. etcd wants its members to have seen each other for
-// five seconds first, which one that has just joined has not.
+// five seconds first, which one that has just joined has not, and takes one learner at a time.
 const healthyWithin = 8 * time.Second
 
 func (l *Ledger) whenHealthy(ctx context.Context, change func() error) error {
 	for end := time.Now().Add(healthyWithin); ; {
 		err := change()
-		if !errors.Is(err, rpctypes.ErrUnhealthy) || time.Now().After(end) || ctx.Err() != nil {
+		soon := errors.Is(err, rpctypes.ErrUnhealthy) || errors.Is(err, rpctypes.ErrTooManyLearners)
+		if !soon || time.Now().After(end) || ctx.Err() != nil {
 			return err
 		}
 		l.pause(ctx)
