@@ -150,6 +150,7 @@ type Action struct {
 	EpisodeID  string     `json:"episode_id"`
 	DecisionID string     `json:"decision_id"`
 	Subject    Subject    `json:"subject"`
+	Plan       string     `json:"plan"`
 	Kind       string     `json:"kind"` // drain or restore
 	By         string     `json:"by"`
 	State      string     `json:"state"`
