@@ -51,7 +51,7 @@ func breakGlassCommand(errOut io.Writer) *cobra.Command {
 which token it obeys, commands with the next one, and leaves a record in the data directory. When the servers are back,
 'evenkeel-server reconcile' puts the record into the ledger; until then they see a routing that they did not command,
 and hold.`,
-		Args: func(cmd *cobra.Command, args []string) error {
+		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 3 && (args[0] == string(core.PlanDrain) || args[0] == string(core.PlanRestore)) {
 				return nil
 			}

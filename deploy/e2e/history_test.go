@@ -83,7 +83,7 @@ func (c *control) history() {
 				case err == nil, errors.As(err, &refusal) && refusal.Op == "dial":
 					op.Output = refused
 				default:
-					op.Output, op.Return = unknown, (time.Hour).Nanoseconds()
+					op.Output, op.Return = unknown, time.Hour.Nanoseconds()
 					op.ClientId = id + 10*(n+1) // whoever waits for ever gives no other order
 				}
 				mu.Lock()

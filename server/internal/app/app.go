@@ -202,7 +202,7 @@ func (s *Server) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.loop = s.newLoop()
+	s.loop = s.newLoop() //nolint:contextcheck // what it reads later has no request that would end it
 	registerFacts(s.registry, s.eyes.counts)
 	handler, err := s.handler()
 	if err != nil {
@@ -293,7 +293,7 @@ func (s *Server) close(ctx context.Context) error {
 		errs = append(errs, s.store.Close())
 	}
 	if s.ledger != nil {
-		errs = append(errs, s.ledger.Close())
+		errs = append(errs, s.ledger.Close()) //nolint:contextcheck // a resignation is bounded by itself
 	}
 	return errors.Join(errs...)
 }

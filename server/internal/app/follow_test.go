@@ -56,7 +56,7 @@ func TestTheMinutesBeforeAreRemembered(t *testing.T) {
 
 func TestOrdersOfOtherReplicas(t *testing.T) {
 	b := &book{}
-	runLoop(t, b, func(l *loop, _ func() chan core.Reply) {
+	runLoop(t, b, func(_ *loop, _ func() chan core.Reply) {
 		drain := core.Command{Kind: core.CommandDrain, Subject: core.Subject{Site: "fra", Service: "checkout"}, By: "ann", Reason: "test"}
 		b.mu.Lock()
 		b.orders = []core.Order{

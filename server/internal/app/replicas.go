@@ -153,7 +153,7 @@ func (s *Server) publish(ctx context.Context) {
 		}
 		o := s.eyes.Observation()
 		unfit := s.unfit()
-		s.ledger.Fit(doubts(o, unfit))
+		s.ledger.Fit(doubts(o, unfit)) //nolint:contextcheck // a resignation is bounded by itself
 		bounded, cancel := context.WithTimeout(ctx, publishWait)
 		err := s.ledger.Publish(bounded, core.ViewOf(o, s.opts.Version, unfit, s.world.current().Revision))
 		cancel()

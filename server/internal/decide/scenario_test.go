@@ -208,7 +208,7 @@ func (w *world) order(d *datadriven.TestData, site string, arg func(string, stri
 		if n := arg("decision", ""); n != "" {
 			c.DecisionID = core.DecisionID(ep.ID, int(number(w.t, n)))
 		}
-	case core.CommandBrake:
+	case core.CommandBrake, core.CommandReconcile:
 	}
 	w.step(Input{Command: &c})
 }

@@ -83,7 +83,7 @@ func Restore(ctx context.Context, o RestoreOptions) (core.Identity, error) {
 		return core.Identity{}, errors.Join(err, os.RemoveAll(dir))
 	}
 	ident, err := l.begun(ctx, o.From)
-	if err = errors.Join(err, l.Close()); err != nil {
+	if err = errors.Join(err, l.Close()); err != nil { //nolint:contextcheck // closing ends also when ctx has
 		return core.Identity{}, errors.Join(err, os.RemoveAll(dir))
 	}
 	return ident, nil

@@ -169,11 +169,12 @@ type topology struct {
 // TopologyRevision is the number of the topology with this hash: the same as before for the hash given
 // last, one more for another. Any replica may ask; a hash that is the last one takes no majority.
 func (l *Ledger) TopologyRevision(ctx context.Context, hash string) (int64, error) {
-	last, mod, err := l.lastTopology(ctx, clientv3.WithSerializable())
+	last, _, err := l.lastTopology(ctx, clientv3.WithSerializable())
 	if err != nil || last.Hash == hash {
 		return last.Revision, err
 	}
 	for {
+		var mod int64
 		if last, mod, err = l.lastTopology(ctx); err != nil || last.Hash == hash {
 			return last.Revision, err
 		}

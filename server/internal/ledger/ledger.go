@@ -97,7 +97,7 @@ func Open(ctx context.Context, o Options) (l *Ledger, err error) {
 		log: log, lock: lock, dir: o.Dir, tokens: newTokens(), self: o.Replicas, stop: stop, incarnation: randomID(""),
 		live: newLive(),
 	}
-	defer func() {
+	defer func() { //nolint:contextcheck // closing ends also when ctx has
 		if err != nil {
 			_ = l.Close()
 			l = nil

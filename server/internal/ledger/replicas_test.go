@@ -60,7 +60,7 @@ func (c *crew) options(name string, more ...func(*Replicas)) Options {
 	}
 	const ms = time.Millisecond
 	t := timing{tick: 50 * ms, election: 500 * ms, beat: 150 * ms, stop: 900 * ms, term: 1500 * ms}
-	return Options{Dir: c.dirs[name], Replicas: r, timing: t, Log: slog.New(slog.NewTextHandler(c.t.Output(), nil)).With("replica", name)}
+	return Options{Dir: c.dirs[name], Replicas: r, timing: t, Log: slog.New(slog.NewTextHandler(c.t.Output(), nil)).With(slog.String("replica", name))}
 }
 
 func (c *crew) open(name string, more ...func(*Replicas)) *Ledger {
