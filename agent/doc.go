@@ -7,5 +7,6 @@
 //
 // An agent has a role. A host agent, the default for a fleet, ships host metrics and beats every 5 s. A site
 // agent (two per site for redundancy) probes, beats every second and follows the topology; it collects host
-// metrics when asked to.
+// metrics when asked to. With a PagerDuty key it is a dead man's switch as well: it pages when no server has answered
+// for a while.
 package main

@@ -9,12 +9,15 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/evenkeel/evenkeel/agent/controlextension"
+	"github.com/evenkeel/evenkeel/agent/internal/deadman"
 	"github.com/evenkeel/evenkeel/agent/internal/probe"
 	"github.com/evenkeel/evenkeel/agent/internal/transport"
+	"github.com/evenkeel/evenkeel/remediations/pagerduty"
 )
 
 // settings is all an operator says to an agent. Flags win over the environment, which wins over the defaults.
@@ -29,6 +32,9 @@ type settings struct {
 	OTLP        string // empty: no OTLP receiver
 	HostMetrics bool   // collect host metrics at role site too
 	BufferMiB   int64  // per server
+	PageKeyFile string // empty: the dead man's switch is off
+	PageAfter   time.Duration
+	PageURL     string
 	Config      string // a pipeline of the operator's own; the settings above except Data do not apply
 }
 
@@ -87,6 +93,20 @@ func table() []setting {
 			func(s *settings, value string) (err error) { s.BufferMiB, err = size(value); return err },
 		},
 		{
+			"page-key-file", "EVENKEEL_PAGE_KEY_FILE", "",
+			"file with a PagerDuty routing key; a site agent then pages by itself when no server answers",
+			text(func(s *settings) *string { return &s.PageKeyFile }),
+		},
+		{
+			"page-after", "EVENKEEL_PAGE_AFTER", "2m", "how long no server may have answered before it pages, at least 10s",
+			func(s *settings, value string) (err error) { s.PageAfter, err = duration(value); return err },
+		},
+		{
+			"page-url", "EVENKEEL_PAGE_URL", pagerduty.DefaultBaseURL,
+			"PagerDuty's address; https://events.eu.pagerduty.com for the EU, or a relay, which may be private",
+			text(func(s *settings) *string { return &s.PageURL }),
+		},
+		{
 			"config", "EVENKEEL_CONFIG", "", "a Collector configuration that replaces the built-in pipeline",
 			text(func(s *settings) *string { return &s.Config }),
 		},
@@ -138,7 +158,7 @@ func (s *settings) check() error {
 		return nil
 	}
 	for _, check := range []func() error{
-		s.checkSite, s.checkServers, s.checkToken, s.checkRole, s.checkConnectTo,
+		s.checkSite, s.checkServers, s.checkToken, s.checkRole, s.checkConnectTo, s.checkPage,
 		func() error { return checkListen("health", s.Health) },
 		func() error { return checkListen("otlp", s.OTLP) },
 	} {
@@ -212,6 +232,27 @@ func (s *settings) checkConnectTo() error {
 	return nil
 }
 
+func (s *settings) checkPage() error {
+	if err := controlextension.CheckPage(s.PageAfter, s.PageURL); err != nil {
+		return fmt.Errorf("--page-%w", err)
+	}
+	if s.PageKeyFile == "" {
+		return nil
+	}
+	if s.Role != controlextension.RoleSite {
+		return errors.New("--page-key-file is for agents of role site: set --role site, or leave it out")
+	}
+	if _, err := deadman.ReadKey(s.PageKeyFile); err != nil {
+		return err
+	}
+	path, err := filepath.Abs(s.PageKeyFile)
+	if err != nil {
+		return fmt.Errorf("--page-key-file: %w", err)
+	}
+	s.PageKeyFile = path
+	return nil
+}
+
 func checkListen(name, address string) error {
 	if address == "" {
 		return nil
@@ -242,6 +283,14 @@ func truth(value string) (bool, error) {
 		return false, errors.New("must be true or false")
 	}
 	return v, nil
+}
+
+func duration(value string) (time.Duration, error) {
+	d, err := time.ParseDuration(value)
+	if err != nil {
+		return 0, errors.New("must be a time such as 90s or 2m")
+	}
+	return d, nil
 }
 
 func size(value string) (int64, error) {

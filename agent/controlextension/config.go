@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/collector/component"
 
 	"github.com/evenkeel/evenkeel/agent/internal/transport"
+	"github.com/evenkeel/evenkeel/remediations/pagerduty"
 )
 
 // The roles of an agent. Only a site agent probes, and only it has a voice about its site.
@@ -32,10 +33,42 @@ type Config struct {
 	Heartbeat time.Duration `mapstructure:"heartbeat"`
 	// Wait is how long a server may hold a question for a newer topology.
 	Wait time.Duration `mapstructure:"wait"`
+	// Page is the dead man's switch; role site only.
+	Page PageConfig `mapstructure:"page"`
+}
+
+// PageConfig says when an agent pages by itself because no server answers.
+type PageConfig struct {
+	// KeyFile holds a PagerDuty routing key; empty switches paging off.
+	KeyFile string `mapstructure:"key_file"`
+	// After is how long no server may have answered.
+	After time.Duration `mapstructure:"after"`
+	// URL is PagerDuty's. Only another one than the default may lead to a private address.
+	URL string `mapstructure:"url"`
+}
+
+// Limits of PageConfig.After. Below the lower one a restart of a single server would page, above the upper one
+// nobody would call it a dead man's switch.
+const (
+	pageAfterLeast = 10 * time.Second
+	pageAfterMost  = 24 * time.Hour
+)
+
+// CheckPage reports what is wrong with the time and the address of paging.
+func CheckPage(after time.Duration, url string) error {
+	if after < pageAfterLeast || after > pageAfterMost {
+		return fmt.Errorf("after %v must be from %v to %v", after, pageAfterLeast, pageAfterMost)
+	}
+	if err := transport.CheckURL(url); err != nil {
+		return fmt.Errorf("url %w; write it like %s", err, pagerduty.DefaultBaseURL)
+	}
+	return nil
 }
 
 func createDefaultConfig() component.Config {
-	return &Config{Role: RoleHost, Wait: 25 * time.Second}
+	return &Config{
+		Role: RoleHost, Wait: 25 * time.Second, Page: PageConfig{After: 2 * time.Minute, URL: pagerduty.DefaultBaseURL},
+	}
 }
 
 // Validate checks every field.
@@ -60,7 +93,7 @@ func (c *Config) Validate() error {
 	case c.Wait < time.Second || c.Wait > 5*time.Minute:
 		return errors.New("wait must be from 1s to 5m")
 	}
-	return nil
+	return c.Page.check(c.Role)
 }
 
 func (c *Config) beat() time.Duration {

@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/collector/extension/extensioncapabilities"
 	"go.uber.org/zap"
 
+	"github.com/evenkeel/evenkeel/agent/internal/deadman"
 	"github.com/evenkeel/evenkeel/agent/internal/topology"
 	"github.com/evenkeel/evenkeel/agent/internal/transport"
 	"github.com/evenkeel/evenkeel/agent/internal/vitals"
@@ -29,6 +30,7 @@ type control struct {
 	bootID  string
 	began   time.Time // start of the monotonic clock of the exchanges
 	lines   []*transport.Line
+	pager   *pager // nil: nobody is paged
 	cancel  context.CancelFunc
 	done    sync.WaitGroup
 }
@@ -61,6 +63,9 @@ func (c *control) Start(_ context.Context, host component.Host) error { //nolint
 	c.bootID = randomID("boot_")
 	if c.cfg.Role == RoleSite {
 		c.recall()
+		if err := c.arm(); err != nil {
+			return err
+		}
 	}
 	beats, polls := make([]*beater, 0, len(c.cfg.Endpoints)), make([]*poller, 0, len(c.cfg.Endpoints))
 	for _, endpoint := range c.cfg.Endpoints {
@@ -75,10 +80,14 @@ func (c *control) Start(_ context.Context, host component.Host) error { //nolint
 		if line, err = c.line(host, c.cfg.Wait+10*time.Second); err != nil {
 			return err
 		}
+		c.board.Expect(endpoint)
 		polls = append(polls, c.newPoller(endpoint, line))
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	c.cancel = cancel
+	if c.pager != nil {
+		c.done.Go(func() { c.pager.run(ctx) })
+	}
 	for _, b := range beats {
 		c.done.Go(func() { b.run(ctx) })
 	}
@@ -125,6 +134,23 @@ func (c *control) recall() {
 		return
 	}
 	c.log.Info("topology from disk", zap.Stringer("at", state.At), zap.Int("probes", len(state.Probes)))
+}
+
+// arm makes the dead man's switch, and says whether there is one.
+func (c *control) arm() (err error) {
+	c.vitals.Arm(c.cfg.Page.KeyFile != "")
+	if c.cfg.Page.KeyFile == "" {
+		c.log.Info("the dead man's switch is off: this agent pages nobody when no server answers; --page-key-file turns it on")
+		if record, err := deadman.Load(c.cfg.Directory); err == nil && record.Open() {
+			c.log.Warn("an alert of an earlier run may be open and has to be closed by hand")
+		}
+		return nil
+	}
+	if c.pager, err = c.newPager(); err != nil {
+		return err
+	}
+	c.log.Info("the dead man's switch is on", zap.Duration("after", c.cfg.Page.After), zap.String("url", c.cfg.Page.URL))
+	return nil
 }
 
 // teller logs a trouble when it changes and its end, not each time it stays. One goroutine owns it.

@@ -222,4 +222,15 @@ func TestConfig(t *testing.T) {
 	f(func(c *Config) { c.Directory = "" }, "directory")
 	f(func(c *Config) { c.Heartbeat = -1 }, "negative")
 	f(func(c *Config) { c.Wait = 0 }, "wait")
+	page := func(change func(*PageConfig)) func(*Config) {
+		return func(c *Config) {
+			c.Role, c.Page.KeyFile = RoleSite, keyFile(t)
+			change(&c.Page)
+		}
+	}
+	f(page(func(p *PageConfig) { p.KeyFile = "/no/such/file" }), "does not exist")
+	f(page(func(p *PageConfig) { p.After = 9 * time.Second }), "from 10s to 24h")
+	f(page(func(p *PageConfig) { p.After = 25 * time.Hour }), "from 10s to 24h")
+	f(page(func(p *PageConfig) { p.URL = "events.pagerduty.com" }), "page: url must start with https://")
+	f(func(c *Config) { c.Page.KeyFile = keyFile(t) }, "only agents of role site page")
 }

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/evenkeel/evenkeel/agent/internal/clock"
+	"github.com/evenkeel/evenkeel/agent/internal/deadman"
 	"github.com/evenkeel/evenkeel/agent/internal/transport"
 )
 
@@ -31,12 +32,6 @@ type heartbeat struct {
 	ErrorNS       int64  `json:"error_ns"`
 	LastSuccessMS *int64 `json:"last_success_unix_ms,omitempty"`
 	BufferBytes   *int64 `json:"buffer_bytes,omitempty"` // room left for the bulk lane
-}
-
-// receipt is the answer to a heartbeat.
-type receipt struct {
-	T2 int64 `json:"t2_unix_ns"`
-	T3 int64 `json:"t3_unix_ns"`
 }
 
 // beater sends heartbeats to one server. One goroutine owns it.
@@ -67,14 +62,14 @@ func (b *beater) run(ctx context.Context) {
 	ticker := time.NewTicker(b.c.cfg.beat())
 	defer ticker.Stop()
 	for {
-		trouble := ""
-		if err := b.beat(ctx); err != nil {
-			trouble = err.Error()
-		}
+		outcome, trouble := b.beat(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		b.teller.tell(trouble)
+		if b.c.pager != nil {
+			b.c.pager.heard(deadman.Report{Server: b.endpoint, At: time.Now(), Outcome: outcome, Why: trouble})
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -83,39 +78,46 @@ func (b *beater) run(ctx context.Context) {
 	}
 }
 
-func (b *beater) beat(ctx context.Context) error {
+// beat sends one heartbeat and says what came of it; trouble is empty when it was answered.
+func (b *beater) beat(ctx context.Context) (outcome deadman.Outcome, trouble string) {
 	b.seq++
 	asked := time.Now()
 	t1, mono := asked.UnixNano(), asked.Sub(b.c.began)
-	body, err := json.Marshal(b.body(t1, mono))
+	answer, err := b.post(ctx, b.body(t1, mono))
 	if err != nil {
-		return fmt.Errorf("encode heartbeat: %w", err)
+		return deadman.Silent, err.Error()
+	}
+	defer func() { _ = answer.Body.Close() }()
+	raw, err := io.ReadAll(io.LimitReader(answer.Body, answerLimit)) // to its end, so that the connection can be used again
+	trip := time.Since(asked)
+	if err != nil {
+		return deadman.Silent, "its answer was cut short"
+	}
+	outcome, r, trouble := judge(answer.StatusCode, raw)
+	if outcome == deadman.Answered {
+		// T4 is T1 plus monotonic time: a step of our own clock on the way does not count.
+		b.clock.Add(clock.Exchange{T1: t1, T2: r.T2, T3: r.T3, T4: t1 + int64(trip), Mono: mono + trip})
+	}
+	return outcome, trouble
+}
+
+func (b *beater) post(ctx context.Context, h heartbeat) (*http.Response, error) {
+	body, err := json.Marshal(h)
+	if err != nil {
+		return nil, fmt.Errorf("encode heartbeat: %w", err)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.url, bytes.NewReader(body))
 	if err != nil {
-		return errors.New("no request could be made of its address")
+		return nil, errors.New("no request could be made of its address")
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "evenkeel-agent/"+b.c.version)
 	answer, err := b.line.Do(req)
 	if err != nil {
 		b.line.HangUp()
-		return errors.New("no answer")
+		return nil, noAnswer(err)
 	}
-	defer func() { _ = answer.Body.Close() }()
-	if answer.StatusCode != http.StatusOK {
-		_, _ = io.CopyN(io.Discard, answer.Body, 64<<10) // so that the connection can be used again
-		return errors.New(unexpected(answer.StatusCode))
-	}
-	var r receipt
-	raw, err := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
-	trip := time.Since(asked)
-	if err != nil || json.Unmarshal(raw, &r) != nil {
-		return errors.New("its answer is not the expected JSON")
-	}
-	// T4 is T1 plus monotonic time: a step of our own clock on the way does not count.
-	b.clock.Add(clock.Exchange{T1: t1, T2: r.T2, T3: r.T3, T4: t1 + int64(trip), Mono: mono + trip})
-	return nil
+	return answer, nil
 }
 
 func (b *beater) body(t1 int64, mono time.Duration) heartbeat {

@@ -41,6 +41,7 @@ func (c *control) newPoller(endpoint string, line *transport.Line) *poller {
 }
 
 func (p *poller) run(ctx context.Context) {
+	defer p.c.board.Lost(p.endpoint) // who is not asked has no voice
 	wait := firstRetry
 	for {
 		began := time.Now()
@@ -81,7 +82,7 @@ func (p *poller) poll(ctx context.Context) error {
 	defer func() { _ = answer.Body.Close() }()
 	switch answer.StatusCode {
 	case http.StatusNoContent:
-		p.c.board.Confirm(p.endpoint)
+		p.c.board.Confirm(p.endpoint, state.At)
 		return nil
 	case http.StatusOK:
 	default:
@@ -90,10 +91,12 @@ func (p *poller) poll(ctx context.Context) error {
 	}
 	raw, err := io.ReadAll(io.LimitReader(answer.Body, topology.MaxBytes+1))
 	if err != nil {
+		p.c.board.Lost(p.endpoint)
 		return errors.New("its answer was cut short")
 	}
 	newer, err := topology.Parse(raw)
 	if err != nil {
+		p.c.board.Lost(p.endpoint)
 		return err
 	}
 	return p.offer(newer)

@@ -54,6 +54,8 @@ func TestBuffersAndLossesAreReported(t *testing.T) {
 		offer := fill(t, meter)
 		v.Skip(vitals.Series{TargetSite: "ams", Service: "checkout", Target: "checkout-http", Path: "user"}, 3)
 		v.Lose("http://a", 2, 1)
+		v.Arm(true)
+		v.Page(vitals.Page{About: "no-server", Action: "trigger", Result: "failed"}, 4)
 		factory := NewFactory(meter, v)
 		cfg := factory.CreateDefaultConfig().(*Config)
 		cfg.Buffers = []BufferConfig{{Exporter: "otlp_http/a", Server: "http://a"}}
@@ -116,6 +118,9 @@ func check(t *testing.T, md pmetric.Metrics) {
 				lane, _ := p.Attributes().Get("lane")
 				key += "/" + lane.AsString() + "/" + reason.AsString()
 			}
+			if result, ok := p.Attributes().Get("result"); ok {
+				key += "/" + result.AsString()
+			}
 			values[key] = p.DoubleValue() + float64(p.IntValue())
 		}
 	}
@@ -123,6 +128,7 @@ func check(t *testing.T, md pmetric.Metrics) {
 		metricUsed: 400, metricLimit: 1000, metricLeft: 30, // 600 bytes free at 20 bytes a second
 		metricDropped + "/bulk/full": 7, metricDropped + "/bulk/refused": 0,
 		metricDropped + "/fast/stale": 2, metricDropped + "/fast/refused": 1, metricSkipped: 3,
+		metricArmed: 1, metricPages + "/failed": 4,
 	}
 	for key, value := range want {
 		if got, ok := values[key]; !ok || got != value {

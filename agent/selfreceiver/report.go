@@ -16,6 +16,8 @@ const (
 	metricLeft    = "evenkeel.agent.buffer.left"
 	metricDropped = "evenkeel.agent.dropped"
 	metricSkipped = "evenkeel.probe.skipped"
+	metricArmed   = "evenkeel.agent.page.armed"
+	metricPages   = "evenkeel.agent.pages"
 	scopeName     = "evenkeel/self"
 )
 
@@ -51,6 +53,18 @@ func (m *mirror) report(since, now time.Time) pmetric.Metrics {
 	series, counts := m.vitals.Skipped()
 	for i, s := range series {
 		w.point(skipped, probeOf(s)...).SetIntValue(counts[i])
+	}
+	armed, pages := w.gauge(metricArmed, ""), w.counter(metricPages, "{attempt}")
+	if on, ok := m.vitals.Armed(); ok {
+		value := int64(0)
+		if on {
+			value = 1
+		}
+		w.point(armed).SetIntValue(value)
+	}
+	kinds, attempts := m.vitals.Pages()
+	for i, p := range kinds {
+		w.point(pages, pair{"about", p.About}, pair{"action", p.Action}, pair{"result", p.Result}).SetIntValue(attempts[i])
 	}
 	scope.Metrics().RemoveIf(func(m pmetric.Metric) bool {
 		return m.Type() == pmetric.MetricTypeGauge && m.Gauge().DataPoints().Len() == 0 ||

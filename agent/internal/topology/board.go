@@ -14,7 +14,7 @@ var (
 	ErrSame = errors.New("already in use")
 	// ErrSite means that the state is meant for another site than this agent stands at.
 	ErrSite = errors.New("meant for another site")
-	// ErrCluster means that another server still answers for the cluster in use.
+	// ErrCluster means that no fewer servers answer for the cluster in use.
 	ErrCluster = errors.New("from another cluster")
 )
 
@@ -26,7 +26,9 @@ type Board struct {
 	state   State
 	known   bool
 	changed chan struct{}
-	answers map[string]string // server -> cluster of its latest answer
+	// answers holds the cluster of each server's latest answer. Empty is a server that was not heard yet: it speaks
+	// for the state in use. One that does not answer is not in it.
+	answers map[string]string
 }
 
 // Current returns the state in use, whether there is one, and a channel that closes when it changes.
@@ -39,19 +41,27 @@ func (b *Board) Current() (State, bool, <-chan struct{}) {
 	return b.state, b.known, b.changed
 }
 
-// Confirm notes that the server has nothing newer than the state in use.
-func (b *Board) Confirm(server string) {
+// Expect says that the server is being asked from now on.
+func (b *Board) Expect(server string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.known {
-		b.answer(server, b.state.At.ClusterID)
+	if _, ok := b.answers[server]; !ok {
+		b.answer(server, "")
 	}
 }
 
+// Confirm notes that the server has nothing newer than the revision it was asked about.
+func (b *Board) Confirm(server string, asked Revision) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.answer(server, asked.ClusterID)
+}
+
 // Offer puts up the state that a server answered with, if it is newer; server is empty for the state from
-// disk. A state of another cluster (a server rebuilt from nothing) is taken unless another server still
-// answers for the cluster in use. site is where this agent stands. keep is called with the raw answer before
-// the state becomes visible; its error refuses the state, so what is in use is always on disk.
+// disk. A state of another cluster (a server rebuilt from nothing, a ledger that was adopted under another name) is
+// taken when more servers answer for that cluster than for the one in use. site is where this agent stands. keep is
+// called with the raw answer before the state becomes visible; its error refuses the state, so what is in use
+// is always on disk.
 func (b *Board) Offer(server, site string, s State, keep func(raw []byte) error) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -78,15 +88,22 @@ func (b *Board) Offer(server, site string, s State, keep func(raw []byte) error)
 }
 
 func (b *Board) judge(server string, s State) error {
+	b.answer(server, s.At.ClusterID)
 	if s.At.ClusterID != b.state.At.ClusterID {
-		for other, cluster := range b.answers {
-			if other != server && cluster == b.state.At.ClusterID {
-				return fmt.Errorf("%w: offered %v, but %s answers for %v", ErrCluster, s.At, other, b.state.At)
+		offered, inUse := 0, 0
+		for _, cluster := range b.answers {
+			switch cluster {
+			case s.At.ClusterID:
+				offered++
+			case b.state.At.ClusterID, "":
+				inUse++
 			}
+		}
+		if offered <= inUse {
+			return fmt.Errorf("%w: offered %v by %d, have %v by %d", ErrCluster, s.At, offered, b.state.At, inUse)
 		}
 		return nil
 	}
-	b.answer(server, s.At.ClusterID)
 	switch s.At.Compare(b.state.At) {
 	case -1:
 		return fmt.Errorf("%w: offered %v, have %v", ErrOlder, s.At, b.state.At)

@@ -101,6 +101,7 @@ func TestOnlyNewerIsTaken(t *testing.T) {
 	b.Lost("b")
 	offer("a", "other", 1, 1, nil) // nobody does any more: the server was rebuilt
 	offer("b", "c", 2, 2, ErrCluster)
+	offer("", "c", 9, 9, ErrCluster) // what is on disk has no voice
 	if err := b.Offer("a", "fra", parsed(t, state("other", 3, 3, "ams")), nil); !errors.Is(err, ErrSite) {
 		t.Errorf("a state for another site: %v", err)
 	}
@@ -109,6 +110,59 @@ func TestOnlyNewerIsTaken(t *testing.T) {
 	if now, _, _ := b.Current(); !errors.Is(err, disk) || now.At.Revision != 1 {
 		t.Errorf("a state that could not be kept: %v, in use %v", err, now.At)
 	}
+}
+
+// With three servers the agent follows most of those that answer, whichever it hears first.
+func TestMostServersNameTheCluster(t *testing.T) {
+	var b Board
+	servers := []string{"r1", "r2", "r3"}
+	for _, s := range servers {
+		b.Expect(s)
+	}
+	offer := func(server, cluster string, epoch, revision int, want error) {
+		t.Helper()
+		err := b.Offer(server, "fra", parsed(t, state(cluster, epoch, revision, "fra")), nil)
+		if !errors.Is(err, want) || (err == nil) != (want == nil) {
+			t.Errorf("%s offers %s %d/%d: %v, want %v", server, cluster, epoch, revision, err, want)
+		}
+	}
+	confirm := func(servers ...string) {
+		state, _, _ := b.Current()
+		for _, s := range servers {
+			b.Confirm(s, state.At)
+		}
+	}
+	offer("", "c", 1, 5, nil) // from disk
+	// One that begins a ledger of its own is not followed, also not before the others were heard.
+	offer("r1", "own", 1, 1, ErrCluster)
+	b.Lost("r3") // r2 may still answer
+	offer("r1", "own", 1, 1, ErrCluster)
+	confirm("r2", "r3")
+	offer("r1", "own", 1, 1, ErrCluster)
+
+	// A restored ledger has a higher epoch. Whoever lags has nothing newer to say.
+	offer("r2", "c", 2, 1, nil)
+	offer("r3", "c", 1, 9, ErrOlder)
+	confirm("r3")
+	offer("r3", "c", 2, 1, ErrSame)
+
+	// It is adopted under another name: the agent follows when a second replica says so, with one left behind.
+	asked, _, _ := b.Current()
+	confirm("r1", "r2", "r3")
+	offer("r1", "d", 3, 1, ErrCluster)
+	offer("r2", "d", 3, 1, nil)
+	offer("r3", "c", 2, 7, ErrCluster)
+	offer("r3", "d", 3, 2, nil)
+	// The answer to a question that was asked before the change speaks for the cluster it was asked about.
+	b.Confirm("r3", asked.At)
+	offer("r1", "c", 2, 8, nil)
+	offer("r1", "d", 3, 2, nil)
+	offer("r3", "d", 3, 2, ErrSame)
+
+	// Two die, and the one that is left is rebuilt.
+	b.Lost("r2")
+	b.Lost("r3")
+	offer("r1", "new", 1, 1, nil)
 }
 
 func TestTheStateSurvivesOnDisk(t *testing.T) {

@@ -2,6 +2,7 @@ package vitals
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -31,6 +32,13 @@ type Buffer struct {
 	LeftKnown bool
 }
 
+// Page is one kind of attempt to tell PagerDuty something.
+type Page struct {
+	About  string // no-server or locked-out
+	Action string // trigger or resolve
+	Result string // accepted or failed
+}
+
 // Vitals is safe for concurrent use. The zero value is ready.
 type Vitals struct {
 	mu        sync.Mutex
@@ -38,6 +46,8 @@ type Vitals struct {
 	lanes     map[string]*Lane
 	delivered map[string]time.Time
 	buffers   map[string]Buffer
+	pages     map[Page]int64
+	armed     *bool
 }
 
 // New returns empty vitals.
@@ -133,4 +143,45 @@ func (v *Vitals) Buffer(server string) (b Buffer, ok bool) {
 	defer v.mu.Unlock()
 	b, ok = v.buffers[server]
 	return b, ok
+}
+
+// Page counts attempts to tell PagerDuty something. n may be zero: the counter then exists.
+func (v *Vitals) Page(p Page, n int64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.pages == nil {
+		v.pages = map[Page]int64{}
+	}
+	v.pages[p] += n
+}
+
+// Pages lists the counters, sorted, with what Page has added up.
+func (v *Vitals) Pages() ([]Page, []int64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	pages := slices.SortedFunc(maps.Keys(v.pages), func(a, b Page) int {
+		return cmp.Or(cmp.Compare(a.About, b.About), cmp.Compare(a.Action, b.Action), cmp.Compare(a.Result, b.Result))
+	})
+	counts := make([]int64, len(pages))
+	for i, p := range pages {
+		counts[i] = v.pages[p]
+	}
+	return pages, counts
+}
+
+// Arm notes whether the dead man's switch is on.
+func (v *Vitals) Arm(on bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.armed = &on
+}
+
+// Armed says whether the dead man's switch is on; ok is false for an agent that has none (role host).
+func (v *Vitals) Armed() (on, ok bool) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.armed == nil {
+		return false, false
+	}
+	return *v.armed, true
 }
