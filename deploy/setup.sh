@@ -5,7 +5,7 @@ set -euo pipefail
 
 what=${1:-test}
 case $what in
-  test)  packages=(gcc chromium) ;;
+  test)  packages=(gcc chromium iproute2) ;;
   bench) packages=(prometheus prometheus-alertmanager) ;;
   *) echo "usage: deploy/setup.sh test|bench" >&2; exit 2 ;;
 esac
@@ -14,6 +14,7 @@ present() {
   case $1 in
     gcc) command -v gcc ;;
     chromium) command -v chromium || command -v chromium-browser || command -v google-chrome ;;
+    iproute2) command -v ip ;;
     prometheus) command -v prometheus ;;
     prometheus-alertmanager) command -v prometheus-alertmanager || command -v alertmanager ;;
   esac >/dev/null 2>&1

@@ -263,7 +263,7 @@ func TestWhatIsKnownOfAnAttempt(t *testing.T) {
 	f(answer(302), false)
 	f(answer(500), true)
 	f(answer(200), true) // somebody else spoke
-	f(func(w http.ResponseWriter, _ *http.Request) {
+	f(func(_ http.ResponseWriter, _ *http.Request) {
 		panic(http.ErrAbortHandler)
 	}, true)
 }
