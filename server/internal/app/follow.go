@@ -27,7 +27,7 @@ func (l *loop) watch(ctx context.Context, tick <-chan time.Time) {
 		select {
 		case <-ctx.Done():
 		case in := <-l.inputs:
-			l.decline(in, false)
+			l.step(ctx, in) // which declines it, unless this replica leads since a moment ago
 		case <-l.lead:
 		case <-l.changed:
 			l.see()

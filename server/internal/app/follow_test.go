@@ -99,3 +99,16 @@ func TestAnOrderInDoubtIsSaidToBe(t *testing.T) {
 		}
 	})
 }
+
+// The very moment a replica leads, or its ledger is adopted, it takes orders.
+func TestAnOrderAtTheMomentOfTheLead(t *testing.T) {
+	b := &book{}
+	runLoop(t, b, func(_ *loop, order func() chan core.Reply) {
+		b.lead(false)
+		time.Sleep(time.Minute)
+		b.lead(true)
+		if r := <-order(); !r.OK {
+			t.Errorf("the reply is %+v", r)
+		}
+	})
+}
