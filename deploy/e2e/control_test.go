@@ -29,6 +29,14 @@ type control struct {
 	agents map[string]*Process
 	shops  map[string]*Shop
 	edge   *edgeDesk
+	wide   wide
+}
+
+// wide says how far apart the replicas are: the pattern of their ledger, and how late what one sends another arrives; nil
+// delays nothing.
+type wide struct {
+	pattern string
+	delay   func(from, to string) time.Duration
 }
 
 // replica is one server and the place it stands at.
@@ -43,9 +51,9 @@ const edgePlace = "edge"
 func controlSites() []string { return []string{"fra", "ams", "waw"} }
 
 // newControl starts all of it with the holds of a real installation, and waits until everybody sees that all is well.
-func newControl(t *testing.T) *control {
+func newControl(t *testing.T, w wide) *control {
 	t.Helper()
-	c := &control{t: t, p: programs(t), dir: folder(t), n: newNetwork(t, append(controlSites(), edgePlace)...), agents: map[string]*Process{}, shops: map[string]*Shop{}}
+	c := &control{wide: w, t: t, p: programs(t), dir: folder(t), n: newNetwork(t, append(controlSites(), edgePlace)...), agents: map[string]*Process{}, shops: map[string]*Shop{}}
 	text := remediations.GenerateSecret()
 	secret := must[remediations.Secret](t)(remediations.ParseSecret(text))
 	writeFile(t, filepath.Join(c.dir, "hand.key"), text)
@@ -62,6 +70,10 @@ func newControl(t *testing.T) *control {
 	t.Cleanup(c.end)
 	for i, place := range controlSites() {
 		c.openShop(place)
+		if w.delay != nil {
+			relay := must[*Relay](t)(StartRelay(c.n, place, c.n.IP(place)+":8453", c.n.IP(place)+":8452", w.delay))
+			t.Cleanup(relay.Close)
+		}
 		r := &replica{Client: NewClient(c.n.IP(place)+":8450", filepath.Join(c.dir, "r-"+place)), name: fmt.Sprintf("r%d", i+1), place: place}
 		r.http.Transport = &http.Transport{DisableKeepAlives: true, DialContext: c.n.Dial(place)}
 		c.nodes = append(c.nodes, r)
@@ -99,9 +111,13 @@ func (c *control) url(place string) string  { return "http://" + c.n.IP(place) +
 
 func (c *control) configText() string {
 	var b strings.Builder
-	b.WriteString("ledger: {pattern: cross-region}\nreplicas:\n")
+	fmt.Fprintf(&b, "ledger: {pattern: %s}\nreplicas:\n", c.wide.pattern)
 	for i, s := range controlSites() {
-		fmt.Fprintf(&b, "  - {name: r%d, at: %s, peer: \"https://%s:8452\", url: %q}\n", i+1, s, c.n.IP(s), c.url(s))
+		peer := 8452
+		if c.wide.delay != nil {
+			peer = 8453 // the relay's
+		}
+		fmt.Fprintf(&b, "  - {name: r%d, at: %s, peer: \"https://%s:%d\", listen: \"%s:8452\", url: %q}\n", i+1, s, c.n.IP(s), peer, c.n.IP(s), c.url(s))
 	}
 	b.WriteString("sites:\n")
 	for _, s := range controlSites() {

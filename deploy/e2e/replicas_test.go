@@ -17,7 +17,7 @@ func TestThreeReplicas(t *testing.T) {
 	labs <- struct{}{} // real agents and servers: it counts as a lab
 	t.Cleanup(func() { <-labs })
 	began := time.Now()
-	c := newControl(t)
+	c := newControl(t, wide{pattern: "cross-region"})
 	t.Logf("three replicas, agents and users after %s", time.Since(began).Round(time.Second))
 	part := func(name string, f func(c *control)) {
 		if t.Failed() {
@@ -37,6 +37,40 @@ func TestThreeReplicas(t *testing.T) {
 	part("leader asleep", (*control).leaderAsleep)
 	part("rolling restart", (*control).rollingRestart)
 	part("history", (*control).history)
+}
+
+// TestReplicasFarApart: over long lines that are slower one way than the other the replicas elect, record and hand over with
+// the timings of the pattern global.
+func TestReplicasFarApart(t *testing.T) {
+	asRoot(t)
+	labs <- struct{}{}
+	t.Cleanup(func() { <-labs })
+	ms := map[string]time.Duration{"fra>ams": 20, "ams>fra": 60, "fra>waw": 40, "waw>fra": 120, "ams>waw": 90, "waw>ams": 30}
+	c := newControl(t, wide{pattern: "global", delay: func(from, to string) time.Duration { return ms[from+">"+to] * time.Millisecond }})
+	old := c.leader(30 * time.Second)
+	var took []time.Duration
+	for i := range 10 {
+		began := time.Now()
+		r, err := c.others(old)[i%2].Order(t.Context(), map[string]any{"kind": "brake", "on": i%2 == 0, "reason": "test"})
+		if err != nil || !r.OK {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	t.Logf("ha_far_apart_order_follower_p50 %d ms, the slowest line takes 150 ms there and back", took[5].Milliseconds())
+	if r, err := c.order(c.others(old)[0], "drain", c.others(old)[1].place); err != nil || !r.OK {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	old.process.Kill()
+	old.process = nil
+	killed := time.Now()
+	next := c.leader(time.Minute)
+	t.Logf("killed %s: %s leads after %s", old.name, next.name, time.Since(killed).Round(100*time.Millisecond))
+	c.moved(90*time.Second, c.others(old)[1].place, 0)
+	c.startServer(old)
+	c.restore(c.others(old)[1].place)
+	c.proven()
 }
 
 // links: no cut of a link between two sites, in one or both directions, drains anything, and one replica leads.
