@@ -44,6 +44,7 @@ type replica struct {
 	*Client
 	name, place string
 	process     *Process
+	binary      string // empty: the program under test
 }
 
 const edgePlace = "edge"
@@ -148,7 +149,11 @@ func (c *control) startServer(r *replica, more ...string) {
 		"serve", "--config", c.config(), "--data", r.Data, "--replica", r.name,
 		"--listen", c.n.IP(r.place) + ":8450", "--admin-listen", "", "--log-format", "text",
 	}, more...)
-	r.process = must[*Process](c.t)(c.n.Start(r.place, c.p.Server, args...))
+	binary := r.binary
+	if binary == "" {
+		binary = c.p.Server
+	}
+	r.process = must[*Process](c.t)(c.n.Start(r.place, binary, args...))
 }
 
 func (c *control) startAgent(place string) {
@@ -306,6 +311,29 @@ func (c *control) calm() {
 		}
 		return err
 	})
+}
+
+// loseSite takes a whole site away, as a loss of power does: its network, its replica, its agent and its shop.
+func (c *control) loseSite(r *replica) {
+	c.t.Helper()
+	if err := c.n.Isolate(r.place); err != nil {
+		c.t.Fatal(err)
+	}
+	r.process.Kill()
+	r.process = nil
+	c.agents[r.place].Kill()
+	c.shops[r.place].Close()
+}
+
+// bringBack ends the loss of a site.
+func (c *control) bringBack(r *replica) {
+	c.t.Helper()
+	if err := c.n.Heal(); err != nil {
+		c.t.Fatal(err)
+	}
+	c.openShop(r.place)
+	c.startAgent(r.place)
+	c.startServer(r)
 }
 
 // order gives an order to a replica.

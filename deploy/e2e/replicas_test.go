@@ -3,6 +3,9 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -37,6 +40,7 @@ func TestThreeReplicas(t *testing.T) {
 	part("leader asleep", (*control).leaderAsleep)
 	part("rolling restart", (*control).rollingRestart)
 	part("history", (*control).history)
+	part("versions", (*control).versions)
 }
 
 // TestReplicasFarApart: over long lines that are slower one way than the other the replicas elect, record and hand over with
@@ -182,14 +186,16 @@ func (c *control) cluster(r *replica) string {
 	return must[Status](c.t)(r.Status(c.t.Context())).ClusterID
 }
 
-// leaderKilled: the leader dies at one moment of an action after the other; the next one ends it.
+// leaderKilled: the leader dies at one moment of an action after the other, alone or with its whole site; the next one ends
+// the action.
 func (c *control) leaderKilled() {
 	defer c.exec.Behave(Manner{})
-	moments := []struct {
+	type moment struct {
 		name   string
 		manner Manner
 		when   func(known int) bool // the leader may be killed
-	}{
+	}
+	moments := []moment{
 		{"in delivery, before the effect", Manner{Before: 2 * time.Second}, func(known int) bool { return len(c.exec.Calls()) > known }},
 		{"while it verifies", Manner{}, func(known int) bool {
 			calls := c.exec.Calls()[known:]
@@ -202,10 +208,12 @@ func (c *control) leaderKilled() {
 		}},
 		{"between the steps", Manner{}, func(known int) bool { return len(c.exec.Calls()) > known+1 }},
 	}
-	if !*long {
-		moments = moments[:2]
+	last := 2 // in the short form the first one alone, the second one with the site
+	if *long {
+		last = 2 * len(moments)
 	}
-	for _, m := range moments {
+	for i := range last {
+		m, whole := moments[i%len(moments)], i >= len(moments) || !*long && i == 1
 		old := c.leader(30 * time.Second)
 		site := c.others(old)[0].place
 		c.exec.Behave(m.manner)
@@ -219,14 +227,22 @@ func (c *control) leaderKilled() {
 			}
 			return nil
 		})
-		old.process.Kill()
-		old.process = nil
 		killed := time.Now()
+		if whole {
+			c.loseSite(old)
+		} else {
+			old.process.Kill()
+			old.process = nil
+		}
 		c.exec.Behave(Manner{})
 		next := c.leader(30 * time.Second)
-		c.t.Logf("killed %s %s: %s leads after %s", old.name, m.name, next.name, time.Since(killed).Round(100*time.Millisecond))
+		c.t.Logf("killed %s %s (its site too: %t): %s leads after %s", old.name, m.name, whole, next.name, time.Since(killed).Round(100*time.Millisecond))
 		c.moved(90*time.Second, site, 0)
-		c.startServer(old)
+		if whole {
+			c.bringBack(old)
+		} else {
+			c.startServer(old)
+		}
 		c.restore(site)
 	}
 }
@@ -291,18 +307,79 @@ func (c *control) rollingRestart() {
 	c.restore(site)
 }
 
+// versions: replicas two minor versions apart work together; one that is further away says so, and its vote does not count.
+func (c *control) versions() {
+	root := must[string](c.t)(moduleRoot())
+	build := func(version string) string {
+		path := filepath.Join(c.dir, "server-"+version)
+		cmd := exec.CommandContext(c.t.Context(), "go", "build", "-ldflags", "-s -w -X main.version="+version, "-o", path, "./server")
+		cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			c.t.Fatalf("build %s: %v: %s", version, err, out)
+		}
+		return path
+	}
+	change := func(r *replica, binary string) {
+		c.t.Helper()
+		if err := errors.Join(r.process.Signal(syscall.SIGTERM), r.process.Wait(30*time.Second)); err != nil {
+			c.t.Fatal(err)
+		}
+		r.binary = binary
+		c.startServer(r)
+		c.until(time.Minute, r.name+" is back", func() error { return r.Ready(c.t.Context()) })
+	}
+	first := build("v0.1.0")
+	for _, r := range c.nodes {
+		change(r, first)
+	}
+	c.calm()
+	odd := c.others(c.leader(30 * time.Second))[0]
+	unfit := func(want string) {
+		c.t.Helper()
+		c.until(30*time.Second, odd.name+" says of itself: "+want, func() error {
+			out, err := get[struct {
+				Members []struct {
+					Name string `json:"name"`
+					View struct {
+						Version, Unfit string
+					} `json:"view"`
+				} `json:"members"`
+			}](c.t.Context(), c.nodes[0].Client, "/replicas")
+			for _, m := range out.Members {
+				if fits := strings.Contains(m.View.Unfit, want) && (m.View.Unfit == "") == (want == ""); m.Name == odd.name && !fits || m.Name != odd.name && m.View.Unfit != "" {
+					return fmt.Errorf("%s (%s): %q, %w", m.Name, m.View.Version, m.View.Unfit, err)
+				}
+			}
+			return err
+		})
+	}
+	change(odd, build("v0.3.0"))
+	c.calm()
+	unfit("")
+	c.moveThereAndBack(c.leader(30 * time.Second))
+	change(odd, build("v0.4.0"))
+	unfit("minor versions apart")
+	change(odd, "")
+	c.calm()
+}
+
+// moveThereAndBack drains a site other than that of the replica by an order, and restores it.
+func (c *control) moveThereAndBack(r *replica) {
+	c.t.Helper()
+	site := c.others(r)[0].place
+	if reply, err := c.order(c.others(r)[1], "drain", site); err != nil || !reply.OK {
+		c.t.Fatalf("%+v, %v", reply, err)
+	}
+	c.moved(90*time.Second, site, 0)
+	c.restore(site)
+}
+
 // deadSite: the whole site of the leader dies; the others drain it by themselves at the shipped holds.
 func (c *control) deadSite() {
 	old := c.leader(30 * time.Second)
 	known := len(c.exec.Calls())
 	died := time.Now()
-	if err := c.n.Isolate(old.place); err != nil {
-		c.t.Fatal(err)
-	}
-	old.process.Kill()
-	old.process = nil
-	c.agents[old.place].Kill()
-	c.shops[old.place].Close()
+	c.loseSite(old)
 	c.moved(2*time.Minute, old.place, 0)
 	for _, call := range c.exec.Calls()[known:] {
 		if call.Effective {
@@ -315,11 +392,6 @@ func (c *control) deadSite() {
 			c.t.Errorf("an action that nobody asked for: %s", brief(a))
 		}
 	}
-	if err := c.n.Heal(); err != nil {
-		c.t.Fatal(err)
-	}
-	c.openShop(old.place)
-	c.startAgent(old.place)
-	c.startServer(old)
+	c.bringBack(old)
 	c.restore(old.place)
 }

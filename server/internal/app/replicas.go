@@ -193,9 +193,10 @@ func (s *Server) unfit() string {
 	if broken := s.broken.Load(); broken != nil {
 		return *broken
 	}
+	leader := s.ledger.Leadership().Leader
 	for _, v := range s.ledger.Views() {
-		if v.Replica != s.opts.Replica && time.Since(v.Heard) < time.Minute && tooFar(s.opts.Version, v.Version) {
-			return fmt.Sprintf("its version %s and %s of %s are more than %d minor versions apart", s.opts.Version, v.Version, v.Replica, farApart)
+		if v.Replica == leader && leader != s.opts.Replica && tooFar(s.opts.Version, v.Version) {
+			return fmt.Sprintf("its version %s and %s of %s, which leads, are more than %d minor versions apart", s.opts.Version, v.Version, v.Replica, farApart)
 		}
 	}
 	return ""
