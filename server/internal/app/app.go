@@ -62,10 +62,10 @@ type Server struct {
 	stopping chan struct{} // closed when serving ends
 
 	// Of one of several replicas:
-	urgent    chan struct{}          // one pending sign that a condition changed and is to be published
-	published string                 // the conditions that were published last; of the loop alone
-	preflight preflightState         // what the executors said last
-	broken    atomic.Pointer[string] // why the store does not work; nil when it does
+	urgent    chan struct{}                    // one pending sign that a condition changed and is to be published
+	published string                           // the conditions that were published last; of the loop alone
+	preflight atomic.Pointer[[]core.Preflight] // what the executors said last; nil when they were not asked
+	broken    atomic.Pointer[string]           // why the store does not work; nil when it does
 }
 
 // Run starts a server and serves until ctx ends or a part fails for good. Mistakes of the operator come back as
@@ -123,6 +123,10 @@ func loopback(host string) bool {
 
 // open starts ledger and store side by side, then everything that rests on them.
 func (s *Server) open(ctx context.Context) error {
+	replicas, err := s.ledgerReplicas()
+	if err != nil {
+		return err
+	}
 	if err := os.MkdirAll(s.opts.DataDir, 0o700); err != nil {
 		return &core.Error{
 			Code: core.CodeUnavailable, Message: "the data directory cannot be made", Err: err,
@@ -131,10 +135,6 @@ func (s *Server) open(ctx context.Context) error {
 	}
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		replicas, err := s.ledgerReplicas()
-		if err != nil {
-			return err
-		}
 		s.ledger, err = ledger.Open(groupCtx, ledger.Options{
 			Dir: ledgerDir(s.opts.DataDir), Log: s.room("ledger"), Registry: s.registry, Replicas: replicas,
 		})
@@ -162,17 +162,20 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	s.replica = s.opts.Replica
-	if s.replica == "" {
+	if !s.several() {
 		s.replica = s.ledger.Identity().ClusterID + "-1"
 	}
 	s.world = newWorld(topology)
 	s.eyes = newEyes(s.replica, topology, time.Now)
-	if s.opts.Replica != "" {
+	if s.several() {
 		members := len(s.config.Replicas)
 		s.eyes.others = func() (int, []core.ReplicaView) { return members, s.ledger.Views() }
 	}
 	return s.wireHand()
 }
+
+// several reports whether this server is one of several replicas.
+func (s *Server) several() bool { return s.opts.Replica != "" }
 
 // topology is the configuration as the rooms see it, with its revision from the ledger and its windows expanded.
 func (s *Server) topology(ctx context.Context, c config.Config) (core.Topology, error) {
@@ -212,8 +215,10 @@ func (s *Server) serve(ctx context.Context) error {
 	background(s.watchFreezes)
 	background(s.canaries)
 	background(s.trim)
-	background(s.watchStore)
-	background(s.publish)
+	if s.several() {
+		background(s.watchStore)
+		background(s.publish)
+	}
 	background(s.backups)
 	background(s.preflights)
 	background(func(ctx context.Context) { selfStore(ctx, s.registry, s.replica, s.store, s.room("self")) })

@@ -51,52 +51,52 @@ func freezes(c config.Config, now time.Time) ([]core.Freeze, error) {
 	return out, nil
 }
 
+// every calls f at each turn of a ticker, the first time after one turn, until ctx ends.
+func every(ctx context.Context, turn time.Duration, f func(now time.Time)) {
+	ticker := time.NewTicker(turn)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			f(now)
+		}
+	}
+}
+
 // watchFreezes keeps the expanded windows ahead of the clock.
 func (s *Server) watchFreezes(ctx context.Context) {
 	if len(s.config.Freezes) == 0 {
 		return
 	}
-	ticker := time.NewTicker(freezeEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
+	every(ctx, freezeEvery, func(now time.Time) {
+		t := s.world.current()
+		windows, err := freezes(s.config, now)
+		if err != nil {
+			s.room("app").Error("freezes not expanded", slog.Any("error", err))
 			return
-		case now := <-ticker.C:
-			t := s.world.current()
-			windows, err := freezes(s.config, now)
-			if err != nil {
-				s.room("app").Error("freezes not expanded", slog.Any("error", err))
-				continue
-			}
-			t.Freezes = windows
-			s.world.set(t)
-			s.send(input{Input: decide.Input{At: now, Topology: &t}})
 		}
-	}
+		t.Freezes = windows
+		s.world.set(t)
+		s.send(input{Input: decide.Input{At: now, Topology: &t}})
+	})
 }
 
 // trim keeps the ledger to the days it is meant to hold. What is removed is appended to an archive in the data directory
 // first, a file a month, at the replica that leads.
 func (s *Server) trim(ctx context.Context) {
-	ticker := time.NewTicker(trimEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-ticker.C:
-			for s.ledger.Leading() {
-				removed, err := s.trimOnce(ctx, now)
-				if err != nil && ctx.Err() == nil {
-					s.room("app").Warn("ledger not trimmed", slog.Any("error", err))
-				}
-				if err != nil || removed == 0 {
-					break
-				}
+	every(ctx, trimEvery, func(now time.Time) {
+		for s.ledger.Leading() {
+			removed, err := s.trimOnce(ctx, now)
+			if err != nil && ctx.Err() == nil {
+				s.room("app").Warn("ledger not trimmed", slog.Any("error", err))
+			}
+			if err != nil || removed == 0 {
+				return
 			}
 		}
-	}
+	})
 }
 
 func (s *Server) trimOnce(ctx context.Context, now time.Time) (removed int, err error) {
@@ -176,11 +176,11 @@ func (s *Server) firstToken(ctx context.Context) error {
 	}
 	path := filepath.Join(s.opts.DataDir, AdminTokenFile)
 	name := "admin"
-	if s.opts.Replica != "" {
+	if s.several() {
 		name += "-" + s.opts.Replica
 	}
 	if slices.ContainsFunc(tokens, func(c core.Credential) bool {
-		return c.Kind == "admin" && (s.opts.Replica == "" || c.Name == name)
+		return c.Kind == "admin" && (!s.several() || c.Name == name)
 	}) {
 		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 			s.room("app").Info("admin token file is gone, the token itself is still valid", slog.String("path", path))
@@ -190,7 +190,7 @@ func (s *Server) firstToken(ctx context.Context) error {
 	write, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	_, secret, err := s.ledger.CreateToken(write, "admin", name, nil)
-	if err != nil && s.opts.Replica != "" {
+	if err != nil && s.several() {
 		s.room("app").Warn("no admin token of this replica made; the next start tries again", slog.Any("error", err))
 		return nil // it reads without one, and the others may be away for now
 	}

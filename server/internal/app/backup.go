@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -26,18 +27,11 @@ const (
 // backups keeps copies of the ledger of the last hours in the data directory. They are for mistakes of people and of
 // programs; against the loss of the disk take one elsewhere with 'evenkeel-server backup'.
 func (s *Server) backups(ctx context.Context) {
-	ticker := time.NewTicker(backupEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-ticker.C:
-			if err := s.backupOnce(ctx, filepath.Join(s.opts.DataDir, "backups"), now); err != nil && ctx.Err() == nil {
-				s.room("app").Warn("ledger not backed up", slog.Any("error", err))
-			}
+	every(ctx, backupEvery, func(now time.Time) {
+		if err := s.backupOnce(ctx, filepath.Join(s.opts.DataDir, "backups"), now); err != nil && ctx.Err() == nil {
+			s.room("app").Warn("ledger not backed up", slog.Any("error", err))
 		}
-	}
+	})
 }
 
 // backupOnce writes one copy, whole or not at all, and removes the oldest ones.
@@ -46,11 +40,19 @@ func (s *Server) backupOnce(ctx context.Context, dir string, now time.Time) erro
 		return fmt.Errorf("make the directory of backups: %w", err)
 	}
 	path := filepath.Join(dir, backupPrefix+now.UTC().Format("20060102T150405Z")+backupSuffix)
-	f, err := os.OpenFile(path+".part", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
+	if err := writeWhole(path, func(w io.Writer) error { return s.ledger.Backup(ctx, w) }); err != nil {
 		return fmt.Errorf("write a backup: %w", err)
 	}
-	err = s.ledger.Backup(ctx, f)
+	return prune(dir, backupsKept)
+}
+
+// writeWhole has a file written, readable by its owner alone, that takes its name only when it is whole and on the disk.
+func writeWhole(path string, write func(io.Writer) error) error {
+	f, err := os.OpenFile(path+".part", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	err = write(f)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -58,9 +60,9 @@ func (s *Server) backupOnce(ctx context.Context, dir string, now time.Time) erro
 		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("write a backup: %w", err), os.Remove(f.Name()))
+		return errors.Join(err, os.Remove(f.Name()))
 	}
-	return prune(dir, backupsKept)
+	return nil
 }
 
 // prune removes all but the newest backups; their names sort by time.
@@ -111,9 +113,6 @@ func Restore(ctx context.Context, o RestoreOptions) (core.Identity, error) {
 		return core.Identity{}, &core.Error{
 			Code: core.CodeInvalid, Message: "the ledger is in an etcd of your own", Hint: "restore it there with etcdutl, then raise the epoch with: evenkeel-server adopt",
 		}
-	}
-	if replicas != nil {
-		replicas.Bootstrap = true
 	}
 	return ledger.Restore(ctx, ledger.RestoreOptions{From: o.From, Dir: ledgerDir(o.DataDir), Replicas: replicas, Log: o.Log})
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/user"
@@ -180,7 +181,7 @@ func keepRecord(data string, b core.BreakGlass) (string, error) {
 		return "", fmt.Errorf("encode the record: %w", err)
 	}
 	if err = os.MkdirAll(dir, 0o700); err == nil {
-		err = writeWhole(path, append(text, '\n'))
+		err = writeWhole(path, func(w io.Writer) error { _, err := w.Write(append(text, '\n')); return err })
 	}
 	if err != nil {
 		return "", &core.Error{
@@ -189,19 +190,4 @@ func keepRecord(data string, b core.BreakGlass) (string, error) {
 		}
 	}
 	return path, nil
-}
-
-func writeWhole(path string, text []byte) error {
-	f, err := os.OpenFile(path+".part", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return os.Rename(f.Name(), path)
 }

@@ -63,32 +63,24 @@ func (s *Server) preflights(ctx context.Context) {
 	if len(s.config.Targets) == 0 {
 		return
 	}
-	ticker := time.NewTicker(preflightLook)
-	defer ticker.Stop()
 	var asked time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+	every(ctx, preflightLook, func(time.Time) {
 		if !s.ledger.Leading() {
-			asked = time.Time{}
 			s.preflight.Store(nil) // the one that leads knows
-			continue
+			return
 		}
 		if s.preflight.Load() != nil && time.Since(asked) < preflightEvery {
-			continue
+			return
 		}
 		asked = time.Now()
 		results, err := s.Preflight(ctx)
 		if err != nil || ctx.Err() != nil {
-			continue
+			return
 		}
 		was := s.refused()
 		s.preflight.Store(&results)
 		if now := s.refused(); now != was && now != "" {
 			s.room("app").Error("an executor would refuse our commands", slog.String("why", now))
 		}
-	}
+	})
 }

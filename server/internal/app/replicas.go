@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/evenkeel/evenkeel/server/internal/api"
@@ -86,7 +85,7 @@ func (s *Server) newLoop() *loop {
 		ledger: s.ledger, hand: s.hand, inputs: s.inputs, topology: s.world.current, observe: s.eyes.judge,
 		changed: s.eyes.changed, log: s.room("loop"), metrics: newLoopMetrics(s.registry), pending: s.pending,
 	}
-	if s.opts.Replica != "" {
+	if s.several() {
 		l.lead, l.ordered, l.orders = s.ledger.LeadershipChanged(), s.ledger.Ordered(), s.ledger.Orders
 		l.follow, l.judged = s.followed(l), s.judged
 	}
@@ -129,18 +128,12 @@ func (s *Server) judged(o core.Observation) {
 	fmt.Fprintf(&now, "%t", o.Tilt.On)
 	if text := now.String(); text != s.published {
 		s.published = text
-		select {
-		case s.urgent <- struct{}{}:
-		default:
-		}
+		poke(s.urgent)
 	}
 }
 
 // publish tells the other replicas what this one sees, each second and when it changes.
 func (s *Server) publish(ctx context.Context) {
-	if s.opts.Replica == "" {
-		return
-	}
 	ticker := time.NewTicker(publishEvery)
 	defer ticker.Stop()
 	failing := false
@@ -151,11 +144,10 @@ func (s *Server) publish(ctx context.Context) {
 		case <-ticker.C:
 		case <-s.urgent:
 		}
-		o := s.eyes.Observation()
-		unfit := s.unfit()
-		s.ledger.Fit(doubts(o, unfit)) //nolint:contextcheck // a resignation is bounded by itself
+		view := core.ViewOf(s.eyes.Observation(), s.opts.Version, s.unfit(), s.world.current().Revision)
+		s.ledger.Fit(view.Doubt()) //nolint:contextcheck // a resignation is bounded by itself
 		bounded, cancel := context.WithTimeout(ctx, publishWait)
-		err := s.ledger.Publish(bounded, core.ViewOf(o, s.opts.Version, unfit, s.world.current().Revision))
+		err := s.ledger.Publish(bounded, view)
 		cancel()
 		if (err != nil) != failing && ctx.Err() == nil {
 			failing = err != nil
@@ -166,12 +158,7 @@ func (s *Server) publish(ctx context.Context) {
 
 // watchStore asks the store how it is. It is not asked in passing: one in another process may take its time to answer.
 func (s *Server) watchStore(ctx context.Context) {
-	if s.opts.Replica == "" {
-		return
-	}
-	ticker := time.NewTicker(storeEvery)
-	defer ticker.Stop()
-	for {
+	look := func(time.Time) {
 		var broken *string
 		if err := s.store.Ready(); err != nil {
 			text := "its store is broken: " + firstLine(err.Error())
@@ -180,12 +167,9 @@ func (s *Server) watchStore(ctx context.Context) {
 		if was := s.broken.Swap(broken); (was == nil) != (broken == nil) {
 			s.room("app").Warn("store of this replica", slog.Bool("ok", broken == nil))
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
 	}
+	look(time.Now())
+	every(ctx, storeEvery, look)
 }
 
 // unfit is why the vote of this replica does not count, besides tilt and missing inputs.
@@ -198,19 +182,6 @@ func (s *Server) unfit() string {
 		if v.Replica == leader && leader != s.opts.Replica && tooFar(s.opts.Version, v.Version) {
 			return fmt.Sprintf("its version %s and %s of %s, which leads, are more than %d minor versions apart", s.opts.Version, v.Version, v.Replica, farApart)
 		}
-	}
-	return ""
-}
-
-// doubts is why this replica had better not lead, empty when it may.
-func doubts(o core.Observation, unfit string) string {
-	switch {
-	case unfit != "":
-		return unfit
-	case o.Tilt.On:
-		return "it doubts itself: " + o.Tilt.Reason
-	case o.FreshSites < 2:
-		return fmt.Sprintf("fresh inputs from %d sites, 2 are needed", o.FreshSites)
 	}
 	return ""
 }
@@ -301,11 +272,6 @@ func (s *Server) Adopt(ctx context.Context, clusterID string, epoch int64, by, r
 		s.preflight.Store(nil) // what the executors said to the old name says nothing of the new
 	}
 	return identity, err
-}
-
-// preflightState is what the executors said last.
-type preflightState struct {
-	atomic.Pointer[[]core.Preflight]
 }
 
 // refused is what an executor would refuse us for, as it was found out last; empty when nothing is known to.

@@ -122,7 +122,7 @@ func (s *Server) Command(ctx context.Context, c core.Command) (core.Reply, error
 			Code: core.CodeUnavailable, Message: "nothing is commanded in the name of this ledger yet: " + why, Hint: "see evenkeel-server preflight, then evenkeel-server adopt",
 		}
 	}
-	if s.opts.Replica != "" && !s.ledger.Leading() {
+	if s.several() && !s.ledger.Leading() {
 		if l := s.ledger.Leadership(); !l.Quorum {
 			return core.Reply{}, &core.Error{
 				Code: core.CodeUnavailable, Message: "no quorum, so no order can be taken: " + l.Reason,
@@ -214,14 +214,14 @@ func (s *Server) handler() (http.Handler, error) {
 		Revision:  func() int64 { return s.world.current().Revision },
 		Retention: s.config.Storage.Retention.D(), ProbeInterval: s.config.Probes.Interval.D(),
 	})
-	several := s.opts.Replica != "" // one of several can be read while it can take no order
 	return api.New(api.Options{
 		Records: s.ledger, Live: s, Commander: s, Tokens: s.ledger, Self: s,
 		Parts: []api.PartCheck{
-			{Name: "ledger", Ready: s.ledger.Ready, ForOrders: several},
+			// One of several can be read while it can take no order.
+			{Name: "ledger", Ready: s.ledger.Ready, ForOrders: s.several()},
 			{Name: "store", Ready: func(context.Context) error { return s.store.Ready() }},
 			{Name: "config", Ready: func(context.Context) error { return nil }}, // a server without one does not start
-			{Name: "loop", Ready: func(context.Context) error { return s.loop.ready() }, ForOrders: several},
+			{Name: "loop", Ready: func(context.Context) error { return s.loop.ready() }, ForOrders: s.several()},
 		},
 		Control: s,
 		Ingest:  door.Handler(), Prometheus: s.store.Handler(), Web: web.Files(),
@@ -272,7 +272,7 @@ func (s *Server) standing() string {
 	switch l := s.ledger.Leadership(); {
 	case !l.Quorum:
 		return "no quorum, so nothing acts: " + l.Reason
-	case s.opts.Replica != "" && l.Leader == "":
+	case s.several() && l.Leader == "":
 		return l.Reason
 	}
 	return ""
@@ -285,7 +285,7 @@ func blindness(o core.Observation) string {
 	switch {
 	case !edge:
 		return "no fresh data from the edge: nothing can act, for nothing could be verified"
-	case o.FreshSites < 2:
+	case o.FreshSites < core.EnoughSites:
 		return "fresh data from fewer than two locations: nobody can be accused"
 	case o.Tilt.On:
 		return "this replica doubts itself: " + o.Tilt.Reason

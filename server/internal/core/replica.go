@@ -1,16 +1,10 @@
 package core
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
-
-// Replica is one member of the control plane as configured.
-type Replica struct {
-	Name string
-	At   string // the location it stands at: a site, a witness or any other name
-	URL  string // where people and agents reach it; empty: not said
-}
 
 // ReplicaView is what one replica says of itself and of every subject: its observation as the other replicas read
 // it, and its vote.
@@ -26,6 +20,23 @@ type ReplicaView struct {
 	Subjects   []SubjectView `json:"subjects"`    // sorted by subject; only what is not healthy
 	// Heard is when this process last heard from the replica, by the clock of this process. It is not published.
 	Heard time.Time `json:"heard,omitzero"`
+}
+
+// EnoughSites is of how many sites and witnesses the inputs must be fresh for a replica's word to count.
+const EnoughSites = 2
+
+// Doubt is why the replica's word does not count, however fresh it is, and why it had better not lead; empty when neither
+// holds.
+func (v ReplicaView) Doubt() string {
+	switch {
+	case v.Unfit != "":
+		return v.Unfit
+	case v.Tilt.On:
+		return "it doubts itself: " + v.Tilt.Reason
+	case v.FreshSites < EnoughSites:
+		return fmt.Sprintf("fresh inputs from %d sites, %d are needed", v.FreshSites, EnoughSites)
+	}
+	return ""
 }
 
 // SubjectView is one subject as one replica judges it.

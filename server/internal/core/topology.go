@@ -12,7 +12,6 @@ type Topology struct {
 	Lab        bool // hold floors do not apply
 	Sites      []Site
 	Witnesses  []string
-	Replicas   []Replica // empty: one server, alone
 	Services   []Service
 	Stores     []Store
 	Policies   []Policy

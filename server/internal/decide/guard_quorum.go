@@ -11,7 +11,7 @@ import (
 // obsFresh is how old an observation may be to decide upon; freshSites is how many sites' inputs must be fresh.
 const (
 	obsFresh   = 5 * time.Second
-	freshSites = 2
+	freshSites = core.EnoughSites
 )
 
 // outsideVotes counts the configured vantages other than the accused: how many there are and how many of them

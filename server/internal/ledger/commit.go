@@ -204,7 +204,7 @@ func (l *Ledger) mayWrite() error {
 func (l *Ledger) loseFence() error {
 	l.fenceLost.Store(true)
 	if l.lead != nil {
-		l.lead.demote("another replica took over")
+		l.lead.demote()
 	}
 	return l.lostFence()
 }

@@ -30,7 +30,6 @@ type lead struct {
 
 	mu     sync.Mutex
 	until  time.Time // we lead until then, by the monotonic clock; zero: we do not
-	lost   string    // why we do not lead any more
 	mine   int64     // beats of our own so far
 	since  time.Time // since when the present leader leads, as far as known here
 	seen   beat      // the last beat of anybody
@@ -105,13 +104,13 @@ func (l *Ledger) Leadership() core.Leadership {
 }
 
 // demote ends our leadership.
-func (d *lead) demote(why string) {
+func (d *lead) demote() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.until.IsZero() {
 		return
 	}
-	d.until, d.lost = time.Time{}, why
+	d.until = time.Time{}
 	poke(d.changed)
 }
 
@@ -126,7 +125,7 @@ func (l *Ledger) campaign(ctx context.Context) {
 		case until.IsZero():
 			l.consider(ctx)
 		case time.Now().After(until):
-			d.demote("no majority answered in time")
+			d.demote()
 			l.log.LogAttrs(ctx, slog.LevelWarn, "leadership given up: no majority answered in time")
 			continue
 		default:
@@ -245,7 +244,7 @@ func (l *Ledger) takeOver(ctx context.Context, rev int64, silent time.Duration) 
 	l.fenceLost.Store(false)
 	l.doubtful = false
 	d.mu.Lock()
-	d.until, d.since, d.mine, d.lost, d.wrote = began.Add(d.t.stop), first.Since, 0, "", time.Now()
+	d.until, d.since, d.mine, d.wrote = began.Add(d.t.stop), first.Since, 0, time.Now()
 	d.mu.Unlock()
 	poke(d.changed)
 	l.log.LogAttrs(ctx, slog.LevelInfo, "this replica leads now", slog.Duration("silent_for", silent))
@@ -281,7 +280,7 @@ func (l *Ledger) resign() {
 	}
 	l.write.Lock() // what is being written is written first
 	defer l.write.Unlock()
-	l.lead.demote("resigned")
+	l.lead.demote()
 	value, err := json.Marshal(beat{})
 	if err != nil {
 		return
@@ -315,7 +314,7 @@ func (l *Ledger) Fit(unfit string) {
 // anotherIsFit reports whether a replica that was heard lately counts and could lead.
 func (l *Ledger) anotherIsFit() bool {
 	for _, v := range l.Views() {
-		if v.Replica != l.self.Name && v.Unfit == "" && !v.Tilt.On && v.FreshSites >= 2 && time.Since(v.Heard) < l.lead.t.term/2 {
+		if v.Replica != l.self.Name && v.Doubt() == "" && time.Since(v.Heard) < l.lead.t.term/2 {
 			return true
 		}
 	}

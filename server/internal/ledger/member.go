@@ -176,16 +176,13 @@ func (l *Ledger) Members(context.Context) ([]core.Member, error) {
 			x.State = core.MemberLearner
 		}
 		if x.Name == "" {
-			x.Name = l.expected(x.Peer)
+			x.Name = "(not started: " + x.Peer + ")" // etcd learns the name from the member itself
 		}
 		out = append(out, x)
 	}
 	slices.SortFunc(out, func(a, b core.Member) int { return cmp.Compare(a.Name, b.Name) })
 	return out, nil
 }
-
-// expected is the name of a member that was added and has not started: etcd learns it from the member itself.
-func (l *Ledger) expected(peer string) string { return "(not started: " + peer + ")" }
 
 // AddReplica takes a new member in, as a learner that gets a vote once it has caught up, and returns the bundle it
 // starts with. With replace a member of that name leaves first.

@@ -130,7 +130,7 @@ func (c *crew) crash(name string) {
 	delete(c.up, name)
 	l.stop()
 	l.done.Wait()
-	l.lead.demote("crashed by the test") // and so Close has nothing to resign
+	l.lead.demote() // and so Close has nothing to resign
 	if err := l.Close(); err != nil {
 		c.t.Errorf("close %s: %v", name, err)
 	}

@@ -30,9 +30,6 @@ func (c Config) Topology(revision int64) core.Topology {
 	for _, w := range c.Witnesses {
 		t.Witnesses = append(t.Witnesses, w.Name)
 	}
-	for _, r := range c.Replicas {
-		t.Replicas = append(t.Replicas, core.Replica{Name: r.Name, At: r.At, URL: r.URL})
-	}
 	for _, s := range c.Services {
 		t.Services = append(t.Services, core.Service{
 			Name: s.Name, Survivors: slices.Clone(s.Survivors), Entries: maps.Clone(s.Entries),
