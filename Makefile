@@ -5,7 +5,8 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 BIN     := bin
-DATA    ?= data/lab
+REPLICAS ?= 1
+DATA    ?= data/lab$(if $(filter-out 1,$(REPLICAS)),-$(REPLICAS))
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 GO      := CGO_ENABLED=0 go
@@ -33,8 +34,8 @@ build: need-go web ## build the three binaries into bin/
 	@$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/evenkeel-agent ./agent
 	@$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/evenkeel-lab ./deploy/lab
 
-run: build ## build, start the server and a three-site lab, print the URL; Ctrl-C stops all of it
-	@exec $(BIN)/evenkeel-lab run --data $(DATA)
+run: build ## build, start the server (REPLICAS=3: three) and a three-site lab, print the URL; Ctrl-C stops all of it
+	@exec $(BIN)/evenkeel-lab run --data $(DATA) --replicas $(REPLICAS)
 
 setup: ## install what tests and benches need from the package manager (skipped where present)
 	@$(SETUP) test

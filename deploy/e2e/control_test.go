@@ -29,14 +29,16 @@ type control struct {
 	agents map[string]*Process
 	shops  map[string]*Shop
 	edge   *edgeDesk
+	leads  *leads
 	wide   wide
 }
 
 // wide says how far apart the replicas are: the pattern of their ledger, and how late what one sends another arrives; nil
-// delays nothing.
+// delays nothing. A hold that is not zero is shorter than that of a real installation, as in a lab.
 type wide struct {
 	pattern string
 	delay   func(from, to string) time.Duration
+	hold    time.Duration
 }
 
 // replica is one server and the place it stands at.
@@ -51,7 +53,7 @@ const edgePlace = "edge"
 
 func controlSites() []string { return []string{"fra", "ams", "waw"} }
 
-// newControl starts all of it with the holds of a real installation, and waits until everybody sees that all is well.
+// newControl starts all of it and waits until everybody sees that all is well.
 func newControl(t *testing.T, w wide) *control {
 	t.Helper()
 	c := &control{wide: w, t: t, p: programs(t), dir: folder(t), n: newNetwork(t, append(controlSites(), edgePlace)...), agents: map[string]*Process{}, shops: map[string]*Shop{}}
@@ -87,6 +89,8 @@ func newControl(t *testing.T, w wide) *control {
 		c.startServer(r, how...)
 		c.until(time.Minute, r.name+" is ready", func() error { return r.Ready(t.Context()) })
 	}
+	c.leads = watchLeads(c)
+	t.Cleanup(c.leads.close)
 	tokens := map[string]string{}
 	for _, place := range append(controlSites(), edgePlace) {
 		kind := "site"
@@ -112,6 +116,11 @@ func (c *control) url(place string) string  { return "http://" + c.n.IP(place) +
 
 func (c *control) configText() string {
 	var b strings.Builder
+	hold, cooldown := 20*time.Second, time.Minute
+	if c.wide.hold != 0 {
+		hold, cooldown = c.wide.hold, time.Second
+		b.WriteString("lab: true\n")
+	}
 	fmt.Fprintf(&b, "ledger: {pattern: %s}\nreplicas:\n", c.wide.pattern)
 	for i, s := range controlSites() {
 		peer := 8452
@@ -129,8 +138,8 @@ func (c *control) configText() string {
 		fmt.Fprintf(&b, "      %s: \"http://%s:%d/healthz\"\n", s, c.n.IP(s), shopPort)
 	}
 	fmt.Fprintf(&b, `policies:
-  - {name: isolated-site, when: {condition: failing, classes: [outside, silence]}, hold: 20s, plan: drain, mode: automatic}
-guards: {max_drained_sites: 1, min_serving: 1, cooldown: 1m, budget: {per_hour: 200, per_day: 2000}}
+  - {name: isolated-site, when: {condition: failing, classes: [outside, silence]}, hold: %s, plan: drain, mode: automatic}
+guards: {max_drained_sites: 1, min_serving: 1, cooldown: %s, budget: {per_hour: 200, per_day: 2000}}
 targets:
   - {name: hand, type: webhook, url: "http://%s:7000/hooks/evenkeel", secret: "${file:hand.key}", allow_private: true}
 plans:
@@ -139,7 +148,7 @@ plans:
     - {target: hand, weights: [0], verify: {share_below: 1%%, within: 15s}, on_fail: stop}
   restore:
     - {target: hand, weights: [100], verify: {success_above: 90%%, within: 15s}, on_fail: stop}
-`, c.n.IP(edgePlace))
+`, hold, cooldown, c.n.IP(edgePlace))
 	return b.String()
 }
 
@@ -191,6 +200,7 @@ func (c *control) end() {
 		if c.t.Failed() {
 			out := r.process.Output()
 			c.t.Logf("%s said:\n%s", r.name, out[max(0, len(out)-4000):])
+			writeFile(c.t, filepath.Join(c.dir, r.name+".log"), out)
 		}
 		_ = r.process.Signal(syscall.SIGCONT) // it may have been left asleep by a failure
 		if err := errors.Join(r.process.Signal(syscall.SIGTERM), r.process.Wait(30*time.Second)); err != nil {
@@ -319,6 +329,12 @@ func (c *control) loseSite(r *replica) {
 	if err := c.n.Isolate(r.place); err != nil {
 		c.t.Fatal(err)
 	}
+	c.killSite(r)
+}
+
+// killSite kills all that runs at a site.
+func (c *control) killSite(r *replica) {
+	c.t.Helper()
 	r.process.Kill()
 	r.process = nil
 	c.agents[r.place].Kill()
@@ -328,9 +344,7 @@ func (c *control) loseSite(r *replica) {
 // bringBack ends the loss of a site.
 func (c *control) bringBack(r *replica) {
 	c.t.Helper()
-	if err := c.n.Heal(); err != nil {
-		c.t.Fatal(err)
-	}
+	c.heal()
 	c.openShop(r.place)
 	c.startAgent(r.place)
 	c.startServer(r)
@@ -378,12 +392,18 @@ func (c *control) restore(site string) {
 	c.moved(time.Minute, site, 100)
 }
 
-// proven checks the executor's record: no step had two effects and the fence never went back.
+// proven checks the records of the executor and of who said that they lead: no step had two effects, the fence never
+// went back, no two replicas led at the same time, and all that was done was commanded by the one that did.
 func (c *control) proven() {
 	c.t.Helper()
 	calls := c.exec.Calls()
-	if err := CheckFencing(calls); err != nil {
+	if err := errors.Join(CheckFencing(calls), c.leads.overlap(), c.leads.foreign(calls, c.n.Place)); err != nil {
 		c.t.Error(err)
+	}
+	for _, a := range must[[]Action](c.t)(c.nodes[0].Actions(c.t.Context())) {
+		if a.Final() && a.State != "succeeded" {
+			c.t.Errorf("%s of %s ended %s: %s", a.Kind, a.Subject.Site, a.State, a.Sentence)
+		}
 	}
 	seen := map[string]bool{}
 	for _, call := range calls {

@@ -43,6 +43,7 @@ type Manner struct {
 type Call struct {
 	ID        string
 	ActionID  string
+	From      string // host:port of the sender
 	Seq       int64
 	Epoch     int64
 	Cluster   string
@@ -132,7 +133,7 @@ func (x *Executor) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.receiver.ServeHTTP(w, r)
 		return
 	}
-	c := &Call{ID: r.Header.Get(remediations.HeaderID), Arrived: time.Now()}
+	c := &Call{ID: r.Header.Get(remediations.HeaderID), From: r.RemoteAddr, Arrived: time.Now()}
 	if req, err := remediations.ParseRequest(c.ID, raw); err == nil {
 		d := req.Data
 		c.ActionID, c.Seq, c.Epoch, c.Cluster, c.Weight = d.ActionID, d.Fencing.Seq, d.Fencing.Epoch, d.Fencing.ClusterID, d.Step.Weight

@@ -1,8 +1,11 @@
 package e2e
 
 import (
+	"context"
 	"errors"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -10,15 +13,18 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// What an order did: it was carried out, it was not, or nobody knows.
+// What an order did.
 const (
 	carriedOut = "carried out"
-	refused    = "refused"
+	isOut      = "refused: it is out already"
+	isIn       = "refused: it is not out"
+	refused    = "refused"         // for a reason that says nothing of the state: a lock, say
+	notTaken   = "error: not done" // the error says that it was not carried out
 	unknown    = "unknown"
 )
 
-// routing is one subject as its users see it: a drain is carried out only while it serves, a restore only while it is
-// out. A refusal says nothing: a lock may have stood in its way. What nobody knows may have happened at any time.
+// routing is one subject as operators see it: a drain is carried out only while it serves, a restore only while it is out,
+// and a refusal that names the state tells the truth. What nobody knows may have happened at any time since, or never.
 func routing() porcupine.Model {
 	return (&porcupine.NondeterministicModel{
 		Init: func() []any { return []any{false} }, // out?
@@ -31,7 +37,12 @@ func routing() porcupine.Model {
 			switch output.(string) { //nolint:forcetypeassert // as above
 			case carriedOut:
 				return done
-			case refused:
+			case isOut, isIn:
+				if out != (output == isOut) {
+					return nil
+				}
+				return []any{out}
+			case refused, notTaken:
 				return []any{out}
 			}
 			return append(done, out)
@@ -40,7 +51,8 @@ func routing() porcupine.Model {
 	}).ToModel()
 }
 
-// TestTheCheckerCanFail: two drains in a row, both carried out, are no history of one subject.
+// TestTheCheckerCanFail: two drains in a row, both carried out, are no history of one subject; nor is a restore after a
+// drain that was never taken, or a refusal that lies.
 func TestTheCheckerCanFail(t *testing.T) {
 	op := func(id int, kind, result string, from, to int64) porcupine.Operation {
 		return porcupine.Operation{ClientId: id, Input: kind, Output: result, Call: from, Return: to}
@@ -56,69 +68,136 @@ func TestTheCheckerCanFail(t *testing.T) {
 	f(false, op(0, "restore", carriedOut, 1, 2))
 	f(true, op(0, "drain", unknown, 1, 9), op(1, "restore", carriedOut, 3, 4))
 	f(false, op(0, "drain", refused, 1, 2), op(1, "restore", carriedOut, 3, 4))
+	f(false, op(0, "drain", notTaken, 1, 2), op(1, "restore", carriedOut, 3, 4))
+	f(true, op(0, "drain", carriedOut, 1, 3), op(1, "drain", isOut, 2, 4))
+	f(false, op(0, "drain", carriedOut, 1, 2), op(1, "restore", isIn, 3, 4))
+	f(false, op(0, "drain", isOut, 1, 2), op(0, "drain", carriedOut, 3, 4))
 }
 
-// history: orders of one subject at all replicas while the leader is killed and links are cut are as if they had come one
-// after the other.
+// outcome is what an order did, by its answer alone.
+func outcome(reply Reply, err error) string {
+	var dialled *net.OpError
+	if errors.As(err, &dialled) && dialled.Op == "dial" {
+		return notTaken
+	}
+	text := reply.Sentence
+	if err != nil {
+		text = err.Error()
+	}
+	for _, says := range []struct{ words, what string }{
+		{"is drained already", isOut},
+		{"is not drained", isIn},
+		{"no order can be taken", notTaken},
+		{"could not be handed to the leader, and was not", notTaken},
+		{"the order was taken back", notTaken},
+		{"the order was not carried out", notTaken},
+		{"is not carried out: it is too old", notTaken},
+	} {
+		if strings.Contains(text, says.words) {
+			return says.what
+		}
+	}
+	switch {
+	case err != nil:
+		return unknown
+	case reply.OK:
+		return carriedOut
+	}
+	return refused
+}
+
+// history: orders of one subject at all replicas, while the leader is killed and the next one is cut off, are as if they
+// had come one after the other.
 func (c *control) history() {
-	lasts, site := 40*time.Second, "ams"
+	lasts, site := 35*time.Second, "ams" // one round of trouble
 	if *long {
 		lasts = 5 * time.Minute
 	}
-	var mu sync.Mutex
-	var ops []porcupine.Operation
-	var clients sync.WaitGroup
 	began := time.Now()
-	for id, r := range c.nodes {
-		clients.Go(func() {
-			for n := 0; time.Since(began) < lasts; n++ {
-				kind := []string{"drain", "restore"}[n%2]
-				op := porcupine.Operation{ClientId: id, Input: kind, Call: time.Since(began).Nanoseconds()}
-				reply, err := c.order(r, kind, site)
-				op.Return = time.Since(began).Nanoseconds()
-				var refusal *net.OpError
-				switch {
-				case err == nil && reply.OK:
-					op.Output = carriedOut
-				case err == nil, errors.As(err, &refusal) && refusal.Op == "dial":
-					op.Output = refused
-				default:
-					op.Output, op.Return = unknown, time.Hour.Nanoseconds()
-					op.ClientId = id + 10*(n+1) // whoever waits for ever gives no other order
-				}
-				mu.Lock()
-				ops = append(ops, op)
-				mu.Unlock()
-				time.Sleep(300 * time.Millisecond)
+	ops := c.orders(lasts, site, func(done func() bool) {
+		for !done() {
+			old := c.leader(30 * time.Second)
+			old.process.Kill()
+			c.leaderBut(old)
+			c.startServer(old)
+			c.working(8 * time.Second)
+			if done() {
+				return
 			}
-		})
-	}
-	time.Sleep(lasts / 4)
-	old := c.leader(30 * time.Second)
-	process := old.process
-	process.Kill()
-	time.Sleep(lasts / 3)
-	c.startServer(old)
-	if err := c.n.Cut(old.place, c.others(old)[0].place); err != nil {
-		c.t.Fatal(err)
-	}
-	clients.Wait()
-	if err := c.n.Heal(); err != nil {
-		c.t.Fatal(err)
-	}
+			lone := c.leader(30 * time.Second)
+			for _, r := range c.others(lone) {
+				cut{lone.place, r.place, bothWays}.do(c)
+			}
+			c.leaderBut(lone)
+			c.heal() // well below the hold: nothing is drained by itself
+			c.working(8 * time.Second)
+		}
+	})
 	tally := map[string]int{}
 	for _, op := range ops {
-		tally[op.Output.(string)]++ //nolint:forcetypeassert // set above
+		tally[op.Output.(string)]++ //nolint:forcetypeassert // set by orders
 	}
-	c.t.Logf("%d orders: %v", len(ops), tally)
-	if tally[carriedOut] < 4 {
-		c.t.Errorf("only %d orders were carried out: the history shows nothing", tally[carriedOut])
+	c.t.Logf("%d orders in %s: %v", len(ops), time.Since(began).Round(time.Second), tally)
+	if tally[carriedOut] < 3 || tally[isOut]+tally[isIn] == 0 {
+		c.t.Errorf("too few orders say something: the history shows nothing")
 	}
 	if got := porcupine.CheckOperationsTimeout(routing(), ops, time.Minute); got != porcupine.Ok {
 		c.t.Errorf("the orders are %s: %s", got, brief(ops))
+	}
+	// The same history with more drains at its end than anything unknown could have undone between them is none.
+	doctored := slices.Clone(ops)
+	for i := range int64(tally[unknown] + 2) {
+		at := lasts.Nanoseconds() * 10
+		doctored = append(doctored, porcupine.Operation{Input: "drain", Output: carriedOut, Call: at + 2*i, Return: at + 2*i + 1})
+	}
+	if got := porcupine.CheckOperationsTimeout(routing(), doctored, time.Minute); got != porcupine.Illegal {
+		c.t.Errorf("a doctored history is %s", got)
 	}
 	c.calm()
 	if c.exec.Weights()[site] != 100 {
 		c.restore(site)
 	}
+}
+
+// leaderBut waits until somebody else leads.
+func (c *control) leaderBut(old *replica) {
+	c.t.Helper()
+	c.without(old).leader(30 * time.Second)
+}
+
+// working lets the clients work for a while without trouble.
+func (c *control) working(d time.Duration) { rest(c.t.Context(), d) }
+
+// orders has one client at each replica drain and restore the site in turn, for a time and while the trouble lasts, and
+// returns what they were told.
+func (c *control) orders(lasts time.Duration, site string, trouble func(done func() bool)) []porcupine.Operation {
+	c.t.Helper()
+	var mu sync.Mutex
+	var ops []porcupine.Operation
+	var clients sync.WaitGroup
+	defer clients.Wait()
+	began := time.Now()
+	ctx, cancel := context.WithCancel(c.t.Context())
+	defer cancel()
+	for id, r := range c.nodes {
+		clients.Go(func() {
+			for n := 0; rest(ctx, 300*time.Millisecond); n++ {
+				kind := []string{"drain", "restore"}[n%2]
+				op := porcupine.Operation{ClientId: id, Input: kind, Call: time.Since(began).Nanoseconds()}
+				what := outcome(c.order(r, kind, site))
+				op.Output, op.Return = what, time.Since(began).Nanoseconds()
+				if what == unknown {
+					op.Return = time.Hour.Nanoseconds()
+					op.ClientId = id + 10*(n+1) // whoever waits for ever gives no other order
+				}
+				mu.Lock()
+				ops = append(ops, op)
+				mu.Unlock()
+			}
+		})
+	}
+	trouble(func() bool { return time.Since(began) > lasts })
+	cancel()
+	clients.Wait()
+	return ops
 }

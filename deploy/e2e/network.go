@@ -117,9 +117,9 @@ func (n *Network) subnet(place string) string {
 	return fmt.Sprintf("10.77.%d.0/24", slices.Index(n.places, place)+1)
 }
 
-// Place is whose address it is; empty for none of the network's.
-func (n *Network) Place(addr net.Addr) string {
-	host, _, err := net.SplitHostPort(addr.String())
+// Place is whose address host:port is; empty for none of the network's.
+func (n *Network) Place(addr string) string {
+	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return ""
 	}

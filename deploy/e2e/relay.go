@@ -51,7 +51,7 @@ func (r *Relay) accept() {
 
 func (r *Relay) carry(caller net.Conn) {
 	defer caller.Close() //nolint:errcheck // both directions have ended
-	from := r.network.Place(caller.RemoteAddr())
+	from := r.network.Place(caller.RemoteAddr().String())
 	called, err := r.network.Dial(r.place)(r.ctx, "tcp", r.to)
 	if err != nil {
 		return

@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"time"
 )
@@ -24,11 +23,7 @@ func OpenShop(n *Network, place string) (*Shop, error) {
 	}
 	s := &Shop{URL: fmt.Sprintf("http://%s:%d/", n.IP(place), shopPort), done: make(chan struct{})}
 	s.server = &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		addr, err := net.ResolveTCPAddr("tcp", r.RemoteAddr)
-		if err != nil {
-			return
-		}
-		_, _ = fmt.Fprintf(w, "sold at %s to %s", place, n.Place(addr)) // the user may be gone
+		_, _ = fmt.Fprintf(w, "sold at %s to %s", place, n.Place(r.RemoteAddr)) // the user may be gone
 	})}
 	go func() {
 		defer close(s.done)

@@ -1,7 +1,7 @@
 // Evenkeel-lab is three real sites on one machine: shops with replicated data, users, a traffic director, an
-// agent per site and the server, each a process of its own, with cables between them that can be cut.
+// agent per site and the server or three replicas of it, each a process of its own, with cables between them that can be cut.
 //
-//	evenkeel-lab run                     start; Ctrl-C stops everything
+//	evenkeel-lab run [--replicas 3]      start; Ctrl-C stops everything
 //	evenkeel-lab fault fra kill          break something (fault --help lists what)
 //	evenkeel-lab heal [fra]              mend it
 //	evenkeel-lab status [--json]         see everything

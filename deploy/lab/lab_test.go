@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -31,8 +32,26 @@ type bench struct {
 	data string
 	base int
 	cmd  *exec.Cmd
-	out  *bytes.Buffer
+	out  *terminal
 	done chan error
+}
+
+// terminal is what the program wrote; it can be read while it is written.
+type terminal struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (o *terminal) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.Write(p)
+}
+
+func (o *terminal) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
 }
 
 // asProgram is the variable that makes the test binary the program; children of the lab inherit it.
@@ -60,21 +79,47 @@ func newBench(t *testing.T, args ...string) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, bin: self, data: filepath.Join(t.TempDir(), "d"), out: &bytes.Buffer{}}
-	b.base = freeBase(t)
-	b.cmd = b.program(append([]string{"run", "--no-server", "--data", b.data, "--base-port", strconv.Itoa(b.base)}, args...)...)
-	b.cmd.Stdout, b.cmd.Stderr = b.out, b.out
-	if err := b.cmd.Start(); err != nil {
-		t.Fatal(err)
+	b := &bench{t: t, bin: self, data: filepath.Join(t.TempDir(), "d"), base: freeBase(t)}
+	b.run(append([]string{"--no-server"}, args...)...)
+	b.until("the lab is ready", b.ready)
+	return b
+}
+
+// run starts the program with the bench's data and ports.
+func (b *bench) run(args ...string) {
+	b.t.Helper()
+	b.out, b.done = &terminal{}, make(chan error, 1)
+	cmd := b.program(append([]string{"run", "--data", b.data, "--base-port", strconv.Itoa(b.base)}, args...)...)
+	cmd.Stdout, cmd.Stderr = b.out, b.out
+	if err := cmd.Start(); err != nil {
+		b.t.Fatal(err)
 	}
-	b.done = make(chan error, 1)
-	go func() { b.done <- b.cmd.Wait() }()
-	t.Cleanup(func() {
-		_ = b.cmd.Process.Kill()
+	b.cmd = cmd
+	done := b.done
+	go func() { done <- cmd.Wait() }()
+	b.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
 		b.until("no process is left", func() bool { return len(b.left()) == 0 })
 	})
-	b.until("the lab is ready", func() bool { s, err := b.tryStatus(); return err == nil && s.Ready })
-	return b
+}
+
+func (b *bench) ready() bool {
+	s, err := b.tryStatus()
+	return err == nil && s.Ready
+}
+
+// stop ends the lab as Ctrl-C does; nothing may be left of it.
+func (b *bench) stop() {
+	b.t.Helper()
+	if err := b.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := <-b.done; err != nil {
+		b.t.Errorf("exit: %v\n%s", err, b.out)
+	}
+	if left := b.left(); len(left) > 0 {
+		b.t.Errorf("processes %v are left", left)
+	}
 }
 
 // freeBase is a base port below the ephemeral range with nobody around it.
@@ -116,12 +161,17 @@ func (b *bench) left() []int {
 
 func (b *bench) until(what string, ok func() bool) {
 	b.t.Helper()
-	for end := time.Now().Add(15 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+	b.within(15*time.Second, what, ok)
+}
+
+func (b *bench) within(patience time.Duration, what string, ok func() bool) {
+	b.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		if ok() {
 			return
 		}
 	}
-	b.t.Fatalf("not within 15 s: %s\n%s", what, b.out)
+	b.t.Fatalf("not within %s: %s\n%s", patience, what, b.out)
 }
 
 // cli runs one command line against the lab, in this process; the error carries what it printed.
@@ -439,15 +489,7 @@ func TestTheLabLeavesNothingBehindAndTakesNothingTwice(t *testing.T) {
 	}
 
 	b.do("fault fra pause 60") // a frozen process must not keep the lab from ending
-	if err := b.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if err := <-b.done; err != nil {
-		t.Errorf("exit: %v\n%s", err, b.out)
-	}
-	if left := b.left(); len(left) > 0 {
-		t.Errorf("processes %v are left", left)
-	}
+	b.stop()
 	if got := second("--profile", "three", "--base-port", strconv.Itoa(b.base)); !strings.Contains(got, "profile two") || !strings.Contains(got, "rm -r") {
 		t.Error(got)
 	}
@@ -482,7 +524,7 @@ func TestAServerThatCannotStartIsSaid(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, bin: self, data: filepath.Join(t.TempDir(), "d"), out: &bytes.Buffer{}}
+	b := &bench{t: t, bin: self, data: filepath.Join(t.TempDir(), "d")}
 	base := strconv.Itoa(freeBase(t))
 	out, err := b.program("run", "--data", b.data, "--base-port", base, "--listen", "127.0.0.1:"+strconv.Itoa(freeBase(t)),
 		"--server-bin", "/bin/false", "--agent-bin", "/bin/true").CombinedOutput()

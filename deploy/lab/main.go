@@ -37,9 +37,9 @@ var errUsage = errors.New("usage")
 const usage = `usage: evenkeel-lab run|fault|heal|status|config [flags]
 
   run      start the lab; Ctrl-C stops everything
-  fault    break something: evenkeel-lab fault SITE KIND [ARG]
-  heal     mend a site, or everything: evenkeel-lab heal [SITE]
-  status   processes, faults, weights, users' success, executed commands
+  fault    break something: evenkeel-lab fault SITE|REPLICA KIND [ARG]
+  heal     mend a site, or everything: evenkeel-lab heal [SITE|REPLICA]
+  status   processes, replicas, faults, weights, users' success, executed commands
   config   print the server configuration of a profile
 
 Each of them explains its flags with --help.
@@ -123,7 +123,8 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 	fs.IntVar(&o.BasePort, "base-port", o.BasePort, "port where users enter; the 600 behind it are used as well")
 	fs.StringVar(&o.ServerBin, "server-bin", o.ServerBin, "the server's program")
 	fs.StringVar(&o.AgentBin, "agent-bin", o.AgentBin, "the agent's program")
-	fs.StringVar(&o.Listen, "listen", o.Listen, "address of the server")
+	fs.StringVar(&o.Listen, "listen", o.Listen, "address of the server, or of the first replica")
+	fs.IntVar(&o.Replicas, "replicas", o.Replicas, "servers: 1, alone, or 3 that decide together, each at a place of its own")
 	fs.StringVar(&o.Config, "config", "", "a server configuration instead of the generated one")
 	fs.BoolVar(&o.NoServer, "no-server", false, "neither server nor agents: sites, users and faults only")
 	fs.BoolVar(&o.Shipped, "shipped-holds", false, "generate the configuration with the holds of a real installation")
@@ -146,7 +147,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 }
 
 func fault(ctx context.Context, args []string, out, errOut io.Writer) error {
-	fs := flags("fault", "SITE KIND [ARG] [--for 10s]", errOut)
+	fs := flags("fault", "SITE|REPLICA KIND [ARG] [--for 10s]", errOut)
 	data := fs.String("data", lab.Default().Data, "data folder of the lab")
 	oneWay := fs.Bool("one-way", false, "link: only what the first site opens to the second")
 	lasts := fs.Duration("for", 0, "mend it after this time")
@@ -175,7 +176,7 @@ func fault(ctx context.Context, args []string, out, errOut io.Writer) error {
 }
 
 func heal(ctx context.Context, args []string, out, errOut io.Writer) error {
-	fs := flags("heal", "[SITE]", errOut)
+	fs := flags("heal", "[SITE|REPLICA]", errOut)
 	data := fs.String("data", lab.Default().Data, "data folder of the lab")
 	asJSON := fs.Bool("json", false, "print the events as JSON")
 	words, err := parse(fs, args)
@@ -188,7 +189,7 @@ func heal(ctx context.Context, args []string, out, errOut io.Writer) error {
 	case 1:
 		site = words[0]
 	default:
-		return errors.New("heal takes one site, or none for all")
+		return errors.New("heal takes one site or replica, or none for all")
 	}
 	events, err := lab.NewClient(*data).Heal(ctx, site)
 	if err != nil {
@@ -241,6 +242,8 @@ func config(args []string, out, errOut io.Writer) error {
 	fs.StringVar(&o.Profile, "profile", o.Profile, "three or two")
 	fs.StringVar(&o.Data, "data", o.Data, "data folder, for the path of the secret")
 	fs.IntVar(&o.BasePort, "base-port", o.BasePort, "port where users enter")
+	fs.StringVar(&o.Listen, "listen", o.Listen, "address of the first replica")
+	fs.IntVar(&o.Replicas, "replicas", o.Replicas, "1 or 3")
 	fs.BoolVar(&o.Shipped, "shipped-holds", false, "with the holds of a real installation")
 	fs.Float64Var(&o.Peak, "users-rps", o.Peak, "users' requests per second at the top of the day")
 	if err := none(fs, args); err != nil {
@@ -263,6 +266,7 @@ func process(ctx context.Context, args []string, errOut io.Writer) error {
 	fs.StringVar(&o.Data, "data", o.Data, "data folder")
 	fs.IntVar(&o.BasePort, "base-port", o.BasePort, "base port")
 	fs.StringVar(&o.Listen, "listen", o.Listen, "address of the server")
+	fs.IntVar(&o.Replicas, "replicas", o.Replicas, "servers")
 	fs.StringVar(&p.Site, "site", "", "site")
 	fs.BoolVar(&p.Alone, "alone", false, "without server and agents")
 	words, err := parse(fs, args)
@@ -273,7 +277,7 @@ func process(ctx context.Context, args []string, errOut io.Writer) error {
 		return errors.New("process takes one of nats, shop, director")
 	}
 	p.Name = words[0]
-	if p.Layout, err = layout.New(o.Profile, o.BasePort, o.Listen); err != nil {
+	if p.Layout, err = layout.New(o.Profile, o.BasePort, o.Listen, o.Replicas); err != nil {
 		return err
 	}
 	p.Folder = layout.Folder(o.Data)

@@ -33,12 +33,12 @@ type Options struct {
 	Sites     []string
 	Upstreams map[string]string // by site: where the cable to its services begins
 	Secret    remediations.Secret
-	StateFile string // fencing tokens; its folder must exist
-	Weights   string // file that keeps the weights; empty keeps nothing
-	Executed  string // JSON lines of executed commands; empty for none
-	Knob      string // file with the faults; empty for none
-	Report    string // the server that gets the edge's counters, http://host:port; empty for none
-	TokenFile string // the edge's token; may appear later
+	StateFile string   // fencing tokens; its folder must exist
+	Weights   string   // file that keeps the weights; empty keeps nothing
+	Executed  string   // JSON lines of executed commands; empty for none
+	Knob      string   // file with the faults; empty for none
+	Report    []string // the servers that get the edge's counters, each http://host:port and each by itself
+	TokenFile string   // the edge's token; may appear later
 	Log       *slog.Logger
 }
 
@@ -183,9 +183,9 @@ func (d *Director) Run(ctx context.Context) error {
 		servers = append(servers, &http.Server{Addr: d.o.Admin, Handler: admin, ReadHeaderTimeout: 5 * time.Second})
 	}
 	var all sync.WaitGroup
-	if d.o.Report != "" {
+	for _, server := range d.o.Report {
 		p := push.Pusher{
-			URL: d.o.Report, TokenFile: d.o.TokenFile, Fast: true, Interval: 500 * time.Millisecond,
+			URL: server, TokenFile: d.o.TokenFile, Fast: true, Interval: 500 * time.Millisecond,
 			Build: d.counters.metrics(d.table, d.o.Listen), Log: d.o.Log,
 		}
 		all.Go(func() { p.Run(ctx) })

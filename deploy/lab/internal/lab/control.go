@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/evenkeel/evenkeel/deploy/lab/internal/layout"
@@ -61,8 +62,8 @@ func (b *Lab) listen(ctx context.Context) error {
 		if !read(w, r, &q) {
 			return
 		}
-		if q.Site != "" && !b.l.IsVantage(q.Site) {
-			http.Error(w, fmt.Sprintf("site %q is unknown: choose one of %v, or none for all", q.Site, b.l.Vantages()), http.StatusBadRequest)
+		if q.Site != "" && !slices.Contains(b.l.Places(), q.Site) {
+			http.Error(w, fmt.Sprintf("site %q is unknown: choose one of %v, or none for all", q.Site, b.l.Places()), http.StatusBadRequest)
 			return
 		}
 		answer(w, append([]Event{}, b.Heal(q.Site)...))

@@ -21,7 +21,7 @@ type Event struct {
 	AtNS   int64  `json:"at_unix_ns"`   // when it was begun to be done
 	DoneNS int64  `json:"done_unix_ns"` // when all of it was done
 	Text   string `json:"text"`         // as one would type it
-	Site   string `json:"site"`
+	Site   string `json:"site"`         // or a replica
 	Kind   string `json:"kind"`
 	Error  string `json:"error,omitempty"`
 }
@@ -187,9 +187,16 @@ func (b *Lab) processes(faults []layout.Fault) {
 	all.Wait()
 }
 
-// inhabitants are the processes at a vantage.
-func (b *Lab) inhabitants(vantage string) []string {
-	return []string{"shop-" + vantage, "nats-" + vantage, "agent-" + vantage}
+// inhabitants are the processes at a site or a witness, or the one of a replica. A replica shares the fate of the place
+// where it stands.
+func (b *Lab) inhabitants(place string) []string {
+	out := []string{"shop-" + place, "nats-" + place, "agent-" + place}
+	for _, s := range b.l.Servers() {
+		if s.At == place || s.Name == place {
+			out = append(out, s.Process())
+		}
+	}
+	return out
 }
 
 // turn writes the faults of our own processes where they look.
@@ -249,8 +256,11 @@ func (b *Lab) reload(f layout.Fault) error {
 	return nil
 }
 
-// restart restarts the shops one after the other; the next one only when the last one is healthy again.
+// restart restarts a replica, or the shops one after the other; the next one only when the last one is healthy again.
 func (b *Lab) restart(ctx context.Context, f layout.Fault) error {
+	if r, ok := b.l.Replica(f.Site); ok {
+		return b.restartReplica(ctx, r)
+	}
 	for _, s := range b.l.Sites {
 		c := b.child("shop-" + s)
 		if c == nil || !f.At(s) {

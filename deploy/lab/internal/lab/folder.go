@@ -21,8 +21,9 @@ const format = 1
 
 // stamp says whose folder it is.
 type stamp struct {
-	Format  int    `json:"format"`
-	Profile string `json:"profile"`
+	Format   int    `json:"format"`
+	Profile  string `json:"profile"`
+	Replicas int    `json:"replicas,omitempty"` // 0: one server, alone
 }
 
 // claim makes the folder ours: locked against a second lab, of our profile and version, with everything in it
@@ -59,7 +60,7 @@ func prepare(o Options, l layout.Layout, f layout.Folder, lock *os.File) error {
 	if _, err := lock.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
 		return fmt.Errorf("write the lock: %w", err)
 	}
-	if err := checkStamp(o, f); err != nil {
+	if err := checkStamp(o, l, f); err != nil {
 		return err
 	}
 	if err := checkPorts(o, l); err != nil {
@@ -84,8 +85,8 @@ func prepare(o Options, l layout.Layout, f layout.Folder, lock *os.File) error {
 }
 
 // checkStamp keeps a lab from going on with the data of another one.
-func checkStamp(o Options, f layout.Folder) error {
-	want := stamp{format, o.Profile}
+func checkStamp(o Options, l layout.Layout, f layout.Folder) error {
+	want := stamp{format, o.Profile, l.Replicas}
 	b, err := os.ReadFile(f.Stamp())
 	if errors.Is(err, fs.ErrNotExist) {
 		if b, err = json.Marshal(want); err != nil {
@@ -108,6 +109,8 @@ func checkStamp(o Options, f layout.Folder) error {
 		return fmt.Errorf("%s holds data of another version of the lab (%d, this is %d): %s", o.Data, got.Format, want.Format, remedy)
 	case got.Profile != want.Profile:
 		return fmt.Errorf("%s holds a lab of profile %s: run it with --profile %s, or %s", o.Data, got.Profile, got.Profile, remedy)
+	case got.Replicas != want.Replicas:
+		return fmt.Errorf("%s holds a lab with --replicas %d: run it so, or %s", o.Data, max(got.Replicas, 1), remedy)
 	}
 	return nil
 }

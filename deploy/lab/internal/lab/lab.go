@@ -33,6 +33,8 @@ type Lab struct {
 	cables  map[string]*proxy.Proxy // by name of the edge
 	users   *users.Users
 	story   *story
+	first   layout.Server // takes operators' orders, the lab's own among them; set before it is started
+	led     layout.Server // led when the lab became ready; empty with one server
 	wg      sync.WaitGroup
 	faultsF *os.File
 	usersF  *os.File
@@ -130,7 +132,7 @@ func (b *Lab) open(ctx context.Context) error {
 		return err
 	}
 	if !b.o.NoServer {
-		if err := b.startServer(); err != nil {
+		if err := b.startServers(); err != nil {
 			return err
 		}
 	}
@@ -166,7 +168,7 @@ func (b *Lab) rise(ctx context.Context) error {
 	b.mu.Unlock()
 	b.wg.Go(func() { u.Run(ctx) })
 	if !b.o.NoServer {
-		if err := b.riseServer(ctx); err != nil {
+		if err := b.riseWatch(ctx); err != nil {
 			return err
 		}
 	}
@@ -183,12 +185,12 @@ func (b *Lab) rise(ctx context.Context) error {
 	return nil
 }
 
-// riseServer waits for the server, makes tokens and starts the agents.
-func (b *Lab) riseServer(ctx context.Context) error {
-	if err := b.untilServer(ctx); err != nil {
-		return fmt.Errorf("%w\nthe last of its log (%s):\n%s", err, b.f.Log("server"), tail(b.f.Log("server"), 1500))
+// riseWatch brings up those who watch: the first server, tokens, agents, the other replicas. The agents come before them:
+// a replica that has no inputs is slow to lead.
+func (b *Lab) riseWatch(ctx context.Context) error {
+	if err := b.riseFirst(ctx); err != nil {
+		return err
 	}
-	b.wg.Go(func() { b.story.follow(ctx, b.client, "http://"+b.l.Server, b.began) })
 	for _, v := range b.l.Vantages() {
 		if err := b.token(ctx, "site", v); err != nil {
 			return err
@@ -202,27 +204,15 @@ func (b *Lab) riseServer(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := b.riseReplicas(ctx); err != nil {
+		return err
+	}
 	for _, v := range b.l.Vantages() {
 		if err := b.until(ctx, "the agent at "+v, "http://"+b.l.AgentHealth(v)+"/", 30*time.Second); err != nil {
 			return fmt.Errorf("%w: see %s", err, b.f.Log("agent-"+v))
 		}
 	}
 	return nil
-}
-
-// untilServer waits for the server, but not for one that cannot start.
-func (b *Lab) untilServer(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	b.wg.Go(func() {
-		for rest(ctx, 200*time.Millisecond) {
-			if st := b.child("server").Status(); st.Restarts >= 3 {
-				cancel(fmt.Errorf("the server ends again and again (%s)", st.LastExit))
-				return
-			}
-		}
-	})
-	return b.until(ctx, "the server", "http://"+b.l.Server+"/readyz", serverPatience)
 }
 
 // until asks a URL until it answers 200. A fault that takes the thing away meanwhile is no reason to give up

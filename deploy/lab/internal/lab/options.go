@@ -21,7 +21,8 @@ type Options struct {
 	BasePort  int
 	ServerBin string
 	AgentBin  string
-	Listen    string // of the server, host:port
+	Listen    string // of the server or the first replica, host:port
+	Replicas  int    // 1: one server, alone; 3: three that decide together
 	Config    string // a server configuration instead of the generated one; empty for none
 	NoServer  bool   // neither server nor agents: sites, users and faults only
 	Shipped   bool   // the generated configuration with the holds of a real installation
@@ -37,13 +38,13 @@ type Options struct {
 func Default() Options {
 	return Options{
 		Profile: layout.Three, Data: "./data/lab", BasePort: 18400, ServerBin: "bin/evenkeel-server",
-		AgentBin: "bin/evenkeel-agent", Listen: "127.0.0.1:8450", Peak: 60, Day: 10 * time.Minute,
+		AgentBin: "bin/evenkeel-agent", Listen: "127.0.0.1:8450", Replicas: 1, Peak: 60, Day: 10 * time.Minute,
 	}
 }
 
 // check finds what cannot work, and says what would.
 func (o *Options) check() (layout.Layout, error) {
-	l, err := layout.New(o.Profile, o.BasePort, o.Listen)
+	l, err := layout.New(o.Profile, o.BasePort, o.Listen, o.Replicas)
 	if err != nil {
 		return l, err
 	}
@@ -52,6 +53,9 @@ func (o *Options) check() (layout.Layout, error) {
 	}
 	if o.Day < 10*time.Second {
 		return l, fmt.Errorf("--day %s is too short: choose 10s or more", o.Day)
+	}
+	if o.NoServer && l.Replicas > 0 {
+		return l, errors.New("--no-server and --replicas exclude each other")
 	}
 	if o.Config != "" && o.Shipped {
 		return l, errors.New("--config and --shipped-holds exclude each other: holds are in the file")
@@ -97,7 +101,7 @@ func (o *Options) capacity() float64 { return 2 * o.Peak }
 
 // Config is the server configuration that a lab with these options would generate.
 func Config(o Options) (string, error) {
-	l, err := layout.New(o.Profile, o.BasePort, o.Listen)
+	l, err := layout.New(o.Profile, o.BasePort, o.Listen, o.Replicas)
 	if err != nil {
 		return "", err
 	}

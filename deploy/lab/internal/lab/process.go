@@ -122,7 +122,9 @@ func (p Process) director(ctx context.Context) error {
 		o.Upstreams[s] = p.Layout.Edge(layout.EdgeUsers, "director", s)
 	}
 	if !p.Alone {
-		o.Report = "http://" + p.Layout.Server
+		for _, s := range p.Layout.Servers() {
+			o.Report = append(o.Report, s.URL())
+		}
 	}
 	d, err := director.New(o) //nolint:contextcheck // its handlers have the context of their request
 	if err != nil {

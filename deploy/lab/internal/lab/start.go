@@ -2,12 +2,9 @@ package lab
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,7 +23,7 @@ func (b *Lab) startOurs(process, site string) error {
 	name := process
 	args := []string{
 		"process", process, "--data", b.o.Data, "--profile", b.o.Profile,
-		"--base-port", strconv.Itoa(b.o.BasePort), "--listen", b.o.Listen,
+		"--base-port", strconv.Itoa(b.o.BasePort), "--listen", b.o.Listen, "--replicas", strconv.Itoa(b.o.Replicas),
 	}
 	if site != "" {
 		name += "-" + site
@@ -38,27 +35,13 @@ func (b *Lab) startOurs(process, site string) error {
 	return b.add(supervise.Spec{Name: name, Path: b.o.Self, Args: args, Env: small("64MiB"), Log: b.f.Log(name)})
 }
 
-func (b *Lab) startServer() error {
-	config := b.o.Config
-	if config == "" {
-		config = b.f.Config()
-	}
-	return b.add(supervise.Spec{
-		Name: "server", Path: b.o.ServerBin, Log: b.f.Log("server"),
-		Args: []string{
-			"serve", "--config", config, "--data", b.f.State("server"), "--listen", b.o.Listen,
-			"--admin-listen", b.l.ServerAdmin(),
-		},
-	})
-}
-
 func (b *Lab) startAgent(vantage string) error {
 	name := "agent-" + vantage
 	return b.add(supervise.Spec{
 		Name: name, Path: b.o.AgentBin, Log: b.f.Log(name), Env: small("160MiB"),
 		Args: []string{
 			"run", "--role", "site", "--site", vantage,
-			"--servers", "http://" + b.l.Edge(layout.EdgeUplink, vantage, "server"),
+			"--servers", b.l.Uplinks(vantage),
 			"--token-file", b.f.Token(vantage), "--data", b.f.State(name), "--connect-to", b.l.ConnectTo(vantage),
 			"--health", b.l.AgentHealth(vantage), "--otlp", b.l.AgentOTLP(vantage), "--buffer-mib", "32",
 		},
@@ -71,41 +54,24 @@ func (b *Lab) token(ctx context.Context, kind, name string) error {
 	if _, err := os.Stat(file); err == nil || !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, b.o.ServerBin, "token", "create", "--kind", kind, "--name", name, "--out", file,
-		"--server", "http://"+b.l.Server, "--data", b.f.State("server"))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("make a token for %s: %w: %s", name, err, strings.TrimSpace(string(out)))
+	if err := b.order(ctx, "token", "create", "--kind", kind, "--name", name, "--out", file); err != nil {
+		return fmt.Errorf("make a token for %s: %w", name, err)
 	}
 	return nil
 }
 
-// ask gets a URL; out takes the JSON of the answer unless it is nil. Anything but 200 is an error.
-func (b *Lab) ask(ctx context.Context, url string, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
+// order gives an operator's order to the server, or to the replica that was there first, once one leads.
+func (b *Lab) order(ctx context.Context, args ...string) error {
+	if b.l.Replicas > 0 {
+		if _, err := b.untilLed(ctx, b.first, 0); err != nil {
+			return err
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 40*time.Second) // a replica is taken in within 30 s, or not
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return fmt.Errorf("make request: %w", err)
-	}
-	resp, err := b.client.Do(req)
-	if err != nil {
-		return err
-	}
-	defer resp.Body.Close() //nolint:errcheck // read to its end below
-	raw, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err != nil {
-		return fmt.Errorf("read answer: %w", err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %.200s", resp.Status, strings.TrimSpace(string(raw)))
-	}
-	if out == nil {
-		return nil
-	}
-	if err := json.Unmarshal(raw, out); err != nil {
-		return fmt.Errorf("read answer: %w", err)
+	args = append(args, "--server", b.first.URL(), "--data", b.f.State(b.first.Process()))
+	if out, err := exec.CommandContext(ctx, b.o.ServerBin, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, strings.TrimSpace(string(out)))
 	}
 	return nil
 }
@@ -119,17 +85,32 @@ func (b *Lab) welcome() string {
 		data = " --data " + b.o.Data
 	}
 	var s strings.Builder
-	if b.o.NoServer {
+	switch {
+	case b.o.NoServer:
 		s.WriteString("ready, without a server: nobody watches\n")
-	} else {
-		fmt.Fprintf(&s, "ready: http://%s (its admin token: %s)\n", b.l.Server, filepath.Join(b.f.State("server"), "admin.token"))
+	case b.l.Replicas == 0:
+		fmt.Fprintf(&s, "ready: http://%s (its admin token: %s)\n", b.l.Server, b.adminToken(b.first))
+	default:
+		s.WriteString("ready: any of")
+		for _, r := range b.l.Servers() {
+			fmt.Fprintf(&s, "  %s (%s at %s)", r.URL(), r.Name, r.At)
+		}
+		fmt.Fprintf(&s, "\n  an admin token of all of them: %s\n", b.adminToken(b.first))
 	}
 	fmt.Fprintf(&s, "  users enter at http://%s/%s (up to %g requests/s, a day lasts %s)\n", b.l.Director(), layout.Service, b.o.Peak, b.o.Day)
 	fmt.Fprintf(&s, "  break a site:  %s fault%s %s kill\n", self, data, site)
 	fmt.Fprintf(&s, "  or only its edge, or its uplink:  %s fault%s %s edge  |  %s fault%s %s uplink\n", self, data, site, self, data, site)
+	if r := b.led; r.Name != "" {
+		fmt.Fprintf(&s, "  kill %s, which leads; another takes over:  %s fault%s %s kill\n", r.Name, self, data, r.Name)
+		fmt.Fprintf(&s, "  or the site where it stands; another drains it:  %s fault%s %s kill\n", self, data, r.At)
+	}
 	fmt.Fprintf(&s, "  mend it:  %s heal%s %s      see all:  %s status%s\n", self, data, site, self, data)
 	fmt.Fprintf(&s, "  logs: %s      Ctrl-C stops everything", b.f.Logs())
 	return s.String()
+}
+
+func (b *Lab) adminToken(s layout.Server) string {
+	return filepath.Join(b.f.State(s.Process()), "admin.token")
 }
 
 // abs is the path from the root, or the path itself when there is no working directory.

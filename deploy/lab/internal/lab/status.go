@@ -21,8 +21,9 @@ type Status struct {
 	Ready     bool                      `json:"ready"`
 	Profile   string                    `json:"profile"`
 	Layout    layout.Layout             `json:"layout"`
-	Server    string                    `json:"server,omitempty"` // URL; empty without a server
-	Director  string                    `json:"director"`         // URL that users ask
+	Server    string                    `json:"server,omitempty"`   // URL, of the first replica where there are some; empty without a server
+	Replicas  []Replica                 `json:"replicas,omitempty"` // empty with one server
+	Director  string                    `json:"director"`           // URL that users ask
 	UpSeconds float64                   `json:"up_s"`
 	Processes []supervise.Status        `json:"processes"`
 	Faults    []layout.Fault            `json:"faults"`
@@ -49,6 +50,7 @@ func (b *Lab) Status(ctx context.Context) Status {
 	s.Faults = append(s.Faults, b.active...)
 	u := b.users
 	b.mu.Unlock()
+	s.Replicas = b.replicas(ctx)
 	for name, c := range b.cables {
 		if m := c.Mode(); m != (proxy.Mode{}) {
 			s.Cables[name] = m.String()
@@ -85,7 +87,7 @@ func (s Status) Text() string {
 		state = "ready"
 	}
 	fmt.Fprintf(&t, "lab %s, %s, up %s\n", s.Profile, state, time.Duration(s.UpSeconds*float64(time.Second)).Round(time.Second))
-	if s.Server != "" {
+	if s.Server != "" && len(s.Replicas) == 0 {
 		fmt.Fprintf(&t, "server    %s\n", s.Server)
 	}
 	fmt.Fprintf(&t, "users     %s  %s\n", s.Director, s.usersText())
@@ -95,6 +97,16 @@ func (s Status) Text() string {
 			fmt.Fprintf(&t, "  %s %d %%", site, weights[site])
 		}
 		t.WriteByte('\n')
+	}
+	if len(s.Replicas) > 0 {
+		t.WriteString("\nreplicas\n")
+	}
+	for _, r := range s.Replicas {
+		role := r.Role
+		if role == "" {
+			role = "no answer"
+		}
+		fmt.Fprintf(&t, "  %-3s at %-4s %-10s %-8s pid %-8d %s\n", r.Name, r.At, role, r.State, r.PID, r.URL)
 	}
 	t.WriteString("\nprocesses\n")
 	for _, p := range s.Processes {

@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -99,12 +98,14 @@ type sentence struct {
 	N        int       `json:"n"`
 }
 
-// follow tells the server's lines from since on until ctx ends. While the server is away it waits.
-func (s *story) follow(ctx context.Context, client *http.Client, server string, since time.Time) {
-	after := int64(-1)
+// follow tells the lines of the servers, which are the same at each, from since on until ctx ends. It reads them at one
+// that answers; while none does it waits. Of several it also tells who leads.
+func (s *story) follow(ctx context.Context, client *http.Client, servers []string, since time.Time) {
+	after, at, lead := int64(-1), 0, ""
 	for rest(ctx, 500*time.Millisecond) {
-		lines, err := timeline(ctx, client, server, after)
+		lines, err := timeline(ctx, client, servers[at], after)
 		if err != nil {
+			at = (at + 1) % len(servers)
 			continue
 		}
 		for _, l := range lines {
@@ -114,6 +115,13 @@ func (s *story) follow(ctx context.Context, client *http.Client, server string, 
 			}
 		}
 		after = max(after, 0)
+		if len(servers) == 1 {
+			continue
+		}
+		if l, err := leadership(ctx, client, servers[at]); err == nil && l.text() != lead {
+			lead = l.text()
+			s.line(time.Now(), blue, "leader", lead)
+		}
 	}
 }
 
@@ -135,21 +143,6 @@ func timeline(ctx context.Context, client *http.Client, server string, after int
 	if after >= 0 {
 		url += "&after=" + strconv.FormatInt(after, 10)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, fmt.Errorf("make request: %w", err)
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close() //nolint:errcheck // read or given up
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("timeline: %s", resp.Status)
-	}
 	var lines []sentence
-	if err := json.NewDecoder(io.LimitReader(resp.Body, 4<<20)).Decode(&lines); err != nil {
-		return nil, fmt.Errorf("read timeline: %w", err)
-	}
-	return lines, nil
+	return lines, ask(ctx, client, url, &lines)
 }

@@ -62,7 +62,7 @@ func TestTheStoryFollowsTheTimelineWithoutRepeating(t *testing.T) {
 	out := &page{}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); newStory(out, false).follow(ctx, srv.Client(), srv.URL, began) }()
+	go func() { defer close(done); newStory(out, false).follow(ctx, srv.Client(), []string{srv.URL}, began) }()
 	for _, want := range []string{"", "4", "9"} {
 		if got := <-asked; got != want {
 			t.Errorf("asked after %q, want %q", got, want)
@@ -77,6 +77,51 @@ func TestTheStoryFollowsTheTimelineWithoutRepeating(t *testing.T) {
 	}
 	if strings.Contains(text, "\x1b") {
 		t.Error("colours without a terminal")
+	}
+}
+
+// Three servers tell one story: when the one that is read dies the next one is read from where it was left.
+func TestTheStoryGoesOnAtAServerThatLives(t *testing.T) {
+	began := time.Now()
+	server := func(self, leader string, lines map[string]string) *httptest.Server {
+		return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/api/v1/replicas" {
+				_, _ = fmt.Fprintf(w, `{"leadership":{"self":%q,"leader":%q,"leads":%t,"quorum":true},"members":[]}`, self, leader, self == leader)
+				return
+			}
+			text, ok := lines[r.URL.Query().Get("after")]
+			if !ok {
+				_, _ = fmt.Fprint(w, "[]")
+				return
+			}
+			_, _ = fmt.Fprintf(w, `[{"at":%q,"kind":"action","sentence":%q,"seq":7}]`, began.Add(time.Second).Format(time.RFC3339Nano), text)
+		}))
+	}
+	r1 := server("r1", "r1", map[string]string{"": "drain begun"})
+	r2 := server("r2", "r2", map[string]string{"": "drain begun", "7": "drain done"})
+	defer r2.Close()
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	out := &page{}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); newStory(out, false).follow(ctx, client, []string{r1.URL, r2.URL}, began) }()
+	told := func(want string) {
+		t.Helper()
+		for end := time.Now().Add(10 * time.Second); !strings.Contains(out.String(), want); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%q is not told:\n%s", want, out)
+			}
+		}
+	}
+	told("r1 leads")
+	r1.Close()
+	told("drain done")
+	told("r2 leads")
+	cancel()
+	<-done
+	if text := out.String(); strings.Count(text, "drain begun") != 1 || strings.Count(text, "r1 leads") != 1 {
+		t.Errorf("told:\n%s", text)
 	}
 }
 

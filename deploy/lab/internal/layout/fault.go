@@ -39,16 +39,16 @@ type KindDoc struct {
 // Kinds is the catalogue of faults, in the order in which help shows it.
 func Kinds() []KindDoc {
 	return []KindDoc{
-		{Kill, "SITE kill", "the site dies: shop, NATS and agent get SIGKILL", false},
+		{Kill, "SITE|REPLICA kill", "the site dies: shop, NATS, agent and the replica there get SIGKILL; or only a replica", false},
 		{KillService, "SITE kill-service", "the shop gets SIGKILL, the site lives", false},
 		{EdgeDown, "SITE edge", "nobody from outside reaches the site's shop; inside it is alive", false},
-		{Uplink, "SITE|all uplink", "the agent's telemetry does not reach the server", true},
-		{LinkDown, "A link B [--one-way]", "nothing between two sites: probes and replication (one-way: what A opens to B)", false},
+		{Uplink, "SITE|all uplink", "the agent's telemetry reaches no server", true},
+		{LinkDown, "A link B [--one-way]", "nothing between two sites: probes, orders, telemetry to the replica there (one-way: what A opens to B)", false},
 		{Slow, "SITE|all slow [800ms]", "the shop takes longer; its health check five eighths of it", true},
 		{Errors, "SITE|all errors [30]", "percent of users' requests answered 5xx; the health check tells its own truth", true},
-		{Pause, "SITE pause [4]", "seconds in which shop, NATS and agent are frozen (SIGSTOP, SIGCONT)", false},
+		{Pause, "SITE|REPLICA pause [4]", "seconds in which shop, NATS, agent and the replica there are frozen (SIGSTOP, SIGCONT)", false},
 		{Reload, "SITE|all reload", "the shop reloads (SIGHUP): listener down and up, no request lost by it", true},
-		{Restart, "SITE|all restart", "graceful restart of the shop; all: one site after the other", true},
+		{Restart, "SITE|REPLICA|all restart", "graceful restart of the shop, or of a replica; all: the shops, one site after the other", true},
 		{Loss, "SITE|all loss [5]", "percent of chunks lost on all paths of the site", true},
 		{Lag, "SITE lag", "the site stops applying the other sites' orders", false},
 		{Lying, "SITE|all lying", "the executor says done about the site and does nothing", true},
@@ -58,7 +58,7 @@ func Kinds() []KindDoc {
 // Fault is one thing that is wrong, as it was asked for.
 type Fault struct {
 	ID     int           `json:"id"`
-	Site   string        `json:"site"`
+	Site   string        `json:"site"` // or a replica
 	Kind   string        `json:"kind"`
 	Peer   string        `json:"peer,omitempty"` // link: the other site
 	OneWay bool          `json:"one_way,omitempty"`
@@ -104,6 +104,12 @@ func (l Layout) Parse(args []string, oneWay bool, lasts time.Duration) (Fault, e
 
 // place checks where the fault is.
 func (l Layout) place(f Fault, doc KindDoc) error {
+	if _, ok := l.Replica(f.Site); ok {
+		if f.Kind == Kill || f.Kind == Pause || f.Kind == Restart {
+			return nil
+		}
+		return fmt.Errorf("%s is a replica: choose kill, pause or restart", f.Site)
+	}
 	witnessToo := f.Kind == Uplink || f.Kind == LinkDown || f.Kind == Loss || f.Kind == Pause || f.Kind == Kill
 	switch {
 	case f.Site == All && doc.Everywhere, l.IsSite(f.Site):
@@ -115,7 +121,7 @@ func (l Layout) place(f Fault, doc KindDoc) error {
 	case l.IsVantage(f.Site):
 		return fmt.Errorf("%s is a witness: it has no shop", f.Site)
 	}
-	return fmt.Errorf("site %q is unknown: choose %s", f.Site, strings.Join(l.Vantages(), ", "))
+	return fmt.Errorf("site %q is unknown: choose %s", f.Site, strings.Join(l.Places(), ", "))
 }
 
 // argument reads what follows the kind.
@@ -220,14 +226,14 @@ func (f Fault) on(e Edge) proxy.Mode {
 		}
 	case LinkDown:
 		switch {
-		case e.From == f.Site && e.To == f.Peer && f.OneWay:
+		case e.From == f.Site && e.end() == f.Peer && f.OneWay:
 			return proxy.Mode{Kind: proxy.OneWay}
 		case f.OneWay:
-		case e.From == f.Site && e.To == f.Peer, e.From == f.Peer && e.To == f.Site:
+		case e.From == f.Site && e.end() == f.Peer, e.From == f.Peer && e.end() == f.Site:
 			return proxy.Mode{Kind: proxy.Cut}
 		}
 	case Loss:
-		if f.At(e.From) || f.At(e.To) {
+		if f.At(e.From) || f.At(e.end()) {
 			return proxy.Mode{Loss: f.Amount / 100}
 		}
 	}

@@ -45,11 +45,14 @@ func (f Folder) Knobs() string { return f.in("knobs") }
 // Knob is the file with the faults of one process.
 func (f Folder) Knob(process string) string { return f.in("knobs", process+".json") }
 
-// Tokens is where the agents' and the edge's tokens are.
+// Tokens is where the agents' and the edge's tokens and the replicas' bundles are.
 func (f Folder) Tokens() string { return f.in("tokens") }
 
 // Token is the file with one token.
 func (f Folder) Token(name string) string { return f.in("tokens", name+".token") }
+
+// Bundle is the file with which a replica joins the others; it holds a private key.
+func (f Folder) Bundle(replica string) string { return f.in("tokens", replica+".bundle") }
 
 // State is the folder in which a process keeps its own data.
 func (f Folder) State(process string) string { return f.in(process) }

@@ -23,12 +23,20 @@ type Layout struct {
 	Sites     []string `json:"sites"`
 	Witnesses []string `json:"witnesses,omitempty"`
 	BasePort  int      `json:"base_port"`
-	Server    string   `json:"server"` // host:port of the server
+	Server    string   `json:"server"`             // host:port of the server, or of the first replica
+	Replicas  int      `json:"replicas,omitempty"` // 0: one server, alone
 }
 
-// New lays out a profile. The error names the profiles and ports there are.
-func New(profile string, basePort int, server string) (Layout, error) {
+// New lays out a profile with one server or three replicas. The error names what there is to choose from.
+func New(profile string, basePort int, server string, replicas int) (Layout, error) {
 	l := Layout{Profile: profile, BasePort: basePort, Server: server}
+	switch replicas {
+	case 1:
+	case 3:
+		l.Replicas = replicas
+	default:
+		return l, fmt.Errorf("%d replicas are no number of the lab: choose 1 or 3", replicas)
+	}
 	switch profile {
 	case Three:
 		l.Sites = []string{"fra", "ams", "waw"}
@@ -63,9 +71,6 @@ func (l Layout) Director() string { return local(l.BasePort) }
 // DirectorAdmin is where the lab asks the director for its state.
 func (l Layout) DirectorAdmin() string { return local(l.BasePort + 1) }
 
-// ServerAdmin is where the server's profiles are.
-func (l Layout) ServerAdmin() string { return local(l.BasePort + 2) }
-
 // block is the port of a thing at a vantage; each vantage has its own hundred.
 func (l Layout) block(vantage string, offset int) string {
 	return local(l.BasePort + 100*(1+slices.Index(l.Vantages(), vantage)) + offset)
@@ -98,7 +103,7 @@ const (
 	EdgeUsers  EdgeKind = "users"  // director > To: users' requests
 	EdgeProbe  EdgeKind = "probe"  // From > To: the agent's probes
 	EdgeBus    EdgeKind = "bus"    // From > To: From pulls To's orders
-	EdgeUplink EdgeKind = "uplink" // From > server: the agent's telemetry
+	EdgeUplink EdgeKind = "uplink" // From > a server: the agent's telemetry
 )
 
 // Edge is one cable.
@@ -106,12 +111,21 @@ type Edge struct {
 	Kind     EdgeKind `json:"kind"`
 	From     string   `json:"from"`
 	To       string   `json:"to"`
+	At       string   `json:"at,omitempty"` // where To stands, when To is a replica
 	Listen   string   `json:"listen"`
 	Upstream string   `json:"upstream"`
 }
 
 // Name is kind:from>to.
 func (e Edge) Name() string { return string(e.Kind) + ":" + e.From + ">" + e.To }
+
+// end is the place where the cable ends.
+func (e Edge) end() string {
+	if e.At != "" {
+		return e.At
+	}
+	return e.To
+}
 
 // Edges are all cables of the lab, in a fixed order; their ports follow the vantages' blocks.
 func (l Layout) Edges() []Edge {
@@ -138,7 +152,10 @@ func (l Layout) Edges() []Edge {
 		}
 	}
 	for _, from := range l.Vantages() {
-		add(EdgeUplink, from, "server", l.Server)
+		for _, s := range l.Servers() {
+			add(EdgeUplink, from, s.Name, s.Listen)
+			out[len(out)-1].At = s.At
+		}
 	}
 	return out
 }
@@ -151,6 +168,15 @@ func (l Layout) Edge(kind EdgeKind, from, to string) string {
 		}
 	}
 	return ""
+}
+
+// Uplinks are the agent's servers, each by its cable.
+func (l Layout) Uplinks(vantage string) string {
+	var urls []string
+	for _, s := range l.Servers() {
+		urls = append(urls, "http://"+l.Edge(EdgeUplink, vantage, s.Name))
+	}
+	return strings.Join(urls, ",")
 }
 
 // ConnectTo is the agent's override list: other sites by their cable, the own site directly.
@@ -166,12 +192,20 @@ func (l Layout) ConnectTo(vantage string) string {
 	return strings.Join(parts, ",")
 }
 
-// Ports are all addresses that lab processes will listen on, with who needs them.
+// Ports are all addresses that lab processes will listen on, with who needs them; Server is not among them.
 func (l Layout) Ports() map[string]string {
 	out := map[string]string{
 		l.Director():      "the director, where users enter",
 		l.DirectorAdmin(): "the director's state",
-		l.ServerAdmin():   "the server's profiles",
+	}
+	for i, s := range l.Servers() {
+		out[s.Admin] = s.Process() + "'s profiles"
+		if s.Peer != "" {
+			out[s.Peer] = s.Process() + ", where other replicas reach it"
+		}
+		if i > 0 {
+			out[s.Listen] = s.Process()
+		}
 	}
 	for _, s := range l.Sites {
 		out[l.Shop(s)] = "the shop at " + s

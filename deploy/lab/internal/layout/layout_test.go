@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +13,17 @@ import (
 
 func lay(t *testing.T, profile string) Layout {
 	t.Helper()
-	l, err := New(profile, 18400, "127.0.0.1:8450")
+	l, err := New(profile, 18400, "127.0.0.1:8450", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// wide is a lab with three replicas.
+func wide(t *testing.T, profile string) Layout {
+	t.Helper()
+	l, err := New(profile, 18400, "127.0.0.1:8450", 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,9 +31,13 @@ func lay(t *testing.T, profile string) Layout {
 }
 
 func TestNoAddressIsUsedTwice(t *testing.T) {
-	for _, profile := range []string{Three, Two} {
-		l := lay(t, profile)
+	for _, l := range []Layout{lay(t, Three), lay(t, Two), wide(t, Three), wide(t, Two)} {
+		profile := fmt.Sprintf("%s, %d", l.Profile, l.Replicas)
 		seen := l.Ports()
+		seen[l.Server] = "the server"
+		if want := 2 + len(l.Servers()) + max(0, 2*l.Replicas-1) + 3*len(l.Sites) + 2*len(l.Vantages()) + 1; len(seen) != want {
+			t.Errorf("%s: %d addresses, want %d: %v", profile, len(seen), want, seen)
+		}
 		for _, e := range l.Edges() {
 			if who, ok := seen[e.Listen]; ok {
 				t.Errorf("%s: %s is for %s and %s", profile, e.Listen, e.Name(), who)
@@ -73,6 +88,61 @@ func TestFaultsOnCables(t *testing.T) {
 		"probe:lon>ams=pass, 20 % loss bus:fra>ams=pass, 20 % loss bus:ams>fra=pass, 20 % loss uplink:ams>server=pass, 20 % loss")
 }
 
+// A replica stands at a place: what happens on the lines of the place happens on those to the replica.
+func TestFaultsOnCablesToReplicas(t *testing.T) {
+	f := func(profile, args, want string) {
+		t.Helper()
+		l := wide(t, profile)
+		words, oneWay := strings.CutSuffix(args, " --one-way")
+		fault, err := l.Parse(strings.Fields(words), oneWay, 0)
+		if err != nil {
+			t.Errorf("%s: %v", args, err)
+			return
+		}
+		if got := cut(l, fault); got != want {
+			t.Errorf("%s:\n got %s\nwant %s", args, got, want)
+		}
+	}
+	f(Three, "fra kill", "")
+	f(Three, "r1 kill", "")
+	f(Three, "fra uplink", "uplink:fra>r1=cut uplink:fra>r2=cut uplink:fra>r3=cut")
+	f(Three, "fra edge", "users:director>fra=cut probe:ams>fra=cut probe:waw>fra=cut")
+	f(Three, "fra link ams", "probe:fra>ams=cut probe:ams>fra=cut bus:fra>ams=cut bus:ams>fra=cut uplink:fra>r2=cut uplink:ams>r1=cut")
+	f(Three, "fra link ams --one-way", "probe:fra>ams=one-way bus:fra>ams=one-way uplink:fra>r2=one-way")
+	f(Two, "ams link lon", "probe:lon>ams=cut uplink:ams>r3=cut uplink:lon>r2=cut")
+	f(Two, "lon loss 20", "probe:lon>fra=pass, 20 % loss probe:lon>ams=pass, 20 % loss uplink:fra>r3=pass, 20 % loss "+
+		"uplink:ams>r3=pass, 20 % loss uplink:lon>r1=pass, 20 % loss uplink:lon>r2=pass, 20 % loss uplink:lon>r3=pass, 20 % loss")
+}
+
+func TestReplicasStandApart(t *testing.T) {
+	f := func(profile, want string) {
+		t.Helper()
+		var got []string
+		for _, s := range wide(t, profile).Servers() {
+			got = append(got, strings.Join([]string{s.Name, s.At, s.Process(), s.URL(), s.Peer, s.Admin}, " "))
+		}
+		if got := strings.Join(got, "\n"); got != want {
+			t.Errorf("%s:\n%s", profile, got)
+		}
+	}
+	f(Three, `r1 fra server-r1 http://127.0.0.1:8450 127.0.0.1:18420 127.0.0.1:18402
+r2 ams server-r2 http://127.0.0.1:18411 127.0.0.1:18421 127.0.0.1:18403
+r3 waw server-r3 http://127.0.0.1:18412 127.0.0.1:18422 127.0.0.1:18404`)
+	f(Two, `r1 fra server-r1 http://127.0.0.1:8450 127.0.0.1:18420 127.0.0.1:18402
+r2 ams server-r2 http://127.0.0.1:18411 127.0.0.1:18421 127.0.0.1:18403
+r3 lon server-r3 http://127.0.0.1:18412 127.0.0.1:18422 127.0.0.1:18404`)
+	one := lay(t, Three)
+	if s := one.Servers(); len(s) != 1 || s[0].Process() != "server" || s[0].Listen != one.Server || s[0].Admin != "127.0.0.1:18402" {
+		t.Errorf("one server: %+v", s)
+	}
+	if got := wide(t, Two).Uplinks("lon"); strings.Count(got, "http://127.0.0.1:") != 3 {
+		t.Errorf("the agent's servers are %s", got)
+	}
+	if _, err := New(Three, 18400, "127.0.0.1:8450", 2); err == nil || !strings.Contains(err.Error(), "choose 1 or 3") {
+		t.Errorf("two replicas: %v", err)
+	}
+}
+
 func TestFaultsAddUp(t *testing.T) {
 	l := lay(t, Three)
 	modes := l.Modes([]Fault{{Site: "fra", Kind: Loss, Amount: 5}, {Site: "fra", Kind: EdgeDown}, {Site: "fra", Kind: Loss, Amount: 2}})
@@ -102,6 +172,15 @@ func TestParseSaysWhatWouldBeRight(t *testing.T) {
 	f("fra slow soon", "such as 800ms")
 	f("fra kill now", "no argument")
 	f("fra pause 1 2", "one argument")
+	f("r1 kill", "choose fra, ams, lon")
+	for args, want := range map[string]string{
+		"r4 kill": "choose fra, ams, waw, r1, r2, r3", "r1 slow": "choose kill, pause or restart", "all kill": "for one site",
+		"fra link r2": "one other site", "r2 kill now": "no argument",
+	} {
+		if _, err := wide(t, Three).Parse(strings.Fields(args), false, 0); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: got %v, want %q in it", args, err, want)
+		}
+	}
 }
 
 func TestParseDefaults(t *testing.T) {
@@ -118,6 +197,9 @@ func TestParseDefaults(t *testing.T) {
 	f("fra slow", "fra slow 800ms", 0)
 	f("fra pause", "fra pause 4", 4*time.Second)
 	f("fra pause 1.5", "fra pause 1.5", 1500*time.Millisecond)
+	if got, err := wide(t, Three).Parse([]string{"kill", "r2"}, false, 0); err != nil || got.String() != "r2 kill" || !got.Concerns("r2") || got.Concerns("ams") {
+		t.Errorf("got %q, %v", got.String(), err)
+	}
 }
 
 func TestConfigIsYAMLOfTheContract(t *testing.T) {
@@ -134,6 +216,21 @@ func TestConfigIsYAMLOfTheContract(t *testing.T) {
 			if n := len(doc["policies"].([]any)); n != 5 {
 				t.Errorf("%d policies", n)
 			}
+			if doc["replicas"] != nil || doc["ledger"] != nil {
+				t.Errorf("one server has replicas:\n%s", text)
+			}
+		}
+		text := wide(t, profile).Config(ServerConf{KeyFile: "/data/director.key", Capacity: 120, Trough: 24})
+		var doc struct {
+			Ledger   struct{ Pattern string }
+			Replicas []struct{ Name, At, Peer, URL string }
+		}
+		if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
+			t.Fatalf("%v in\n%s", err, text)
+		}
+		if doc.Ledger.Pattern != "same-city" || len(doc.Replicas) != 3 || doc.Replicas[1].At != "ams" ||
+			doc.Replicas[1].Peer != "https://127.0.0.1:18421" || doc.Replicas[1].URL != "http://127.0.0.1:18411" {
+			t.Errorf("%+v", doc)
 		}
 	}
 }

@@ -30,6 +30,13 @@ func (l Layout) Config(c ServerConf) string {
 	}
 	var b strings.Builder
 	b.WriteString(head)
+	if l.Replicas > 0 {
+		b.WriteString("replicas:\n")
+		for _, s := range l.Servers() {
+			fmt.Fprintf(&b, "  - {name: %s, at: %s, peer: \"https://%s\", url: %q}\n", s.Name, s.At, s.Peer, s.URL())
+		}
+		b.WriteString("ledger: {pattern: same-city}\n")
+	}
 	b.WriteString("sites:\n")
 	for _, s := range l.Sites {
 		fmt.Fprintf(&b, "  - {name: %s, time_zone: %s, region: eu, pattern: same-city, capacity: {%s: %g}}\n",
