@@ -12,13 +12,14 @@ import (
 // nobody; a site that no other site sees is drained once, by the majority. Holds are short, so that every cut outlasts them.
 func TestReplicasApart(t *testing.T) {
 	t.Parallel()
-	c := placedControl(t, wide{pattern: "cross-region", hold: 4 * time.Second})
+	c := placedControl(t, wide{pattern: "cross-region", hold: 4 * time.Second, disk: 512 << 20})
 	c.part("links", (*control).links)
 	c.part("a site apart", (*control).siteApart)
 	c.part("all apart", (*control).allApart)
 	c.part("no quorum", (*control).noQuorum)
 	c.part("leader asleep", (*control).leaderAsleep)
 	c.part("leader naps", (*control).leaderNaps)
+	c.part("disk full", (*control).diskFull)
 }
 
 // outlasts is longer than a term and longer than the hold: who had to take over or to act has done so.
