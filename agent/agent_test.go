@@ -336,3 +336,63 @@ func pushOTLP(t *testing.T, url, name string) {
 		t.Fatalf("the agent's OTLP receiver answered %d", answer.StatusCode)
 	}
 }
+
+// hole accepts connections and never answers.
+func hole(t *testing.T) (url string) {
+	t.Helper()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var taken []net.Conn
+	t.Cleanup(func() {
+		_ = l.Close()
+		mu.Lock()
+		defer mu.Unlock()
+		for _, c := range taken {
+			_ = c.Close()
+		}
+	})
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			taken = append(taken, c)
+			mu.Unlock()
+		}
+	}()
+	return "http://" + l.Addr().String()
+}
+
+// Servers that accept and never answer must not hold back what the good one gets.
+func TestOneGoodServerOfThree(t *testing.T) {
+	t.Parallel()
+	d := openDoor(t, "")
+	status := &atomic.Int32{}
+	status.Store(200)
+	url, _ := shop(t, 0, status)
+	d.publish(7, probeOf("checkout-http", "http", url))
+	agent := startAgent(t, t.TempDir(), hole(t)+","+d.URL+","+hole(t), "--role", "site", "--host-metrics", "true")
+
+	facts := func() []sample { return d.seen("evenkeel.probe.state", "checkout-http") }
+	eventually(t, 20*time.Second, "a fact", func() bool { return len(facts()) > 0 })
+	eventually(t, 30*time.Second, "a dozen facts", func() bool { return len(facts()) > 12 })
+	all := facts()
+	for i, s := range all {
+		if late := s.received.Sub(s.at); late > time.Second {
+			t.Errorf("a fact came %v after it was seen", late)
+		}
+		if i > 0 && s.at.Sub(all[i-1].at) > 2*time.Second {
+			t.Errorf("%v between two facts", s.at.Sub(all[i-1].at))
+		}
+	}
+	if n := len(d.heartbeats()); n < 8 {
+		t.Errorf("%d heartbeats beside %d facts", n, len(all))
+	}
+	eventually(t, 30*time.Second, "bulk samples", func() bool { return len(d.seen("system.cpu.time", "")) > 0 || len(d.seen("evenkeel.agent.buffer.used", "")) > 0 })
+	agent.stop()
+}

@@ -33,17 +33,20 @@ type control struct {
 	pager   *pager // nil: nobody is paged
 	cancel  context.CancelFunc
 	done    sync.WaitGroup
+	parting *parting
 }
 
 var (
 	_ extension.Extension             = (*control)(nil)
 	_ extensioncapabilities.Dependent = (*control)(nil)
+
+	_ extensioncapabilities.PipelineWatcher = (*control)(nil)
 )
 
 func newControl(
 	log *zap.Logger, cfg *Config, version string, board *topology.Board, v *vitals.Vitals,
 ) *control {
-	return &control{log: log, cfg: cfg, version: version, board: board, vitals: v, began: time.Now()}
+	return &control{log: log, cfg: cfg, version: version, board: board, vitals: v, began: time.Now(), parting: newParting()}
 }
 
 // Dependencies makes the credentials start first.

@@ -172,7 +172,7 @@ func TestABadTokenCostsNoData(t *testing.T) {
 		t.Helper()
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))
 		defer s.Close()
-		wrap, err := (&control{}).GetHTTPRoundTripper(t.Context())
+		wrap, err := (&control{parting: newParting()}).GetHTTPRoundTripper(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -220,6 +220,34 @@ func TestThreeReplicas(t *testing.T) {
 	commit(t, l3, line("three"))
 }
 
+// Five outlive two of them, and not three.
+func TestFiveReplicas(t *testing.T) {
+	t.Parallel()
+	c := newCrew(t, 5)
+	for _, sentence := range []string{"five", "four", "three"} {
+		name, l := c.leader(20 * time.Second)
+		commit(t, l, line(sentence))
+		c.crash(name)
+	}
+	for name, l := range c.up {
+		c.until(10*time.Second, name+" says that there is no quorum", func() bool {
+			s := l.Leadership()
+			return !s.Quorum && s.Leader == "" && !l.Leading()
+		})
+		if lines, err := l.Lines(t.Context(), 0, 0); err != nil || len(lines) != 3 {
+			t.Errorf("%s reads %d lines without a majority, %v", name, len(lines), err)
+		}
+	}
+	for name := range c.dirs {
+		if c.up[name] == nil {
+			c.open(name)
+			break
+		}
+	}
+	_, l := c.leader(20 * time.Second)
+	commit(t, l, line("three again"))
+}
+
 func TestALeaderThatClosesHandsOverAtOnce(t *testing.T) {
 	t.Parallel()
 	c := newCrew(t, 3)
