@@ -1,0 +1,132 @@
+package mysql
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/evenkeel/evenkeel/agent/internal/replica"
+)
+
+// mysqlTarget says what a replica of MySQL 8 tells of one link. at is when the look began and read when its rows were
+// there, by the agent's clock; beat is the newest heartbeat row of the link's origin.
+func mysqlTarget(link LinkSpec, rows []channelRow, server serverRow, beat replica.Opt[Beat], k kept[gtidSet], at, read time.Time,
+) (replica.Sighting, kept[gtidSet]) {
+	s := link.sighting()
+	i := slices.IndexFunc(rows, func(r channelRow) bool { return strings.EqualFold(r.Channel, link.connection()) })
+	if i < 0 {
+		return absent(s, len(rows), server), k
+	}
+	row := rows[i]
+	s.Extra = row.extra()
+	if row.Cloning || row.MemberState.V == "RECOVERING" {
+		return because(s, replica.Resyncing, "", "the server is being copied anew"), k.forget()
+	}
+	if member := row.MemberState; member.Valid && member.V != "ONLINE" {
+		return because(s, replica.LinkDown, replica.ReasonError, "the server is no member of its group that is online"), k
+	}
+	if server.GTIDMode.V != "ON" {
+		return because(s, replica.Unknown, replica.ReasonMisconfigured, "gtid_mode is not ON: positions cannot be compared"), k
+	}
+	received, err := parseGTIDSet(row.Received)
+	executed, err2 := parseGTIDSet(server.Executed)
+	if err != nil || err2 != nil || row.Now <= 0 {
+		return because(s, replica.Unknown, replica.ReasonIncomplete, "the server's answer lacks a clock or a GTID set"), k
+	}
+	if n := len(k.seen); n > 0 && received.missing(k.seen[n-1].pos) > 0 {
+		k = k.forget()
+	}
+	s.Position, s.Written = server.Executed, row.Received
+	s.Transactions = replica.Some(executed.missing(received))
+	limit := 3 * seconds(row.HeartbeatPeriod)
+	if !k.looked.IsZero() {
+		limit += at.Sub(k.looked)
+	}
+	k = k.hear(at, received, row.Received, row.Heartbeats)
+	own, k := k.bounds(at, func(p gtidSet) bool { return executed.missing(p) == 0 })
+	beats, kb, torn := judgeBeat(beat, k.beat, read)
+	if k.beat = kb; torn {
+		return because(s, replica.Unknown, replica.ReasonSplitBrain, splitBrain), k
+	}
+	if heard := max(row.HeartbeatAt, row.QueuedEnd); heard > 0 {
+		// The server stamps what it hears: the proof needs no look before, and no clock but the server's.
+		age := max(seconds(row.Now-heard), 0)
+		k.alive = at.Add(-age)
+		s.LinkAge = replica.Some(age)
+	}
+	behind := s.Transactions.V > 0
+	stamps := row.stamps(behind, limit)
+	v := view{
+		receiver: receiver{strings.ToUpper(row.IOState), row.IOErrno, row.IOError},
+		alive:    k.alive, since: k.first, heartbeats: row.HeartbeatPeriod > 0, limit: limit,
+		behind: behind, delay: seconds(float64(row.Delay)), waits: row.RemainingDelay.Valid,
+		own: own, clocked: stamps.narrower(beats.above(own)), clockedAtLinks: stamps.narrower(beats),
+	}
+	v.applies, v.applierErrno = row.applier()
+	if row.Channel == groupApplier && v.receiver.state == "ON" {
+		// Members of a group hear each other by the group's own protocol, which expels those that are not heard.
+		v.alive = at
+	}
+	return v.state(s, at), k
+}
+
+// groupApplier is the channel by which Group Replication applies.
+const groupApplier = "group_replication_applier"
+
+// applier tells whether all threads of the applier run, and the error of one that does not. A worker may hang inside a
+// transaction after the others stopped: the threads' states count before what they do.
+func (r channelRow) applier() (running bool, errno int64) {
+	running = r.ApplierState == "ON" && (!r.CoordState.Valid || r.CoordState.V == "ON") && len(r.Workers) > 0
+	errno = r.CoordErrno.V
+	for _, w := range r.Workers {
+		running = running && w.State == "ON"
+		if w.Errno != 0 {
+			errno = w.Errno
+		}
+	}
+	return running, errno
+}
+
+// stamps are the bounds by the commit times that the source wrote into the transactions.
+func (r channelRow) stamps(behind bool, calm time.Duration) interval {
+	age := func(at float64) replica.Opt[time.Duration] { return replica.Some(seconds(r.Now - at)) }
+	if !behind {
+		// All that was committed before the newest transaction that came is there.
+		if at := either(r.QueuedImmediate, r.QueuedOriginal); at > 0 {
+			return interval{upper: age(at), clocks: true, calm: calm}
+		}
+		return interval{}
+	}
+	var oldest, newest float64
+	for _, w := range r.Workers {
+		if at := either(w.ApplyingImmediate, w.ApplyingOriginal); w.Applying != "" && at > 0 && (oldest == 0 || at < oldest) {
+			oldest = at
+		}
+		newest = max(newest, either(w.AppliedImmediate, w.AppliedOriginal))
+	}
+	switch {
+	case oldest > 0:
+		return interval{lower: age(oldest), upper: age(oldest), clocks: true, calm: calm}
+	case newest > 0:
+		// Between two transactions: the oldest that is missing is younger than the newest that is there.
+		return interval{upper: age(newest), clocks: true, calm: calm}
+	}
+	return interval{}
+}
+
+// either is the time of commit at the next server up, or at the first one where that is not told.
+func either(immediate, original float64) float64 {
+	if immediate > 0 {
+		return immediate
+	}
+	return original
+}
+
+func (r channelRow) extra() []replica.Measure {
+	_, errno := r.applier()
+	return []replica.Measure{
+		{Name: "receiver.error", Unit: "1", Value: float64(r.IOErrno)},
+		{Name: "applier.error", Unit: "1", Value: float64(errno)},
+		{Name: "applier.workers", Unit: "1", Value: float64(len(r.Workers))},
+	}
+}
