@@ -23,14 +23,18 @@ server that starts with it reads and does not act: look at what happened since t
 with the bundles of 'evenkeel-server replica replace NAME', each with an empty data directory.`,
 		Args: oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			opts.From, opts.Log = args[0], slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: slog.LevelWarn}))
+			opts.From, opts.Log = args[0], slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: slog.LevelError}))
 			began := time.Now()
 			identity, err := app.Restore(cmd.Context(), opts)
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "restored in %.1f s: cluster %s, epoch %d\nnot acting: %s\n",
-				time.Since(began).Seconds(), identity.ClusterID, identity.Epoch, identity.Pending)
+			if _, err = fmt.Fprintf(cmd.OutOrStdout(), "restored in %.1f s: cluster %s, epoch %d\nnot acting: %s\n",
+				time.Since(began).Seconds(), identity.ClusterID, identity.Epoch, identity.Pending); err != nil || opts.Replica == "" {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "next: start it, then for each other replica: stop it, move its data away, make a bundle here with\n"+
+				"  evenkeel-server replica replace NAME --out FILE\nand start it with serve --join FILE\n")
 			return err
 		},
 	}
@@ -73,8 +77,8 @@ and hold.`,
 			if err != nil {
 				return err
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s at %s: %s\nrecord %s; when the servers are back: evenkeel-server reconcile\n",
-				record.Subject, record.State, record.Target, record.Result, path)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: %s at %s: %s\nrecord %s; when the servers are back: evenkeel-server reconcile --data %s\n",
+				record.Subject, record.State, record.Target, record.Result, path, o.DataDir)
 			return err
 		},
 	}

@@ -63,6 +63,7 @@ type Server struct {
 
 	// Of one of several replicas:
 	urgent    chan struct{}                    // one pending sign that a condition changed and is to be published
+	joinedNow bool                             // this replica joined the others at this start
 	published string                           // the conditions that were published last; of the loop alone
 	preflight atomic.Pointer[[]core.Preflight] // what the executors said last; nil when they were not asked
 	broken    atomic.Pointer[string]           // why the store does not work; nil when it does
@@ -126,6 +127,13 @@ func (s *Server) open(ctx context.Context) error {
 	replicas, err := s.ledgerReplicas()
 	if err != nil {
 		return err
+	}
+	begun, err := ledger.Begun(ledgerDir(s.opts.DataDir))
+	s.joinedNow = s.several() && err == nil && !begun && s.opts.JoinFile != ""
+	if s.opts.Bootstrap && !begun && err == nil {
+		if err := mayBegin(ctx, s.config, s.opts.Replica); err != nil {
+			return err
+		}
 	}
 	if err := os.MkdirAll(s.opts.DataDir, 0o700); err != nil {
 		return &core.Error{
@@ -211,6 +219,7 @@ func (s *Server) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	background(s.eyes.pulse)
 	background(s.loop.run)
 	background(s.watchFreezes)
 	background(s.canaries)

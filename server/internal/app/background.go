@@ -179,12 +179,21 @@ func (s *Server) firstToken(ctx context.Context) error {
 	if s.several() {
 		name += "-" + s.opts.Replica
 	}
-	if slices.ContainsFunc(tokens, func(c core.Credential) bool {
+	_, err = os.Stat(path)
+	gone := errors.Is(err, fs.ErrNotExist)
+	switch known := slices.ContainsFunc(tokens, func(c core.Credential) bool {
 		return c.Kind == "admin" && (!s.several() || c.Name == name)
-	}) {
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			s.room("app").Info("admin token file is gone, the token itself is still valid", slog.String("path", path))
-		}
+	}); {
+	case !known:
+	case gone && s.joinedNow:
+		s.revokeTokens(ctx, tokens, name) // they were on the disk that is lost
+	case gone && s.pending() != "":
+		name += "-restored" // with the machines of the backup its tokens may be lost
+	case gone:
+		s.room("app").Warn("admin token file is gone, the token itself is still valid", slog.String("path", path), slog.String("remedy",
+			"where a token is: evenkeel-server token create --kind admin --name "+name+"-2 --out FILE, and carry the file here"))
+		return nil
+	default:
 		return nil
 	}
 	write, cancel := context.WithTimeout(ctx, commitTimeout)
@@ -205,4 +214,16 @@ func (s *Server) firstToken(ctx context.Context) error {
 	}
 	s.room("app").Info("admin token written", slog.String("path", path))
 	return nil
+}
+
+// revokeTokens ends the admin tokens of a name.
+func (s *Server) revokeTokens(ctx context.Context, tokens []core.Credential, name string) {
+	for _, t := range tokens {
+		if t.Kind != "admin" || t.Name != name {
+			continue
+		}
+		if err := s.ledger.RevokeToken(ctx, t.ID); err != nil {
+			s.room("app").Warn("admin token of the lost disk not revoked; revoke it by hand", slog.String("id", t.ID), slog.Any("error", err))
+		}
+	}
 }

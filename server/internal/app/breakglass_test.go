@@ -24,6 +24,7 @@ type hand struct {
 	last         receiver.Command
 	refuse       bool
 	target       *webhook.Target
+	stop         func()
 }
 
 func newHand(t *testing.T) *hand {
@@ -50,6 +51,7 @@ func newHand(t *testing.T) *hand {
 		t.Fatal(err)
 	}
 	srv := httptest.NewServer(x)
+	h.stop = srv.Close
 	t.Cleanup(func() { srv.Close(); _ = x.Close() })
 	file := fmt.Sprintf(`lab: true
 sites: [{name: fra, capacity: {checkout: 100}}, {name: ams, capacity: {checkout: 100}}]

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,12 +65,18 @@ func poke(c chan<- struct{}) {
 	}
 }
 
-// judge makes the observation of now. A judge that was called much later than it should have been tells the
-// tracker that this process was paused, and one whose wall clock ran apart from its monotonic clock that the
-// clock jumped.
-func (e *eyes) judge(routing []core.Routing) core.Observation {
-	at := e.now()
-	e.mu.Lock()
+// pulse keeps count of time, until ctx ends. The loop alone would not do: it waits for the ledger, and that is no pause.
+func (e *eyes) pulse(ctx context.Context) {
+	every(ctx, judgeEvery, func(time.Time) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.beat(e.now())
+	})
+}
+
+// beat tells the tracker that this process was paused when it comes much later than it should, and that the clock jumped
+// when the wall clock ran apart from the monotonic one. The lock is held.
+func (e *eyes) beat(at time.Time) {
 	if !e.lastRun.IsZero() {
 		elapsed := at.Sub(e.lastRun) // monotonic
 		if pause := elapsed - judgeEvery; pause > time.Second {
@@ -81,6 +88,13 @@ func (e *eyes) judge(routing []core.Routing) core.Observation {
 		}
 	}
 	e.lastRun = at
+}
+
+// judge makes the observation of now. It counts as a beat: it must not judge by what a pause has made old.
+func (e *eyes) judge(routing []core.Routing) core.Observation {
+	at := e.now()
+	e.mu.Lock()
+	e.beat(at)
 	observation := e.tracker.Judge(at, routing)
 	e.mu.Unlock()
 	if e.others != nil {

@@ -66,6 +66,11 @@ func replicasOf(c config.Config, name string) (*ledger.Replicas, error) {
 			Code: core.CodeInvalid, Message: "the configuration has replicas, and this server is not told which of them it is",
 			Hint: "start it with --replica and one of: " + strings.Join(names, ", "),
 		}
+	case len(names) == 0:
+		return nil, &core.Error{
+			Code: core.CodeInvalid, Message: "the configuration has no replicas, and this server is told to be " + name,
+			Hint: "declare them under replicas:, or start it without --replica",
+		}
 	case i < 0:
 		return nil, &core.Error{
 			Code: core.CodeInvalid, Message: "the configuration has no replica " + name,
@@ -174,7 +179,7 @@ func (s *Server) watchStore(ctx context.Context) {
 
 // unfit is why the vote of this replica does not count, besides tilt and missing inputs.
 func (s *Server) unfit() string {
-	if broken := s.broken.Load(); broken != nil {
+	if broken := s.broken.Load(); broken != nil && s.ownStore() {
 		return *broken
 	}
 	leader := s.ledger.Leadership().Leader
@@ -185,6 +190,10 @@ func (s *Server) unfit() string {
 	}
 	return ""
 }
+
+// ownStore reports whether the store is this replica's own. One that all replicas share says nothing of one of them: without
+// it they all lack the statistics, and judge by the facts, which need no store.
+func (s *Server) ownStore() bool { return s.config.Storage.URL == "" && s.config.Storage.Insert == "" }
 
 func firstLine(text string) string {
 	line, _, _ := strings.Cut(text, "\n")
@@ -267,6 +276,9 @@ func (s *Server) Backup(ctx context.Context, w io.Writer) error { return s.ledge
 
 // Adopt is an operator's word that this ledger speaks for a cluster, with a higher epoch.
 func (s *Server) Adopt(ctx context.Context, clusterID string, epoch int64, by, reason string, token core.Secret) (core.Identity, error) {
+	if err := s.adoptable(ctx, clusterID, epoch); err != nil {
+		return core.Identity{}, err
+	}
 	identity, err := s.ledger.Adopt(ctx, clusterID, epoch, by, reason, token)
 	if err == nil {
 		s.preflight.Store(nil) // what the executors said to the old name says nothing of the new

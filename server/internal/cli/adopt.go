@@ -74,7 +74,7 @@ func (s *session) adopt(ctx context.Context, f adoptFlags) error {
 		_, _ = fmt.Fprintln(s.Err, "It waits for this: "+printable(*now.Pending))
 	}
 	if !f.yes {
-		if err := s.typed(ctx, cluster); err != nil {
+		if err := s.typed(ctx, "cluster id", cluster); err != nil {
 			return err
 		}
 	}
@@ -98,7 +98,7 @@ func (s *session) adopted(ctx context.Context, c *client.ClientWithResponses, re
 }
 
 // typed has the operator type a word that says he knows what he does.
-func (s *session) typed(ctx context.Context, word string) error {
+func (s *session) typed(ctx context.Context, what, word string) error {
 	in := s.In
 	if in == nil {
 		if info, err := os.Stdin.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 {
@@ -106,7 +106,7 @@ func (s *session) typed(ctx context.Context, word string) error {
 		}
 		in = os.Stdin
 	}
-	_, _ = fmt.Fprintf(s.Err, "Type the cluster id %s to go on: ", printable(word))
+	_, _ = fmt.Fprintf(s.Err, "Type the %s %s to go on: ", what, printable(word))
 	answer := make(chan string, 1)
 	go func() {
 		line, err := bufio.NewReader(in).ReadString('\n')
@@ -120,7 +120,7 @@ func (s *session) typed(ctx context.Context, word string) error {
 		return ctx.Err()
 	case line := <-answer:
 		if line != word {
-			return &core.Error{Code: core.CodeInvalid, Message: "that is not the cluster id; nothing was done", Hint: "give --yes to go on without being asked"}
+			return &core.Error{Code: core.CodeInvalid, Message: "that is not the " + what + "; nothing was done", Hint: "give --yes to go on without being asked"}
 		}
 	}
 	return nil

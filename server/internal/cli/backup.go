@@ -43,6 +43,9 @@ func (s *session) backup(ctx context.Context, out string, force bool) error {
 	if err := file.keep(); err != nil {
 		return &core.Error{Code: core.CodeInternal, Message: "the backup could not be written to " + out, Err: err}
 	}
+	if st, err := c.GetStatusWithResponse(ctx); err == nil && st.JSON200 != nil && st.JSON200.Leadership != nil && !st.JSON200.Leadership.Quorum {
+		_, _ = fmt.Fprintln(s.Err, "warning: this replica has no quorum, and may not know what others have recorded since it lost it; take another backup when the quorum is back")
+	}
 	return s.print(map[string]any{"file": out, "bytes": file.size}, func(w io.Writer) {
 		_, _ = fmt.Fprintf(w, "backup of %d bytes is in %s\n", file.size, out)
 	})

@@ -49,7 +49,9 @@ func (s *session) reconcile(ctx context.Context) error {
 		return err
 	}
 	if len(records)+len(out) == 0 {
-		return s.print([]reconciled{}, func(w io.Writer) { _, _ = fmt.Fprintln(w, "nothing to reconcile in "+dir) })
+		return s.print([]reconciled{}, func(w io.Writer) {
+			_, _ = fmt.Fprintf(w, "nothing to reconcile in %s\nthe records lie where break-glass put them: give the same --data, and --token-file when the token is elsewhere\n", dir)
+		})
 	}
 	var failed error
 	if len(records) > 0 {

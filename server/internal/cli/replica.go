@@ -78,7 +78,7 @@ func replicaRows(all client.Replicas) [][]string {
 	rows := [][]string{{"REPLICA", "AT", "STATE", "LEADS", "VOTE", "LAST WORD", "VERSION", "ADDRESS"}}
 	for _, m := range all.Members {
 		row := []string{m.Name, m.At, m.State, "-", voteOf(m, all.At), "never", "-", m.URL}
-		if m.Name == all.Leadership.Leader {
+		if m.Name == all.Leadership.Leader && m.State != core.MemberAbsent {
 			row[3] = "leads"
 		}
 		if m.View != nil {
@@ -121,7 +121,7 @@ func voteOf(m client.Member, at time.Time) string {
 	case v.Unfit != "":
 		return "unfit: " + v.Unfit
 	case v.FreshSites < freshSites:
-		return fmt.Sprintf("blind: fresh inputs of %d, %d are needed", v.FreshSites, freshSites)
+		return fmt.Sprintf("blind: hears agents of %d, %d sites are needed", v.FreshSites, freshSites)
 	}
 	return "counts"
 }
@@ -181,11 +181,22 @@ func (s *session) addReplica(ctx context.Context, name string, replace bool, out
 }
 
 func replicaRemoveCommand(o Options) *cobra.Command {
-	return lasting(newCommand(o, "remove NAME", "Let a replica leave for good", cobra.ExactArgs(1),
+	var yes bool
+	cmd := newCommand(o, "remove NAME", "Let a replica leave for good", cobra.ExactArgs(1),
 		func(ctx context.Context, s *session, args []string) error {
 			c, err := s.admin()
 			if err != nil {
 				return err
+			}
+			all, err := s.replicas(ctx)
+			if err != nil {
+				return err
+			}
+			_, _ = fmt.Fprintln(s.Err, whatIsLeft(*all, args[0]))
+			if !yes {
+				if err := s.typed(ctx, "name of the replica", args[0]); err != nil {
+					return err
+				}
 			}
 			res, err := c.RemoveReplicaWithResponse(ctx, args[0])
 			if err := ask(s, http.StatusNoContent, func(r *client.RemoveReplicaResponse) *client.Problem {
@@ -196,5 +207,18 @@ func replicaRemoveCommand(o Options) *cobra.Command {
 			return s.print(map[string]string{"removed": args[0]}, func(w io.Writer) {
 				_, _ = fmt.Fprintf(w, "replica %s is removed; take it out of the configuration too\n", printable(args[0]))
 			})
-		}), 30*time.Second)
+		})
+	cmd.Flags().BoolVar(&yes, "yes", false, "do it without asking")
+	return lasting(cmd, 30*time.Second)
+}
+
+// whatIsLeft says how many may fail once a replica has left.
+func whatIsLeft(all client.Replicas, name string) string {
+	left := 0
+	for _, m := range all.Members {
+		if m.State == core.MemberVoter && m.Name != name {
+			left++
+		}
+	}
+	return fmt.Sprintf("Without %s there are %d replicas with a vote, of which %d may fail and the others still act.", printable(name), left, max(left-1, 0)/2)
 }

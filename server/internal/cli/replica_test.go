@@ -91,7 +91,7 @@ const table = `REPLICA  AT   STATE     LEADS  VOTE                              
 r1       fra  voter     leads  counts                              v1.2.3   https://r1.example.net
 r2       -    voter     -      tilt: the clock jumped              v1.2.3   -
 r3       -    voter     -      unfit: its store is broken: full[31m  v1.2.3   -
-r4       -    voter     -      blind: fresh inputs of 1, 2 are needed  v1.2.3   -
+r4       -    voter     -      blind: hears agents of 1, 2 sites are needed  v1.2.3   -
 r5       -    voter     -      stale                               v1.2.3   -
 r6       -    voter     -      stale                               v1.2.3   -
 r7       -    voter     -      none: never heard                   -        -
@@ -200,7 +200,7 @@ func TestReplicaAdd(t *testing.T) {
 	}
 	f("add", "add r2 false")
 	f("replace", "add r2 true")
-	if out := r.ok("replica", "remove", "r 2"); !strings.Contains(out, "replica r 2 is removed") || r.control.asked[2] != "remove r 2" {
+	if out := r.ok("replica", "remove", "r 2", "--yes"); !strings.Contains(out, "replica r 2 is removed") || r.control.asked[2] != "remove r 2" {
 		t.Errorf("prints %q, asked %v", out, r.control.asked)
 	}
 
@@ -216,15 +216,21 @@ func TestReplicaAdd(t *testing.T) {
 	if len(r.control.asked) != 3 {
 		t.Errorf("a replica was taken in whose bundle is written down nowhere: %v", r.control.asked)
 	}
+	r.control.members = members
+	_, asks, err := typing(t, strings.NewReader("r3\n"), "replica", "remove", "r2", "--server", r.url, "--data", r.data)
+	fails(t, err, 2, "that is not the name of the replica; nothing was done")
+	if want := "Without r2 there are 6 replicas with a vote, of which 2 may fail"; !strings.Contains(asks, want) || len(r.control.asked) != 3 {
+		t.Errorf("asks %q, want %q; %v", asks, want, r.control.asked)
+	}
 	r.control.err = &core.Error{Code: core.CodeNotFound, Message: "the configuration has no replica r9"}
 	bad(2, "no replica r9", "replica", "add", "r9", "--out", filepath.Join(dir, "r9"))
-	bad(2, "no replica r9", "replica", "remove", "r9")
+	bad(2, "no replica r9", "replica", "remove", "r9", "--yes")
 	r.control.err, r.control.bundle = nil, ""
 	bad(1, "Evenkeel's way", "replica", "add", "r9", "--out", filepath.Join(dir, "r9"))
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 2 {
 		t.Errorf("files left: %v, %v", left, err)
 	}
-	_, _, err := run(t, "replica", "add", "r2", "--out", filepath.Join(dir, "x"), "--server", r.url, "--data", t.TempDir())
+	_, _, err = run(t, "replica", "add", "r2", "--out", filepath.Join(dir, "x"), "--server", r.url, "--data", t.TempDir())
 	fails(t, err, 4, "admin token")
 }
 

@@ -68,6 +68,9 @@ func Restore(ctx context.Context, o RestoreOptions) (core.Identity, error) {
 		}
 		name, peers, initial = r.Name, []string{u.String()}, r.Name+"="+u.String()
 	}
+	if err := checkBackup(o.From); err != nil {
+		return core.Identity{}, err
+	}
 	if err := snapshot.NewV3(newZap(log)).Restore(snapshot.RestoreConfig{
 		SnapshotPath: o.From, Name: name, OutputDataDir: dir, PeerURLs: peers, InitialCluster: initial,
 		InitialClusterToken: randomID("restored-"),
@@ -87,6 +90,21 @@ func Restore(ctx context.Context, o RestoreOptions) (core.Identity, error) {
 		return core.Identity{}, errors.Join(err, os.RemoveAll(dir))
 	}
 	return ident, nil
+}
+
+// checkBackup sees that a file can be a backup at all: a copy of the database, which has whole pages, and its SHA-256.
+func checkBackup(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return &core.Error{Code: core.CodeInvalid, Message: path + " cannot be read", Err: err, Hint: "name a file written by 'evenkeel-server backup'"}
+	}
+	if info.Size()%512 != sha256.Size {
+		return &core.Error{
+			Code: core.CodeInvalid, Message: path + " is no whole backup: it was cut off, or is something else",
+			Hint: "use another one; a server keeps those of the last hours in its data directory under backups",
+		}
+	}
+	return nil
 }
 
 // begun raises the epoch of a restored ledger and drops what was only true when the backup was made.

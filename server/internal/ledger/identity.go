@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -167,15 +168,34 @@ type topology struct {
 }
 
 // TopologyRevision is the number of the topology with this hash: the same as before for the hash given
-// last, one more for another. Any replica may ask; a hash that is the last one takes no majority.
+// last, one more for another. Any replica may ask; a hash that is the last one takes no majority. Another one is waited
+// for: replicas are restarted with a new configuration one by one, in the middle of elections, or all at once.
 func (l *Ledger) TopologyRevision(ctx context.Context, hash string) (int64, error) {
 	last, _, err := l.lastTopology(ctx, clientv3.WithSerializable())
 	if err != nil || last.Hash == hash {
 		return last.Revision, err
 	}
+	for told := false; ; {
+		revision, err := l.numberTopology(ctx, hash)
+		var problem *core.Error
+		if err == nil || l.lead == nil || !errors.As(err, &problem) || problem.Code != core.CodeUnavailable {
+			return revision, err
+		}
+		if !told {
+			told = true
+			l.log.LogAttrs(ctx, slog.LevelWarn, "the configuration is new, and waits for a majority of the replicas to be numbered", errAttr(err))
+		}
+		l.pause(ctx)
+		if ctx.Err() != nil {
+			return 0, err
+		}
+	}
+}
+
+func (l *Ledger) numberTopology(ctx context.Context, hash string) (int64, error) {
 	for {
-		var mod int64
-		if last, mod, err = l.lastTopology(ctx); err != nil || last.Hash == hash {
+		last, mod, err := l.lastTopology(ctx)
+		if err != nil || last.Hash == hash {
 			return last.Revision, err
 		}
 		next := topology{Hash: hash, Revision: last.Revision + 1}

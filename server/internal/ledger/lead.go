@@ -156,6 +156,10 @@ func (l *Ledger) prove(ctx context.Context) {
 	if err != nil {
 		return // it holds nothing that could fail to encode
 	}
+	// What was proposed to a member of etcd that has died is lost: one beat must leave time for another.
+	if soon := began.Add(d.t.stop / 2); soon.Before(until) {
+		until = soon
+	}
 	ctx, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
 	res, err := l.client.Txn(ctx).

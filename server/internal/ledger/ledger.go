@@ -65,6 +65,7 @@ type Ledger struct {
 
 	revision atomic.Int64 // highest revision seen
 
+	joining     sync.Mutex   // held over a change of the membership
 	write       sync.Mutex   // held over every write and over what must not overlap one
 	fence       atomic.Int64 // ModRevision of the fence while it is ours; written under write
 	incarnation string       // of this opening

@@ -3,10 +3,13 @@ package ledger
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,9 +19,28 @@ import (
 // crew is a few replicas on this machine.
 type crew struct {
 	t     *testing.T
+	said  spoken // what all of them log
 	dirs  map[string]string
 	peers map[string]string
 	up    map[string]*Ledger
+}
+
+// spoken keeps what is logged.
+type spoken struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (s *spoken) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *spoken) count(words string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Count(s.b.String(), words)
 }
 
 func freePeer(t testing.TB) string {
@@ -60,7 +82,7 @@ func (c *crew) options(name string, more ...func(*Replicas)) Options {
 	}
 	const ms = time.Millisecond
 	t := timing{tick: 50 * ms, election: 500 * ms, beat: 150 * ms, stop: 900 * ms, term: 1500 * ms}
-	return Options{Dir: c.dirs[name], Replicas: r, timing: t, Log: slog.New(slog.NewTextHandler(c.t.Output(), nil)).With(slog.String("replica", name))}
+	return Options{Dir: c.dirs[name], Replicas: r, timing: t, Log: slog.New(slog.NewTextHandler(io.MultiWriter(c.t.Output(), &c.said), nil)).With(slog.String("replica", name))}
 }
 
 func (c *crew) open(name string, more ...func(*Replicas)) *Ledger {
@@ -369,6 +391,85 @@ func TestAReplicaIsReplaced(t *testing.T) {
 	case <-c.up["r3"].Failed():
 	case <-time.After(20 * time.Second):
 		t.Error("a removed replica goes on")
+	}
+}
+
+// A bundle that is asked for twice is made twice, and another replica waits for its turn. Neither leaves a member behind
+// that is called for ever.
+func TestABundleIsMadeAgain(t *testing.T) {
+	t.Parallel()
+	c := newCrew(t, 1)
+	for _, name := range []string{"r2", "r3"} {
+		c.dirs[name], c.peers[name] = filepath.Join(t.TempDir(), "ledger"), freePeer(t)
+	}
+	c.leader(15 * time.Second)
+	var bundle []byte
+	for i := range 3 {
+		var err error
+		if bundle, err = c.up["r1"].AddReplica(t.Context(), "r2", c.peers["r2"], i == 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := c.up["r1"].AddReplica(ctx, "r3", c.peers["r3"], true); err == nil {
+		t.Error("two replicas join at the same time")
+	}
+	c.open("r2", func(r *Replicas) { r.Join = bundle })
+	c.until(20*time.Second, "r2 has a vote", func() bool {
+		members, err := c.up["r1"].Members(t.Context())
+		return err == nil && len(members) == 2 && members[1].State == core.MemberVoter
+	})
+	c.join("r1", "r3", false)
+	for _, name := range []string{"r1", "r2", "r3"} {
+		c.crash(name)
+		c.open(name)
+		c.leader(20 * time.Second)
+	}
+	commit(t, leaderOf(c), line("all three"))
+	if n := c.said.count("ID mismatch"); n > 0 {
+		t.Errorf("a member that never was is called: %d times", n)
+	}
+}
+
+func leaderOf(c *crew) *Ledger {
+	_, l := c.leader(20 * time.Second)
+	return l
+}
+
+// A new configuration is numbered once a majority is there, however the replicas are started with it.
+func TestANewConfigurationWaitsForAMajority(t *testing.T) {
+	t.Parallel()
+	c := newCrew(t, 3)
+	first, err := leaderOf(c).TopologyRevision(t.Context(), "old")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range c.dirs {
+		c.crash(name)
+	}
+	type numbered struct {
+		revision int64
+		err      error
+	}
+	got := make(chan numbered, 3)
+	for name := range c.dirs {
+		l := c.open(name)
+		go func() {
+			revision, err := l.TopologyRevision(t.Context(), "new")
+			got <- numbered{revision, err}
+		}()
+		c.until(10*time.Second, "it waits", func() bool { return c.said.count("waits for a majority") > 0 || len(got) > 0 })
+	}
+	for range 3 {
+		select {
+		case n := <-got:
+			if n.err != nil || n.revision != first+1 {
+				t.Errorf("numbered %d, %v; it was %d", n.revision, n.err, first)
+			}
+		case <-time.After(40 * time.Second):
+			t.Fatal("not numbered")
+		}
 	}
 }
 

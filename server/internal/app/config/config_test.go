@@ -5,8 +5,11 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/evenkeel/evenkeel/remediations"
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
@@ -59,6 +62,27 @@ func TestEveryKindOfMistakeHasItsMessage(t *testing.T) {
 				t.Errorf("got\n%swant\n%s", got, data)
 			}
 		})
+	}
+}
+
+// The file that a new user copies is right, with the key beside it that the README has them make.
+func TestTheExampleOfTheReadmeIsRight(t *testing.T) {
+	data, err := os.ReadFile("../../../../deploy/example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, text := range map[string]string{"evenkeel.yaml": string(data), "director.key": remediations.GenerateSecret()} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := Load(filepath.Join(dir, "evenkeel.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Policies) == 0 || slices.ContainsFunc(c.Policies, func(p Policy) bool { return core.Mode(p.Mode) != core.ModeObserve }) {
+		t.Errorf("a first configuration acts: %+v", c.Policies)
 	}
 }
 
