@@ -97,15 +97,15 @@ type writer struct {
 // conflict reports whether the beat that is stored was written by another writer that is alive, or by one that has taken
 // over, when next is to be written.
 func (w writer) conflict(stored, next Beat) bool {
+	own := w.wrote
 	switch {
-	case stored.Epoch > next.Epoch:
+	case own.OK && stored.Epoch == own.V.Epoch:
+		// Fewer is what a failover to an older copy leaves.
+		return stored.Seq > own.V.Seq || (stored.Seq == own.V.Seq && stored.At.UnixMicro() != own.V.At.UnixMicro())
+	case stored.Epoch >= next.Epoch:
 		return true
-	case stored.Epoch == next.Epoch:
-		return stored.Seq >= next.Seq || !w.wrote.OK
-	case !w.wrote.OK:
+	case !own.OK:
 		return false // an older writer, which this one follows
-	case stored.Epoch == w.wrote.V.Epoch:
-		return stored.Seq > w.wrote.V.Seq
 	}
 	// An older writer's beat after this one wrote: it lives, unless a failover to an older copy brought it back.
 	d := w.displaced

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	driver "github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
@@ -166,6 +167,8 @@ type conn struct {
 }
 
 func newConn(s Server, timeout time.Duration) (*conn, error) {
+	// The driver would write each failed dial to standard error; what it logs it returns too.
+	logging.Disable()
 	if _, _, err := net.SplitHostPort(s.Address); err != nil {
 		return nil, errors.New("redis: the address is not host:port")
 	}

@@ -51,24 +51,24 @@ func connected(s replica.Sighting, source Row, r Replica, m *Memory) replica.Sig
 	case !r.Lag.OK || !r.Offset.OK || !source.Offset.OK:
 		return failed(s, replica.ReasonIncomplete, "the source does not tell what the replica has acknowledged")
 	}
-	s.LinkAge = m.age(r.Lag, source.Ended)
 	acked := r.Offset.V
-	if acked > 0 { // 0: it has acknowledged nothing yet
-		s.Position = source.ReplID + ":" + strconv.FormatInt(acked, 10)
-		s.Bytes = replica.Some(max(source.Offset.V-acked, 0))
-		s.Exposure = exposed(m, acked, source.Began, source.Ended)
-		s.Extra = flag(s.Extra, "redis.resync.needed", needsCopy(source.Backlog, acked))
-		s.Extra = gauge(s.Extra, "redis.backlog.headroom", "By", headroom(source.Info, acked))
+	if acked == 0 {
+		// A replica is called online as soon as the copy is sent; it may load it for long.
+		s.State, s.Detail = replica.Resyncing, "the replica has acknowledged nothing since it connected"
+		return s
 	}
+	s.LinkAge = m.age(r.Lag, source.Ended)
+	s.Position = source.ReplID + ":" + strconv.FormatInt(acked, 10)
+	s.Bytes = replica.Some(max(source.Offset.V-acked, 0))
+	s.Exposure = exposed(m, acked, source.Began, source.Ended)
+	s.Extra = flag(s.Extra, "redis.resync.needed", needsCopy(source.Backlog, acked))
+	s.Extra = gauge(s.Extra, "redis.backlog.headroom", "By", headroom(source.Info, acked))
 	_, upper, behind := m.stream.missing(acked, source.Ended)
 	quiet := time.Duration(min(max(r.Lag.V, 0), maxSeconds)) * time.Second
 	switch {
 	case quiet > ackLimit:
 		s.State, s.Reason = replica.LinkDown, replica.ReasonStale
 		s.Detail = fmt.Sprintf("connected, but the last acknowledgement is %s old", quiet)
-	case acked == 0:
-		s.State, s.Reason = replica.CatchingUp, replica.ReasonNotMeasured
-		s.Detail = "the replica has acknowledged nothing yet"
 	case behind:
 		// What was not acknowledged may be there by now: no lower bound.
 		s.State, s.Upper = replica.CatchingUp, upper

@@ -1,0 +1,160 @@
+package redis
+
+import (
+	"context"
+	"errors"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/evenkeel/evenkeel/agent/internal/replica"
+)
+
+func TestNewRefuses(t *testing.T) {
+	link := LinkSpec{Store: "s", From: "a", To: "b", End: replica.Target}
+	f := func(o Options, want string) {
+		t.Helper()
+		if e, err := New(o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, %v", o, e, err)
+		}
+	}
+	good := Server{Address: "127.0.0.1:1"}
+	f(Options{Server: Server{Address: "redis://u:p@h"}}, "host:port")
+	f(Options{Server: good, Source: &Server{}, Links: []LinkSpec{link}}, "host:port")
+	f(Options{Server: good, Links: []LinkSpec{link, link}}, "twice")
+	f(Options{Server: good, Links: []LinkSpec{{Store: "s", From: "a", To: "b"}}}, "an end")
+	f(Options{Server: good, Timeout: -1}, "negative")
+}
+
+// The account loses what it needs and gets it back; the engine tells why each time, keeps no secret in its words, and
+// recovers by itself.
+func TestAccess(t *testing.T) {
+	t.Parallel()
+	s := startServer(t)
+	link := []LinkSpec{{Store: "s", From: "a", To: "b", End: replica.Source}}
+	w := newWatcher(t, "source", Options{Server: s.as(t, canary), Links: link})
+	w.becomes(time.Second, replica.LinkDown, replica.ReasonLost)
+	clients, err := s.admin.ClientList(t.Context()).Result()
+	if err != nil || !strings.Contains(clients, "name=evenkeel") {
+		t.Errorf("the connection has no name: %v\n%s", err, clients)
+	}
+
+	s.do(t, "ACL", "SETUSER", "evenkeel", "-info")
+	w.becomes(time.Second, replica.Unknown, replica.ReasonPrivilege)
+	s.do(t, "ACL", "SETUSER", "evenkeel", "+info")
+	w.becomes(time.Second, replica.LinkDown, replica.ReasonLost)
+
+	s.do(t, "ACL", "SETUSER", "evenkeel", "resetpass", ">other")
+	s.do(t, "CLIENT", "KILL", "USER", "evenkeel")
+	w.becomes(2*time.Second, replica.Unknown, replica.ReasonAuth)
+	s.do(t, "ACL", "SETUSER", "evenkeel", ">"+canary)
+	w.becomes(2*time.Second, replica.LinkDown, replica.ReasonLost)
+
+	open := newWatcher(t, "without a password", Options{Server: Server{Address: s.address()}, Links: link})
+	open.becomes(time.Second, replica.Unknown, replica.ReasonAuth)
+	file := newWatcher(t, "without its file", Options{Server: Server{Address: s.address(), PasswordFile: filepath.Join(t.TempDir(), "no")}, Links: link})
+	file.becomes(time.Second, replica.Unknown, replica.ReasonAuth)
+}
+
+// A server that takes connections and says nothing, then nobody at all, then a real one on the same address.
+func TestReconnects(t *testing.T) {
+	t.Parallel()
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWatcher(t, "target", Options{
+		Server: Server{Address: mute.Addr().String()}, Links: []LinkSpec{{Store: "s", From: "a", To: "b", End: replica.Target}},
+	})
+	began := time.Now()
+	w.becomes(time.Second, replica.Unknown, replica.ReasonTimeout)
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("a look took %s with a timeout of 1 s", took)
+	}
+	mute.Close()
+	w.becomes(time.Second, replica.Unknown, replica.ReasonConnect)
+	s := startServer(t)
+	newRelayAt(t, mute.Addr().String(), s.address())
+	w.becomes(2*time.Second, replica.Unknown, replica.ReasonAuth)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if r := w.engine.Look(ctx); len(r.Sightings) != 1 || r.Sightings[0].State != replica.Unknown {
+		t.Errorf("cancelled: %+v", r)
+	}
+}
+
+func TestHeartbeat(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	p.follow(t)
+	p.complete()
+	open := func(s *server, password string) *Heartbeat {
+		h, err := NewHeartbeat(s.as(t, password), time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { h.Close() })
+		return h
+	}
+	refuses := func(what string, err error, reason replica.Reason) {
+		t.Helper()
+		f, ok := errors.AsType[*Failure](err)
+		if !ok || f.Reason != reason || strings.Contains(err.Error(), canary) {
+			t.Errorf("%s: %v, want reason %s", what, err, reason)
+		}
+	}
+	ctx := t.Context()
+	writer, reader := open(p.primary, canary), open(p.copy, canary)
+	if b, err := reader.Read(ctx, "a"); err != nil || b.OK {
+		t.Errorf("nothing was written: %v %v", b, err)
+	}
+	beat := Beat{Origin: "a", Epoch: 2, Seq: 1, At: time.UnixMicro(time.Now().UnixMicro()), Interval: time.Second}
+	if err := writer.Write(ctx, beat); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the beat arrives", 5*time.Second, func() bool {
+		got, err := reader.Read(ctx, "a")
+		return err == nil && got.OK && got.V == beat
+	})
+	if b := beat.Bounds(time.Now()); b.Upper.V < 0 || b.Upper.V > 10*time.Second || b.Lower.V > b.Upper.V {
+		t.Errorf("bounds %+v", b)
+	}
+	refuses("a replica", reader.Write(ctx, beat), replica.ReasonRole)
+	refuses("a beat without an origin", writer.Write(ctx, Beat{Seq: 1, Interval: time.Second}), replica.ReasonMisconfigured)
+
+	echo := Echo{Observer: "b", Origin: "a", Epoch: 2, Seq: 1, At: time.UnixMicro(5)}
+	if err := writer.WriteEcho(ctx, echo); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := writer.ReadEcho(ctx, "b", "a"); err != nil || !got.OK || got.V != echo {
+		t.Errorf("echo %+v %v", got, err)
+	}
+	if got, err := writer.ReadEcho(ctx, "c", "a"); err != nil || got.OK {
+		t.Errorf("echo of nobody %+v %v", got, err)
+	}
+	refuses("echo at a replica", reader.WriteEcho(ctx, echo), replica.ReasonRole)
+
+	// A newer writer takes over: the older one is told, and does not write.
+	other := open(p.primary, canary)
+	newer := Beat{Origin: "a", Epoch: 3, Seq: 1, At: beat.At, Interval: time.Second}
+	if err := other.Write(ctx, newer); err != nil {
+		t.Fatal(err)
+	}
+	beat.Seq++
+	refuses("an older writer", writer.Write(ctx, beat), replica.ReasonSplitBrain)
+	if got, err := reader.Read(ctx, "a"); err != nil || got.V.Epoch == 2 && got.V.Seq == 2 {
+		t.Errorf("the older writer wrote: %+v %v", got, err)
+	}
+
+	p.primary.do(t, "SET", "evenkeel:hb:odd", "1 2")
+	_, err := writer.Read(ctx, "odd")
+	refuses("a foreign value", err, replica.ReasonIncomplete)
+	p.primary.do(t, "ACL", "SETUSER", "evenkeel", "-set")
+	newer.Seq++
+	refuses("without SET", other.Write(ctx, newer), replica.ReasonPrivilege)
+	wrong := open(p.primary, "wrong-"+canary)
+	_, err = wrong.Read(ctx, "a")
+	refuses("a wrong password", err, replica.ReasonAuth)
+}
