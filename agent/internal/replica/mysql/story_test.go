@@ -1,0 +1,325 @@
+package mysql
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/evenkeel/evenkeel/agent/internal/replica"
+)
+
+// grows asserts that a link that is down has a growing lower bound, never 0, and no upper one.
+func grows(t *testing.T, w *watch, what string) {
+	t.Helper()
+	first := w.look()
+	last := first
+	for range 4 {
+		time.Sleep(w.every)
+		next := w.look()
+		if next.State != replica.LinkDown || !next.Lower.OK || next.Lower.V <= last.Lower.V || next.Upper.OK {
+			t.Errorf("%s: after %s came %s", what, tell(last), tell(next))
+		}
+		last = next
+	}
+	if first.Lower.V <= 0 {
+		t.Errorf("%s: lower bound of a dead link is %s", what, first.Lower.V)
+	}
+}
+
+func measure(s replica.Status, name string) (float64, bool) {
+	for _, m := range s.Extra {
+		if m.Name == name {
+			return m.Value, true
+		}
+	}
+	return 0, false
+}
+
+func TestMariaDBStory(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	w := newWatch(t, Options{Server: p.server(p.replica, "evenkeel")}, replica.Target)
+	src := newWatch(t, Options{Server: p.server(p.primary, "evenkeel")}, replica.Source)
+	id := 0
+	insert := func() {
+		id++
+		p.primary.do(t, "INSERT INTO evenkeel.load_test VALUES (?, 'x')", id)
+	}
+
+	if s := w.look(); s.State != replica.Unknown || s.Reason != replica.ReasonNotMeasured {
+		t.Errorf("the first look cannot know whether the link is alive, and says %s", tell(s))
+	}
+	w.state("start", replica.CaughtUp, "")
+	if s := src.look(); s.State != replica.Unknown || s.Reason != replica.ReasonNotMeasured || src.saw.Written == "" {
+		t.Errorf("the source sees its replica: %s", tell(s))
+	}
+
+	// Steady writes: whatever is said, it is no spike.
+	for range 10 {
+		insert()
+		time.Sleep(w.every)
+		if s := w.look(); (s.State != replica.CaughtUp && s.State != replica.CatchingUp) || s.Upper.Or(time.Hour) > 4*time.Second {
+			t.Errorf("steady writes: %s", tell(s))
+		}
+	}
+
+	// Idle, then one write.
+	w.state("idle", replica.IdleLinkOK, "")
+	insert()
+	for range 10 {
+		if s := w.look(); s.Upper.Or(time.Hour) > 3*time.Second {
+			t.Errorf("one write after idling: %s", tell(s))
+		}
+		time.Sleep(w.every)
+	}
+
+	// Half-open: both ends stay connected. First nothing is written, then something.
+	w.state("before the hold", replica.CaughtUp, "")
+	p.link.set(true, false)
+	s := w.state("held", replica.LinkDown, replica.ReasonStale)
+	if age, limit := s.LinkAge.Or(0), 1500*time.Millisecond; age < limit {
+		t.Errorf("the link was given up after %s", age)
+	}
+	grows(t, w, "held without writes")
+	insert()
+	grows(t, w, "held with writes")
+	if got := p.replica.text(t, "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE = 'Waiting for master to send event'"); got != "1" {
+		t.Errorf("the receiver gave up by itself (%s): the test does not show a half-open link", got)
+	}
+	p.link.set(false, false)
+	w.state("released", replica.CaughtUp, "")
+
+	// Cut.
+	p.link.set(false, true)
+	w.until("cut", func(s replica.Status) bool { return s.State == replica.LinkDown })
+	insert()
+	grows(t, w, "cut")
+	src.state("cut, at the source", replica.LinkDown, "")
+	p.link.set(false, false)
+	w.state("joined again", replica.CaughtUp, "")
+
+	// The applier stops, by order and by an error.
+	p.replica.do(t, "STOP SLAVE SQL_THREAD")
+	insert()
+	w.until("applier stopped", func(s replica.Status) bool {
+		return s.State == replica.ApplierStopped && s.Reason == replica.ReasonPaused && s.Transactions.Or(0) == 1 &&
+			s.Bytes.Or(0) > 0 && s.Lower.Or(0) > time.Second && s.Upper.Or(0) > s.Lower.V
+	})
+	p.replica.do(t, "START SLAVE SQL_THREAD")
+	w.state("applier started", replica.CaughtUp, "")
+	p.replica.do(t, "SET SESSION sql_log_bin=0; INSERT INTO evenkeel.load_test VALUES (?, 'foreign')", id+1)
+	insert()
+	s = w.state("applier failed", replica.ApplierStopped, replica.ReasonError)
+	if got, _ := measure(s, "applier.error"); got != 1062 {
+		t.Errorf("error of the applier is %v", got)
+	}
+	if strings.Contains(s.Detail, "foreign") || !strings.Contains(s.Detail, "1062") {
+		t.Errorf("detail is %q", s.Detail)
+	}
+	p.replica.do(t, "SET SESSION sql_log_bin=0; DELETE FROM evenkeel.load_test WHERE id = ?; START SLAVE", id)
+	w.state("row mended", replica.CaughtUp, "")
+
+	// Delay by design. A change that does not name the heartbeat period puts it back to half of slave_net_timeout.
+	p.replica.do(t, "STOP SLAVE; CHANGE MASTER TO MASTER_DELAY=2, MASTER_HEARTBEAT_PERIOD=0.5; START SLAVE")
+	w.state("delayed and idle", replica.CaughtUp, "")
+	insert()
+	s = w.state("delayed", replica.DelayedByDesign, "")
+	if !s.Upper.OK || s.Upper.V > 5*time.Second {
+		t.Errorf("delayed: %s", tell(s))
+	}
+	w.state("delay over", replica.CaughtUp, "")
+	p.replica.do(t, "STOP SLAVE; CHANGE MASTER TO MASTER_DELAY=0, MASTER_HEARTBEAT_PERIOD=0.5; START SLAVE")
+	w.state("no delay", replica.CaughtUp, "")
+
+	// A prepared transaction without a coordinator.
+	conn, err := p.primary.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	for _, one := range []string{"XA START 'x'", "INSERT INTO evenkeel.load_test VALUES (-1, 'x')", "XA END 'x'", "XA PREPARE 'x'"} {
+		if _, err := conn.ExecContext(t.Context(), one); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, ok := measure(src.look(), "transactions.in_doubt"); !ok || got != 1 {
+		t.Errorf("in doubt at the source: %v", got)
+	}
+	w.until("in doubt at the target", func(s replica.Status) bool { n, _ := measure(s, "transactions.in_doubt"); return n == 1 })
+	if _, err := conn.ExecContext(t.Context(), "XA ROLLBACK 'x'"); err != nil {
+		t.Fatal(err)
+	}
+	w.until("no longer in doubt", func(s replica.Status) bool { n, ok := measure(s, "transactions.in_doubt"); return ok && n == 0 })
+
+	refusals(t, p)
+
+	// The binary log that the replica needs is deleted; then it is copied anew.
+	p.replica.do(t, "STOP SLAVE")
+	insert()
+	p.primary.do(t, "FLUSH BINARY LOGS")
+	insert()
+	eventually(t, "the old logs are deleted", func() bool { // one that is still being sent is kept
+		names := p.logs(t)
+		p.primary.do(t, "PURGE BINARY LOGS TO '"+names[len(names)-1]+"'")
+		return len(p.logs(t)) == 1
+	})
+	p.replica.do(t, "START SLAVE")
+	s = w.state("log deleted", replica.LinkDown, replica.ReasonLost)
+	if got, _ := measure(s, "receiver.error"); got != 1236 {
+		t.Errorf("error of the receiver is %v", got)
+	}
+	p.replica.do(t, "STOP SLAVE; SET GLOBAL gtid_slave_pos = '"+p.primary.text(t, "SELECT @@gtid_binlog_pos")+"'; START SLAVE")
+	w.state("copied anew", replica.CaughtUp, "")
+
+	// The primary dies, and the replica is promoted.
+	p.primary.kill()
+	w.until("primary killed", func(s replica.Status) bool { return s.State == replica.LinkDown })
+	grows(t, w, "primary killed")
+	if s := src.look(); s.State != replica.Unknown || s.Reason != replica.ReasonConnect {
+		t.Errorf("the dead primary: %s", tell(s))
+	}
+	p.replica.do(t, "STOP SLAVE; RESET SLAVE ALL; SET GLOBAL read_only=0")
+	w.state("promoted", replica.Unknown, replica.ReasonRole)
+}
+
+// refusals are looks that cannot succeed; none may tell the password.
+func refusals(t *testing.T, p *pair) {
+	t.Helper()
+	wrong := filepath.Join(t.TempDir(), "wrong")
+	if err := os.WriteFile(wrong, []byte("wrong-"+canary), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := func(what string, o Options, end replica.End, reason replica.Reason) {
+		t.Helper()
+		w := newWatch(t, o, end)
+		began := time.Now()
+		s := w.look()
+		if s.State != replica.Unknown || s.Reason != reason || s.Lower.OK || s.Upper.OK {
+			t.Errorf("%s: %s", what, tell(s))
+		}
+		if took := time.Since(began); took > 3*time.Second {
+			t.Errorf("%s took %s", what, took)
+		}
+		if all := fmt.Sprintf("%+v %+v", w.saw, s); strings.Contains(all, canary) {
+			t.Errorf("%s tells the password: %s", what, all)
+		}
+	}
+	with := func(user, file, address string) Options {
+		return Options{Server: Server{Address: address, User: user, PasswordFile: file, Timeout: time.Second}}
+	}
+	f("wrong password", with("evenkeel", wrong, p.replica.address()), replica.Target, replica.ReasonAuth)
+	f("no such account", with("nobody-here", wrong, p.replica.address()), replica.Source, replica.ReasonAuth)
+	f("no password file", with("evenkeel", wrong+"-not", p.replica.address()), replica.Target, replica.ReasonMisconfigured)
+	f("no right to see the status", with("bare", p.secret, p.replica.address()), replica.Target, replica.ReasonPrivilege)
+	f("no right to see threads", with("bare", p.secret, p.primary.address()), replica.Source, replica.ReasonPrivilege)
+	f("nobody listens", with("evenkeel", p.secret, fmt.Sprintf("127.0.0.1:%d", freePort(t))), replica.Target, replica.ReasonConnect)
+	f("not a replica", with("evenkeel", p.secret, p.primary.address()), replica.Target, replica.ReasonRole)
+
+	slow := newRelay(t, p.replica.address())
+	w := newWatch(t, with("evenkeel", p.secret, fmt.Sprintf("127.0.0.1:%d", slow.port())), replica.Target)
+	w.state("by way of the relay", replica.CaughtUp, "")
+	slow.set(true, false)
+	if s := w.look(); s.State != replica.Unknown || s.Reason != replica.ReasonTimeout {
+		t.Errorf("a server that does not answer: %s", tell(s))
+	}
+	slow.set(false, false)
+	w.state("it answers again", replica.CaughtUp, "")
+}
+
+func TestHeartbeatStory(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	writer, err := NewHeartbeat(p.server(p.primary, "beats"), "evenkeel")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	every := 200 * time.Millisecond
+	o := Options{Server: p.server(p.replica, "evenkeel"), HeartbeatDatabase: "evenkeel"}
+	w := newWatch(t, o, replica.Target)
+	src := newWatch(t, Options{Server: p.server(p.primary, "evenkeel"), HeartbeatDatabase: "evenkeel", Heartbeat: writer}, replica.Source)
+	w.until("no beat yet", func(s replica.Status) bool { return strings.Contains(s.Detail, "no heartbeat") })
+
+	stop := beating(t, writer, 1, every, 0, func(bool) {})
+	w.until("beats arrive", func(s replica.Status) bool {
+		return s.State == replica.CaughtUp && w.saw.SourceClock && s.Upper.Or(time.Hour) < time.Second
+	})
+
+	// The observer's echo gives the source a bound by its own clock.
+	beats, _, err := writer.Read(t.Context())
+	if err != nil || len(beats) != 1 {
+		t.Fatalf("read beats: %v, %v", beats, err)
+	}
+	echo := Echo{Observer: "ams", Origin: "fra", Epoch: 1, Seq: beats[0].Seq, At: time.Now()}
+	if err := writer.WriteEcho(t.Context(), []Echo{echo}); err != nil {
+		t.Fatal(err)
+	}
+	first := src.look()
+	time.Sleep(2 * every)
+	if next := src.look(); !first.Exposure.OK || !next.Exposure.OK || next.Exposure.V <= first.Exposure.V || next.Exposure.V > 5*time.Second {
+		t.Errorf("exposure by echo: %v, then %v", first.Exposure, next.Exposure)
+	}
+
+	// A stalled link keeps its upper bound.
+	p.link.set(true, false)
+	s := w.until("held", func(s replica.Status) bool { return s.State == replica.LinkDown })
+	if !s.Upper.OK || s.Upper.V < s.Lower.V || s.Lower.V < 500*time.Millisecond {
+		t.Errorf("held with beats: %s", tell(s))
+	}
+	p.link.set(false, false)
+	w.state("released", replica.CaughtUp, "")
+
+	// Two writers, and one where nobody may write.
+	other, err := NewHeartbeat(p.server(p.primary, "beats"), "evenkeel")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	old := Beat{Origin: "fra", Epoch: 0, Seq: 1 << 40, At: time.Now(), Interval: every}
+	if err := other.Write(t.Context(), old); !errors.Is(err, ErrSplitBrain) {
+		t.Errorf("an older writer: %v", err)
+	}
+	below, err := NewHeartbeat(p.server(p.replica, "beats"), "evenkeel")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer below.Close()
+	if err := below.Write(t.Context(), Beat{Origin: "ams", Epoch: 1, Seq: 1, At: time.Now(), Interval: every}); !errors.Is(err, ErrReadOnly) {
+		t.Errorf("a write at the replica: %v", err)
+	}
+	stop()
+	p.primary.do(t, "UPDATE evenkeel.evenkeel_heartbeat SET seq = 1")
+	w.state("the row went back", replica.Unknown, replica.ReasonSplitBrain)
+
+	// The writer's clock is wrong by five seconds. With an error that covers it the bounds stay true; without, a lag below
+	// zero is found out.
+	for i, skew := range []time.Duration{-5 * time.Second, 5 * time.Second} {
+		stop = beating(t, writer, int64(2+i), every, skew, func(bool) {})
+		w.err = 6 * time.Second
+		for range 8 {
+			time.Sleep(every)
+			if s := w.look(); s.State == replica.Unknown || s.Lower.Or(0) > time.Second || !s.Upper.OK {
+				t.Errorf("clock off by %s: %s", skew, tell(s))
+			}
+		}
+		if w.err = 20 * time.Millisecond; skew > 0 {
+			w.state("clock ahead", replica.Unknown, replica.ReasonClockSkew)
+		}
+		stop()
+	}
+
+	// A failed write tells no secret.
+	bad, err := NewHeartbeat(Server{Address: p.primary.address(), User: "bare", PasswordFile: p.secret}, "evenkeel")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bad.Close()
+	if err := bad.Write(context.Background(), old); err == nil || strings.Contains(err.Error(), canary) || !strings.Contains(err.Error(), "privilege") {
+		t.Errorf("a write without the right: %v", err)
+	}
+}
