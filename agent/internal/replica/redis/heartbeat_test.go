@@ -31,7 +31,9 @@ func TestBounds(t *testing.T) {
 }
 
 func TestConflict(t *testing.T) {
-	beat := func(epoch, seq int64) Beat { return Beat{Epoch: epoch, Seq: seq, At: start.Add(time.Duration(seq) * time.Second)} }
+	beat := func(epoch, seq int64) Beat {
+		return Beat{Epoch: epoch, Seq: seq, At: start.Add(time.Duration(seq) * time.Second)}
+	}
 	some := func(epoch, seq int64) replica.Opt[Beat] { return replica.Some(beat(epoch, seq)) }
 	f := func(what string, w writer, stored, next Beat, want bool) {
 		t.Helper()

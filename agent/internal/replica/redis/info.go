@@ -95,7 +95,7 @@ func ParseInfo(text string) Info {
 	return in
 }
 
-// parseReplica reads ip=…,port=…,state=…,offset=…,lag=…
+// parseReplica reads "ip=…,port=…,state=…,offset=…,lag=…".
 func parseReplica(value string) Replica {
 	var r Replica
 	for pair := range strings.SplitSeq(value, ",") {

@@ -38,9 +38,9 @@ type Memory struct {
 	gone   gone
 }
 
-// gone says where the source was when its replica was first missing.
+// gone says where the source was when its replica was first missing, and how many synchronisations it had served.
 type gone struct {
-	offset, syncs replica.Opt[int64]
+	offset, served replica.Opt[int64]
 }
 
 // failed is a sighting of which nothing is known.
@@ -63,20 +63,20 @@ func (m *Memory) age(seconds replica.Opt[int64], at time.Time) replica.Opt[time.
 // maxSeconds is ten years: beyond it a foreign figure would overflow a time.Duration.
 const maxSeconds = 10 * 365 * 24 * 3600
 
-// gauge appends a figure that is known.
-func gauge(to []replica.Measure, name, unit string, value replica.Opt[int64]) []replica.Measure {
+// size appends a number of bytes that is known.
+func size(to []replica.Measure, name string, value replica.Opt[int64]) []replica.Measure {
 	if !value.OK {
 		return to
 	}
-	return append(to, replica.Measure{Name: name, Unit: unit, Value: float64(value.V)})
+	return append(to, replica.Measure{Name: name, Unit: "By", Value: float64(value.V)})
 }
 
-// counter appends a counter that is known.
-func counter(to []replica.Measure, name, unit string, value replica.Opt[int64]) []replica.Measure {
+// syncs appends a number of synchronisations that is known and only grows.
+func syncs(to []replica.Measure, name string, value replica.Opt[int64]) []replica.Measure {
 	if !value.OK {
 		return to
 	}
-	return append(to, replica.Measure{Name: name, Unit: unit, Value: float64(value.V), Counter: true})
+	return append(to, replica.Measure{Name: name, Unit: "{sync}", Value: float64(value.V), Counter: true})
 }
 
 // flag appends a yes or no that is known, as 1 or 0.

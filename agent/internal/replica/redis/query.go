@@ -32,7 +32,7 @@ type Options struct {
 	// Source is the source of the links that end at Server, where the agent may ask it too. nil: it may not.
 	Source *Server
 	Links  []LinkSpec
-	// Timeout bounds each question; a look asks Source and Server one after the other. 0: 2 seconds.
+	// Timeout bounds each question; a look asks Source, then Server, and Server again when it is behind. 0: 2 seconds.
 	Timeout time.Duration
 	// PingPeriod is the source's repl-ping-replica-period. 0: 10 seconds, as is the server's default.
 	PingPeriod time.Duration
@@ -100,7 +100,7 @@ func New(o Options) (*Engine, error) {
 	return e, nil
 }
 
-// Look asks once and tells a sighting for each declared link, whatever happens. It blocks for at most twice the timeout.
+// Look asks once and tells a sighting for each declared link, whatever happens. It blocks for at most three timeouts.
 func (e *Engine) Look(ctx context.Context) Report {
 	r := Report{Began: time.Now()}
 	var source *Row
@@ -205,7 +205,7 @@ func (s Server) credentials(context.Context) (user, password string, err error) 
 	if err != nil {
 		return "", "", errPasswordFile
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	text, err := io.ReadAll(io.LimitReader(f, maxPassword))
 	if err != nil {
 		return "", "", errPasswordFile

@@ -62,7 +62,7 @@ func connected(s replica.Sighting, source Row, r Replica, m *Memory) replica.Sig
 	s.Bytes = replica.Some(max(source.Offset.V-acked, 0))
 	s.Exposure = exposed(m, acked, source.Began, source.Ended)
 	s.Extra = flag(s.Extra, "redis.resync.needed", needsCopy(source.Backlog, acked))
-	s.Extra = gauge(s.Extra, "redis.backlog.headroom", "By", headroom(source.Info, acked))
+	s.Extra = size(s.Extra, "redis.backlog.headroom", headroom(source.Info, acked))
 	_, upper, behind := m.stream.missing(acked, source.Ended)
 	quiet := time.Duration(min(max(r.Lag.V, 0), maxSeconds)) * time.Second
 	switch {
@@ -86,12 +86,12 @@ func connected(s replica.Sighting, source Row, r Replica, m *Memory) replica.Sig
 func missingReplica(s replica.Sighting, source Row, m *Memory) replica.Sighting {
 	s.LinkAge = m.age(replica.Opt[int64]{}, source.Ended)
 	s.State, s.Detail = replica.LinkDown, "the replica is not connected"
-	syncs := replica.Opt[int64]{}
+	served := replica.Opt[int64]{}
 	if source.SyncFull.OK && source.SyncPartialOK.OK {
-		syncs = replica.Some(source.SyncFull.V + source.SyncPartialOK.V)
+		served = replica.Some(source.SyncFull.V + source.SyncPartialOK.V)
 	}
-	if !m.gone.offset.OK || m.gone.syncs != syncs {
-		m.gone = gone{offset: source.Offset, syncs: syncs}
+	if !m.gone.offset.OK || m.gone.served != served {
+		m.gone = gone{offset: source.Offset, served: served}
 	}
 	if !m.gone.offset.OK {
 		return s
@@ -108,7 +108,7 @@ func missingReplica(s replica.Sighting, source Row, m *Memory) replica.Sighting 
 // sourceExtra is what only a Redis source has.
 func sourceExtra(source Info) []replica.Measure {
 	var extra []replica.Measure
-	extra = counter(extra, "redis.sync.full", "{sync}", source.SyncFull)
-	extra = counter(extra, "redis.sync.partial", "{sync}", source.SyncPartialOK)
-	return counter(extra, "redis.sync.partial_refused", "{sync}", source.SyncPartialErr)
+	extra = syncs(extra, "redis.sync.full", source.SyncFull)
+	extra = syncs(extra, "redis.sync.partial", source.SyncPartialOK)
+	return syncs(extra, "redis.sync.partial_refused", source.SyncPartialErr)
 }

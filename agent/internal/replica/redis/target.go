@@ -115,10 +115,10 @@ func targetExtra(target Row, source *Row) []replica.Measure {
 	var extra []replica.Measure
 	if target.ReadOffset.OK && target.AppliedOffset.OK {
 		pending := replica.Some(max(target.ReadOffset.V-target.AppliedOffset.V, 0))
-		extra = gauge(extra, "redis.replica.pending", "By", pending)
+		extra = size(extra, "redis.replica.pending", pending)
 	}
 	if target.SyncInProgress && target.SyncLeft.Or(-1) >= 0 {
-		extra = gauge(extra, "redis.sync.left", "By", target.SyncLeft)
+		extra = size(extra, "redis.sync.left", target.SyncLeft)
 	}
 	if target.ReadOnly.OK {
 		extra = flag(extra, "redis.replica.writable", replica.Some(!target.ReadOnly.V))
@@ -128,7 +128,7 @@ func targetExtra(target Row, source *Row) []replica.Measure {
 	}
 	extra = flag(extra, "redis.resync.needed", copyNeeded(source.Info, target.Info))
 	if sameHistory(source.Info, target.Info) {
-		extra = gauge(extra, "redis.backlog.headroom", "By", headroom(source.Info, target.AppliedOffset.V))
+		extra = size(extra, "redis.backlog.headroom", headroom(source.Info, target.AppliedOffset.V))
 	}
 	return extra
 }

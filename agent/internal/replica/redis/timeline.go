@@ -1,6 +1,7 @@
 package redis
 
 import (
+	"slices"
 	"sort"
 	"time"
 
@@ -89,9 +90,9 @@ func (t *timeline) missing(applied int64, at time.Time) (lower, upper replica.Op
 
 // written is the offset of the newest write, PINGs not counted.
 func (t *timeline) written() replica.Opt[int64] {
-	for i := len(t.points) - 1; i >= 0; i-- {
-		if !t.points[i].noise {
-			return replica.Some(t.points[i].offset)
+	for _, p := range slices.Backward(t.points) {
+		if !p.noise {
+			return replica.Some(p.offset)
 		}
 	}
 	return replica.Opt[int64]{}
