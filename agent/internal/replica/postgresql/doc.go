@@ -26,7 +26,8 @@
 //
 // With synchronous_commit=off a transaction is visible before its log is written, for up to three times wal_writer_delay:
 // no position shows it before. Commit stamps of transactions that commit at once may be out of order by the time between
-// stamp and log record. What is missing need not hold a commit: Lower counts only once commitGap bytes are missing.
+// stamp and log record. The log does not say whether what is missing holds a commit: Lower takes it to, a second after 16 MB of it
+// were written, or 64 kB while replay is paused.
 // A standby that feeds others (cascading) is a source that is complete up to what it has received itself.
 //
 // Nothing at one end says whether both are on the same timeline: both ends report the number, and a target whose number differs

@@ -8,9 +8,15 @@ import (
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
 )
 
-// commitGap is how many bytes of log are taken to hold a commit. Less may be the log's own housekeeping, which nobody
-// misses; more without a commit is one big transaction, and what is committed after it waits for it.
-const commitGap = 64 << 10
+// The log that is missing need not hold a commit. It is taken to hold one when there is enough of it, as less may be the
+// log's own housekeeping, and commitWithin after it was written, as it may belong to one transaction that was still at work.
+// A transaction that writes for longer makes Lower too high by its length; all that is committed meanwhile waits behind it
+// as long as Lower says.
+const (
+	commitWithin = time.Second
+	pausedGap    = 64 << 10 // enough while replay is paused
+	movingGap    = 16 << 20 // enough while it moves: more than it replays before the look is over
+)
 
 // delayGrace is how far a delayed standby may be over its delay before it is called late.
 const delayGrace = time.Second
@@ -100,8 +106,12 @@ func applying(s replica.Sighting, row standbyRow, kept standbyKept) replica.Sigh
 		if last := since(row.Now, row.LastXact.V); row.LastXact.Valid && (!s.Upper.OK || last.V < s.Upper.V) {
 			s.Upper = last
 		}
-		if at, ok := kept.sent.missing(uint64(replayed) + commitGap); ok {
-			s.Lower = replica.Some(row.Now.Sub(at))
+		gap := uint64(movingGap)
+		if row.Paused.V {
+			gap = pausedGap
+		}
+		if at, ok := kept.sent.missing(uint64(replayed) + gap); ok {
+			s.Lower = replica.Some(max(row.Now.Sub(at)-commitWithin, 0))
 		}
 	}
 	switch {

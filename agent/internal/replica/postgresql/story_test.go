@@ -321,7 +321,7 @@ func paused(t *testing.T, w *world) {
 	if w.standby.has(t, "postgres", id) {
 		t.Error("a paused standby has replayed")
 	}
-	// More than commitGap missing: now the lower bound counts.
+	// More than pausedGap missing: now the lower bound counts.
 	w.primary.do(t, "postgres", `INSERT INTO load SELECT -g, repeat('x', 100) FROM generate_series(1, 2000) g`)
 	until(t, "a lower bound", func() bool {
 		_, st := w.target.look(t)
