@@ -15,6 +15,7 @@ func TestReplicasApart(t *testing.T) {
 	c := placedControl(t, wide{pattern: "cross-region", hold: 4 * time.Second, disk: 512 << 20})
 	c.part("links", (*control).links)
 	c.part("a site apart", (*control).siteApart)
+	c.part("follower's site dies", (*control).followerSiteDies)
 	c.part("all apart", (*control).allApart)
 	c.part("no quorum", (*control).noQuorum)
 	c.part("leader asleep", (*control).leaderAsleep)

@@ -179,3 +179,27 @@ func (c *control) siteDies(how func(c *control, r *replica)) {
 	c.bringBack(old)
 	c.restore(old.place)
 }
+
+// followerSiteDies: when the site of a replica dies that does not lead, the one that leads goes on leading and drains it, and
+// never takes the wait for its ledger for a pause of its own.
+func (c *control) followerSiteDies() {
+	old := c.leader(30 * time.Second)
+	since := must[standing](c.t)(c.standing(old)).Since
+	for _, lost := range c.others(old) {
+		known := len(c.exec.Calls())
+		died := time.Now()
+		c.loseSite(lost)
+		c.moved(time.Minute, lost.place, 0)
+		for _, call := range c.exec.Calls()[known:] {
+			if call.Effective {
+				c.t.Logf("ha_dead_follower_site_drain %.1f s, the hold is %s", call.Applied.Sub(died).Seconds(), c.wide.hold)
+				break
+			}
+		}
+		if s := must[standing](c.t)(c.standing(old)); !s.Leads || !s.Since.Equal(since) {
+			c.t.Errorf("%s led since %s, now: %+v", old.name, clock(since), s)
+		}
+		c.bringBack(lost)
+		c.restore(lost.place)
+	}
+}

@@ -187,7 +187,7 @@ func (s *Server) several() bool { return s.opts.Replica != "" }
 
 // topology is the configuration as the rooms see it, with its revision from the ledger and its windows expanded.
 func (s *Server) topology(ctx context.Context, c config.Config) (core.Topology, error) {
-	shape, err := c.Render()
+	shape, err := c.Shared().Render()
 	if err != nil {
 		return core.Topology{}, err
 	}

@@ -177,7 +177,7 @@ func (s *Server) firstToken(ctx context.Context) error {
 	path := filepath.Join(s.opts.DataDir, AdminTokenFile)
 	name := "admin"
 	if s.several() {
-		name += "-" + s.opts.Replica
+		name = adminOf(s.opts.Replica)
 	}
 	_, err = os.Stat(path)
 	gone := errors.Is(err, fs.ErrNotExist)
@@ -216,6 +216,9 @@ func (s *Server) firstToken(ctx context.Context) error {
 	return nil
 }
 
+// adminOf is the name of a replica's own admin token.
+func adminOf(replica string) string { return "admin-" + replica }
+
 // revokeTokens ends the admin tokens of a name.
 func (s *Server) revokeTokens(ctx context.Context, tokens []core.Credential, name string) {
 	for _, t := range tokens {
@@ -223,7 +226,7 @@ func (s *Server) revokeTokens(ctx context.Context, tokens []core.Credential, nam
 			continue
 		}
 		if err := s.ledger.RevokeToken(ctx, t.ID); err != nil {
-			s.room("app").Warn("admin token of the lost disk not revoked; revoke it by hand", slog.String("id", t.ID), slog.Any("error", err))
+			s.room("app").Warn("admin token of a replica that is gone not revoked; revoke it by hand", slog.String("id", t.ID), slog.Any("error", err))
 		}
 	}
 }

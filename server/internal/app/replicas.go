@@ -268,7 +268,13 @@ func (s *Server) AddReplica(ctx context.Context, name string, replace bool) ([]b
 
 // RemoveReplica lets a replica leave.
 func (s *Server) RemoveReplica(ctx context.Context, name string) error {
-	return s.ledger.RemoveReplica(ctx, name)
+	if err := s.ledger.RemoveReplica(ctx, name); err != nil {
+		return err
+	}
+	if tokens, err := s.ledger.ListTokens(ctx); err == nil {
+		s.revokeTokens(ctx, tokens, adminOf(name))
+	}
+	return nil
 }
 
 // Backup writes the ledger as it stands.

@@ -75,11 +75,20 @@ func loud(w io.Writer, l *core.Leadership, pending *string) {
 }
 
 func replicaRows(all client.Replicas) [][]string {
+	rules := int64(-1) // the number of the leader's configuration
+	for _, m := range all.Members {
+		if m.Name == all.Leadership.Leader && m.View != nil {
+			rules = m.View.Revision
+		}
+	}
 	rows := [][]string{{"REPLICA", "AT", "STATE", "LEADS", "VOTE", "LAST WORD", "VERSION", "ADDRESS"}}
 	for _, m := range all.Members {
 		row := []string{m.Name, m.At, m.State, "-", voteOf(m, all.At), "never", "-", m.URL}
 		if m.Name == all.Leadership.Leader && m.State != core.MemberAbsent {
 			row[3] = "leads"
+		}
+		if m.View != nil && rules >= 0 && m.View.Revision != rules {
+			row[4] += "; by another configuration than the leader's"
 		}
 		if m.View != nil {
 			row[5], row[6] = "unknown", m.View.Version

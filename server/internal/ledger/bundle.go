@@ -66,7 +66,7 @@ func parseBundle(text []byte) (*bundle, error) {
 	return b, nil
 }
 
-// askMembers asks one of the other replicas who the members are now: since the bundle was made others may have
+// askMembers asks the other replicas who the members are now: since the bundle was made others may have
 // joined or left, and etcd wants to be told exactly who is there.
 func askMembers(ctx context.Context, b *bundle, files TLSFiles) (map[string]string, error) {
 	config, err := files.info().ClientConfig()
@@ -75,6 +75,7 @@ func askMembers(ctx context.Context, b *bundle, files TLSFiles) (map[string]stri
 	}
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: config, DisableKeepAlives: true}, Timeout: 5 * time.Second}
 	var last error
+	var found, out map[string]string // an answer that knows us; any answer
 	for _, name := range slices.Sorted(maps.Keys(b.Members)) {
 		if name == b.Name {
 			continue
@@ -84,9 +85,15 @@ func askMembers(ctx context.Context, b *bundle, files TLSFiles) (map[string]stri
 			last = err
 			continue
 		}
-		out := map[string]string{}
+		out = map[string]string{}
 		for i, m := range members {
 			switch {
+			case slices.Contains(m.PeerURLs, b.Peer) && (m.Name != "" || !m.IsLearner):
+				// It has voted: without what it wrote down then, it would vote again, and undo what was decided.
+				return nil, &core.Error{
+					Code: core.CodeConflict, Message: b.Name + " has joined before with this bundle, and its ledger is not here any more",
+					Hint: "make a new bundle with: evenkeel-server replica replace " + b.Name + " --out FILE",
+				}
 			case slices.Contains(m.PeerURLs, b.Peer):
 				out[b.Name] = b.Peer
 			case m.Name == "": // added, not started yet: it has no name so far
@@ -95,13 +102,18 @@ func askMembers(ctx context.Context, b *bundle, files TLSFiles) (map[string]stri
 				out[m.Name] = strings.Join(m.PeerURLs, ",")
 			}
 		}
-		if out[b.Name] == "" {
-			return nil, &core.Error{
-				Code: core.CodeConflict, Message: "the other replicas do not expect " + b.Name + " at " + b.Peer,
-				Hint: "it was removed, or this bundle is an old one; make a new one with: evenkeel-server replica replace " + b.Name + " --out FILE",
-			}
+		if out[b.Name] != "" {
+			found = out
 		}
-		return out, nil
+	}
+	switch {
+	case found != nil:
+		return found, nil // all who answer were asked: one may lag behind
+	case out != nil:
+		return nil, &core.Error{
+			Code: core.CodeConflict, Message: "the other replicas do not expect " + b.Name + " at " + b.Peer,
+			Hint: "it was removed, or this bundle is an old one; make a new one with: evenkeel-server replica replace " + b.Name + " --out FILE",
+		}
 	}
 	return nil, &core.Error{
 		Code: core.CodeUnavailable, Message: "none of the other replicas answers", Err: last,
@@ -110,8 +122,9 @@ func askMembers(ctx context.Context, b *bundle, files TLSFiles) (map[string]stri
 }
 
 type peerMember struct {
-	Name     string   `json:"name"`
-	PeerURLs []string `json:"peerURLs"`
+	Name      string   `json:"name"`
+	PeerURLs  []string `json:"peerURLs"`
+	IsLearner bool     `json:"isLearner"`
 }
 
 func askMember(ctx context.Context, client *http.Client, peer string) ([]peerMember, error) {

@@ -40,6 +40,9 @@ func (l *Ledger) member(ctx context.Context, dir string, o Options) (*embed.Conf
 	var b *bundle
 	switch {
 	case joined:
+		if err := sameReplica(o.Dir, r.Name); err != nil {
+			return nil, err
+		}
 	case len(r.Join) > 0:
 		if b, err = parseBundle(r.Join); err != nil {
 			return nil, err
@@ -61,6 +64,9 @@ func (l *Ledger) member(ctx context.Context, dir string, o Options) (*embed.Conf
 	files, err := l.certificates(o.Dir, r, b, peer)
 	if err != nil {
 		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(o.Dir, replicaFile), []byte(r.Name+"\n"), 0o600); err != nil {
+		return nil, notUsable(o.Dir, err)
 	}
 	c := common(dir, o.quota, l.log)
 	c.Name = r.Name
@@ -84,6 +90,27 @@ func (l *Ledger) member(ctx context.Context, dir string, o Options) (*embed.Conf
 	// A follower that was away for a while catches up from entries; after longer it is sent the whole database.
 	c.SnapshotCount, c.SnapshotCatchUpEntries = 10_000, 5_000
 	return c, nil
+}
+
+// replicaFile holds the name of the replica whose ledger a directory is.
+const replicaFile = "replica"
+
+// sameReplica refuses the ledger of another replica: two with the same one would undo each other's votes.
+func sameReplica(dir, name string) error {
+	text, err := os.ReadFile(filepath.Join(dir, replicaFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil // of an earlier version, or of a server that was alone
+	}
+	if err != nil {
+		return notUsable(dir, err)
+	}
+	if was := strings.TrimSpace(string(text)); was != name {
+		return &core.Error{
+			Code: core.CodeConflict, Message: fmt.Sprintf("the ledger in %s is that of replica %s, this is %s", dir, was, name),
+			Hint: "start it with --replica " + was + ", or give the data directory of " + name + " with --data",
+		}
+	}
+	return nil
 }
 
 func initialCluster(members map[string]string) string {

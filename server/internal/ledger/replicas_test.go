@@ -432,6 +432,47 @@ func TestABundleIsMadeAgain(t *testing.T) {
 	}
 }
 
+// One that has voted and lost its ledger does not come back by its old bundle: it would vote a second time, and what was
+// decided with its vote would be undone. Nor does one replica go on with the ledger of another.
+func TestAnOldBundleDoesNotVoteAgain(t *testing.T) {
+	t.Parallel()
+	c := newCrew(t, 2)
+	c.dirs["r3"], c.peers["r3"] = filepath.Join(t.TempDir(), "ledger"), freePeer(t)
+	var bundle []byte
+	c.until(20*time.Second, "a bundle", func() (ok bool) {
+		var err error
+		bundle, err = c.up["r1"].AddReplica(t.Context(), "r3", c.peers["r3"], false)
+		return err == nil
+	})
+	c.open("r3", func(r *Replicas) { r.Join = bundle })
+	c.until(20*time.Second, "r3 has a vote", func() bool {
+		members, err := c.up["r1"].Members(t.Context())
+		return err == nil && len(members) == 3 && members[2].State == core.MemberVoter
+	})
+	// r2 is away while something is decided by r1 and r3; then those two go, and r3 loses its disk.
+	c.crash("r2")
+	commit(t, leaderOf(c), line("decided"))
+	c.crash("r1")
+	c.crash("r3")
+	c.dirs["r3"] = filepath.Join(t.TempDir(), "empty")
+	c.open("r2")
+	_, err := Open(t.Context(), c.options("r3", func(r *Replicas) { r.Join = bundle }))
+	wantCode(t, err, core.CodeConflict)
+	if err == nil || !strings.Contains(err.Error(), "replica replace r3") {
+		t.Errorf("no remedy: %v", err)
+	}
+	c.open("r1")
+	lines, err := leaderOf(c).Lines(t.Context(), 0, 0)
+	if err != nil || len(lines) != 1 {
+		t.Errorf("what was decided is %+v, %v", lines, err)
+	}
+	c.crash("r2")
+	o := c.options("r1")
+	o.Dir = c.dirs["r2"]
+	_, err = Open(t.Context(), o)
+	wantCode(t, err, core.CodeConflict)
+}
+
 func leaderOf(c *crew) *Ledger {
 	_, l := c.leader(20 * time.Second)
 	return l

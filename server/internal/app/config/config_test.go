@@ -86,6 +86,33 @@ func TestTheExampleOfTheReadmeIsRight(t *testing.T) {
 	}
 }
 
+// Replicas with the same rules have the same number, whatever their machines differ in.
+func TestWhatIsOfOneMachineIsNotNumbered(t *testing.T) {
+	f := func(same bool, change func(c *Config)) {
+		t.Helper()
+		shape := func(change func(c *Config)) string {
+			c, err := load(t, "testdata/good.yaml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			change(&c)
+			out, err := c.Shared().Render()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(out)
+		}
+		if got := shape(change) == shape(func(*Config) {}); got != same {
+			t.Errorf("the same: %t", got)
+		}
+	}
+	f(true, func(c *Config) { c.Ledger.TLS.Key = "/etc/r2.key" })
+	f(true, func(c *Config) { c.Replicas[1].Listen = "10.0.0.1:8452" })
+	f(true, func(c *Config) { c.Storage.URL = "http://127.0.0.1:8428" })
+	f(false, func(c *Config) { c.Policies[0].Hold++ })
+	f(false, func(c *Config) { c.Replicas[1].Peer = "https://10.9.0.4:8452" })
+}
+
 func TestGoodFileIsReadWhole(t *testing.T) {
 	c, err := load(t, "testdata/good.yaml")
 	if err != nil {

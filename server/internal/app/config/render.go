@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -17,6 +18,17 @@ func (c Config) Render() ([]byte, error) {
 		return nil, fmt.Errorf("render configuration: %w", err)
 	}
 	return out, nil
+}
+
+// Shared is the configuration without what may differ between the machines of the replicas: files, listeners, stores. It is
+// numbered, so that replicas with the same rules have the same number.
+func (c Config) Shared() Config {
+	c.Ledger, c.Storage = Ledger{}, Storage{}
+	c.Replicas = slices.Clone(c.Replicas)
+	for i := range c.Replicas {
+		c.Replicas[i].Listen = ""
+	}
+	return c
 }
 
 // MarshalYAML writes the duration as it is read: whole days as 100d, all else as Go does.
