@@ -393,6 +393,8 @@ func TestOneGoodServerOfThree(t *testing.T) {
 	if n := len(d.heartbeats()); n < 8 {
 		t.Errorf("%d heartbeats beside %d facts", n, len(all))
 	}
-	eventually(t, 30*time.Second, "bulk samples", func() bool { return len(d.seen("system.cpu.time", "")) > 0 || len(d.seen("evenkeel.agent.buffer.used", "")) > 0 })
+	eventually(t, 30*time.Second, "bulk samples", func() bool {
+		return len(d.seen("system.cpu.time", "")) > 0 || len(d.seen("evenkeel.agent.buffer.used", "")) > 0
+	})
 	agent.stop()
 }

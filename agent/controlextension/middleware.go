@@ -55,7 +55,7 @@ type patient struct {
 // RoundTrip changes the status only; the body stays as it came.
 func (p patient) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(req.Context())
-	detach := context.AfterFunc(p.parting.over, cancel)
+	detach := context.AfterFunc(p.parting.over, cancel) //nolint:contextcheck // the end of the agent ends the request as well
 	done := func() { detach(); cancel() }
 	answer, err := p.base.RoundTrip(req.WithContext(ctx))
 	if err != nil {

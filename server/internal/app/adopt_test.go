@@ -42,7 +42,7 @@ func TestAnAdoptionThatExecutorsWouldNotObey(t *testing.T) {
 			t.Errorf("%q, %d: %v", cluster, epoch, err)
 		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
 			t.Errorf("%q, %d: %v, want %q", cluster, epoch, err, want)
-		case want != "" && !(asError(err, &problem) && problem.Hint != ""):
+		case want != "" && (!asError(err, &problem) || problem.Hint == ""):
 			t.Errorf("%q, %d: no remedy: %v", cluster, epoch, err)
 		}
 	}
