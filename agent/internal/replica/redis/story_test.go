@@ -194,11 +194,11 @@ func TestStory(t *testing.T) {
 	silent := time.Now()
 	p.both.becomes(2*time.Second, replica.CatchingUp, "")
 	until(t, "the lag grows", 5*time.Second, func() bool { return p.both.look().Lower.V > time.Second })
-	if true := time.Since(silent); p.both.last.Lower.V > true || p.both.last.Upper.V < true-200*time.Millisecond {
-		t.Errorf("lag %s: %s", true, p.both.show())
+	if lag := time.Since(silent); p.both.last.Lower.V > lag || p.both.last.Upper.V < lag-200*time.Millisecond {
+		t.Errorf("lag %s: %s", lag, p.both.show())
 	}
-	if age, ok := p.both.measure("redis.resync.needed"); !ok || age != 0 {
-		t.Errorf("a full resync is said to be needed: %v %v", age, ok)
+	if needed, ok := p.both.measure("redis.resync.needed"); !ok || needed != 0 {
+		t.Errorf("a full resync is said to be needed: %v %v", needed, ok)
 	}
 	p.giver.becomes(10*time.Second, replica.LinkDown, replica.ReasonStale)
 	p.both.becomes(10*time.Second, replica.LinkDown, replica.ReasonStale)

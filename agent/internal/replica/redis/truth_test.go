@@ -71,8 +71,8 @@ func TestTruth(t *testing.T) {
 	begun := time.Now()
 	for time.Since(begun) < 20*time.Second {
 		at := time.Since(begun)
-		p.relay.silent.Store(at > 4*time.Second && at < 7*time.Second || at > 15*time.Second && at < 16*time.Second)
-		if at > 10*time.Second && at < 13*time.Second {
+		p.relay.silent.Store(at > 4*time.Second && at < 12*time.Second || at > 16*time.Second && at < 17*time.Second)
+		if at > 13*time.Second && at < 15*time.Second {
 			p.relay.rate.Store(20_000)
 		} else {
 			p.relay.rate.Store(0)
@@ -102,6 +102,11 @@ func judge(t *testing.T, verdicts []verdict, writes []committed, reads []visible
 			next++
 		}
 		if next == 0 || next == len(reads) || !v.st.Lower.OK {
+			continue
+		}
+		// Under steady writes acknowledgements are seldom equal to the source's offset, and the lower bound of a link that
+		// is down counts from when they last were: it is not what the source's end measured.
+		if v.agent == "source" && v.st.State == replica.LinkDown {
 			continue
 		}
 		// What was read before At was visible at At; what was not yet there in a read that began after At was not.
