@@ -88,11 +88,15 @@ type write struct {
 // exposed is an upper bound for the age of what the observer of an echo has not applied, by the clock of the origin alone:
 // all that was committed before the echoed heartbeat was stamped is there. Without a fitting write it is absent.
 func exposed(e Echo, writes []write, at time.Time) replica.Opt[time.Duration] {
-	for i, w := range slices.Backward(writes) {
-		if i == len(writes)-1 && (w.epoch != e.Epoch || w.seq < e.Seq) {
-			break // not of this writer
+	ours := false
+	for _, w := range slices.Backward(writes) {
+		if w.epoch != e.Epoch {
+			continue
 		}
-		if w.epoch == e.Epoch && w.seq <= e.Seq {
+		if ours = ours || w.seq >= e.Seq; !ours {
+			break // it answers a heartbeat that this writer has not written
+		}
+		if w.seq <= e.Seq {
 			return replica.Some(max(at.Sub(w.at), 0))
 		}
 	}

@@ -86,14 +86,17 @@ func mariaTarget(link LinkSpec, rows []mariaRow, server serverRow, beat replica.
 	if k.beat = kb; torn {
 		return because(s, replica.Unknown, replica.ReasonSplitBrain, splitBrain), k
 	}
+	io := receiver{strings.ToUpper(row.IORunning.V), row.IOErrno.V, row.IOError.V}
+	if _, is := io.down(s); is {
+		k = k.fall(at)
+	}
 	s = row.figures(s, received, applied, server.ServerID)
 	if !k.alive.IsZero() {
 		s.LinkAge = replica.Some(max(at.Sub(k.alive), 0))
 	}
 	v := view{
-		receiver: receiver{strings.ToUpper(row.IORunning.V), row.IOErrno.V, row.IOError.V},
-		applies:  strings.EqualFold(row.SQLRunning.V, "yes"), applierErrno: row.SQLErrno.V,
-		alive: k.alive, since: k.first, heartbeats: row.HeartbeatPeriod.V > 0, limit: limit,
+		receiver: io, applies: strings.EqualFold(row.SQLRunning.V, "yes"), applierErrno: row.SQLErrno.V,
+		alive: k.alive, since: k.since(), fell: !k.down.IsZero(), heartbeats: row.HeartbeatPeriod.V > 0, limit: limit,
 		behind: !applied.covers(received, server.ServerID), delay: seconds(float64(row.Delay.V)), waits: row.RemainingDelay.Valid,
 		own: own, clocked: beats.above(own), clockedAtLinks: beats,
 	}

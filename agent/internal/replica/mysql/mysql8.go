@@ -48,17 +48,22 @@ func mysqlTarget(link LinkSpec, rows []channelRow, server serverRow, beat replic
 	if k.beat = kb; torn {
 		return because(s, replica.Unknown, replica.ReasonSplitBrain, splitBrain), k
 	}
+	io := receiver{strings.ToUpper(row.IOState), row.IOErrno, row.IOError}
+	if _, is := io.down(s); is {
+		k = k.fall(at)
+	}
 	if heard := max(row.HeartbeatAt, row.QueuedEnd); heard > 0 {
 		// The server stamps what it hears: the proof needs no look before, and no clock but the server's.
 		age := max(seconds(row.Now-heard), 0)
-		k.alive = at.Add(-age)
 		s.LinkAge = replica.Some(age)
+		if k.alive = at.Add(-age); k.alive.Before(k.down) {
+			k.alive = time.Time{}
+		}
 	}
 	behind := s.Transactions.V > 0
 	stamps := row.stamps(behind, limit)
 	v := view{
-		receiver: receiver{strings.ToUpper(row.IOState), row.IOErrno, row.IOError},
-		alive:    k.alive, since: k.first, heartbeats: row.HeartbeatPeriod > 0, limit: limit,
+		receiver: io, alive: k.alive, since: k.since(), fell: !k.down.IsZero(), heartbeats: row.HeartbeatPeriod > 0, limit: limit,
 		behind: behind, delay: seconds(float64(row.Delay)), waits: row.RemainingDelay.Valid,
 		own: own, clocked: stamps.narrower(beats.above(own)), clockedAtLinks: stamps.narrower(beats),
 	}

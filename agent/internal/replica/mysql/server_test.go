@@ -79,6 +79,23 @@ func freePort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
+// installing makes one data folder at a time: the program disturbs itself.
+var installing sync.Mutex
+
+func install(t *testing.T, data string, who *syscall.Credential) {
+	t.Helper()
+	installing.Lock()
+	defer installing.Unlock()
+	cmd := exec.CommandContext(t.Context(), program(t, "mariadb-install-db"), "--no-defaults", "--datadir="+data,
+		"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve",
+		"--innodb-log-file-size=8M", "--innodb-buffer-pool-size=16M")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: who}
+	cmd.Dir = os.TempDir()
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("mariadb-install-db: %v\n%s", err, out)
+	}
+}
+
 // start makes a data folder and runs a server on it, with a root account that only its socket can use.
 func start(t *testing.T, id int) *database {
 	t.Helper()
@@ -94,13 +111,7 @@ func start(t *testing.T, id int) *database {
 		}
 	}
 	data, socket := filepath.Join(dir, "data"), filepath.Join(dir, "s")
-	install := exec.CommandContext(t.Context(), program(t, "mariadb-install-db"), "--no-defaults", "--datadir="+data,
-		"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve")
-	install.SysProcAttr = &syscall.SysProcAttr{Credential: who}
-	install.Dir = os.TempDir()
-	if out, err := install.CombinedOutput(); err != nil {
-		t.Fatalf("mariadb-install-db: %v\n%s", err, out)
-	}
+	install(t, data, who)
 	d := &database{dir: dir, port: freePort(t), done: make(chan struct{})}
 	d.cmd = exec.Command(program(t, "mariadbd"), "--no-defaults", "--datadir="+data, "--socket="+socket,
 		fmt.Sprintf("--port=%d", d.port), "--bind-address=127.0.0.1", fmt.Sprintf("--server-id=%d", id), "--log-bin=bin",

@@ -50,7 +50,6 @@ func (s *session) open(ctx context.Context) (*sql.Conn, error) {
 	}
 	config := driverpkg.NewConfig()
 	config.Net, config.Addr, config.User, config.TLS = "tcp", s.server.Address, s.server.User, s.server.TLS
-	config.Timeout, config.ReadTimeout, config.WriteTimeout = s.server.Timeout, s.server.Timeout, s.server.Timeout
 	config.ConnectionAttributes = "program_name:evenkeel"
 	config.InterpolateParams = true // one round trip a statement, and none that the server must forget again
 	config.Logger = &driverpkg.NopLogger{}
@@ -121,7 +120,7 @@ func blame(err error) (replica.Reason, string) {
 	case errors.Is(err, errPassword):
 		return replica.ReasonMisconfigured, errPassword.Error()
 	case errors.As(err, &answer):
-		return replica.Reason(reasonOf(answer.Number)), fmt.Sprintf("the server answered with error %d", answer.Number)
+		return reasonOf(answer.Number), fmt.Sprintf("the server answered with error %d", answer.Number)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded),
 		errors.As(err, &network) && network.Timeout():
 		return replica.ReasonTimeout, "the server did not answer in time"

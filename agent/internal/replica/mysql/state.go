@@ -107,6 +107,7 @@ type kept[P any] struct {
 	first    time.Time
 	alive    time.Time // begin of the look that saw the latest proof that the link is alive
 	proven   time.Time // begin of the look before that one: the proof came after it
+	down     time.Time // begin of the latest look that saw the receiver not run
 	received string
 	beats    int64
 	beat     beatKept
@@ -158,6 +159,20 @@ func (k kept[P]) bounds(at time.Time, reached func(P) bool) (interval, kept[P]) 
 	return out, k
 }
 
+// fall notes that the receiver does not run: what was heard before proves nothing for what comes after.
+func (k kept[P]) fall(at time.Time) kept[P] {
+	k.down, k.alive, k.proven = at, time.Time{}, time.Time{}
+	return k
+}
+
+// since is from when on what is heard counts.
+func (k kept[P]) since() time.Time {
+	if k.down.After(k.first) {
+		return k.down
+	}
+	return k.first
+}
+
 // forget drops positions that are no longer comparable: the source's history began anew, or the relay log was dropped.
 func (k kept[P]) forget() kept[P] {
 	k.seen, k.complete = nil, nil
@@ -171,19 +186,20 @@ func stopped(s replica.Sighting, errno int64) replica.Sighting {
 	return because(s, replica.ApplierStopped, replica.ReasonPaused, "the applier was stopped")
 }
 
-// silent tells a running receiver that nothing proves to be alive. alive is when the last proof came, zero for never;
-// since is when the agent began to look.
-func silent(s replica.Sighting, alive, since, at time.Time, limit time.Duration, beats bool) (replica.Sighting, bool) {
-	known := alive
-	if alive.IsZero() {
-		known = since
+// silent tells a running receiver that nothing proves to be alive.
+func (v view) silent(s replica.Sighting, at time.Time) (replica.Sighting, bool) {
+	known := v.alive
+	if known.IsZero() {
+		known = v.since
 	}
 	switch old := at.Sub(known); {
-	case beats && old > limit:
+	case v.heartbeats && old > v.limit:
 		return because(s, replica.LinkDown, replica.ReasonStale, "the receiver is connected and has heard nothing for too long"), true
-	case alive.IsZero() && beats:
+	case v.alive.IsZero() && v.fell:
+		return because(s, replica.LinkDown, replica.ReasonStale, "the receiver is connected again and has heard nothing yet"), true
+	case v.alive.IsZero() && v.heartbeats:
 		return because(s, replica.Unknown, replica.ReasonNotMeasured, firstLook), true
-	case !beats && (alive.IsZero() || old > limit):
+	case !v.heartbeats && (v.alive.IsZero() || old > 0):
 		return because(s, replica.Unknown, replica.ReasonMisconfigured,
 			"nothing moves, and heartbeats of the replication protocol are off: nothing can prove that the link is alive"), true
 	}
@@ -195,7 +211,9 @@ type view struct {
 	receiver       receiver
 	applies        bool
 	applierErrno   int64
-	alive, since   time.Time // the latest proof that the link is alive, zero for none; begin of looking
+	alive          time.Time // the latest proof that the link is alive, zero for none since
+	since          time.Time // the agent began to look, or saw the receiver not run
+	fell           bool      // since is the latter
 	heartbeats     bool      // of the protocol; off: an idle link proves nothing
 	limit          time.Duration
 	behind         bool          // something was received and is not applied
@@ -217,7 +235,7 @@ func (v view) state(s replica.Sighting, at time.Time) replica.Sighting {
 	if !v.applies {
 		return best.put(stopped(s, v.applierErrno))
 	}
-	if quiet, is := silent(s, v.alive, v.since, at, v.limit, v.heartbeats); is {
+	if quiet, is := v.silent(s, at); is {
 		if quiet.State == replica.LinkDown {
 			quiet = down.put(quiet)
 		}
@@ -232,7 +250,7 @@ func (v view) state(s replica.Sighting, at time.Time) replica.Sighting {
 	}
 	// All that was received is applied. What may be missing was committed since the source last had nothing to send, or
 	// since the newest commit that came.
-	proven := v.own.upper.OK && v.own.upper.V <= v.limit
+	proven := v.own.upper.OK && v.own.upper.V <= v.limit && v.own.upper.V <= at.Sub(v.since)
 	if v.clocked.fresh() && (!proven || v.clocked.upper.V < v.own.upper.V) {
 		return v.clocked.put(because(s, replica.CaughtUp, "", ""))
 	}
