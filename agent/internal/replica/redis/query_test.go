@@ -74,10 +74,16 @@ func TestReconnects(t *testing.T) {
 		t.Errorf("a look took %s with a timeout of 1 s", took)
 	}
 	mute.Close()
-	w.becomes(time.Second, replica.Unknown, replica.ReasonConnect)
+	for range 4 {
+		if st := w.look(); st.State != replica.Unknown || st.Reason != replica.ReasonConnect {
+			t.Errorf("nobody listens: %s", w.show())
+		}
+	}
 	s := startServer(t)
 	newRelayAt(t, mute.Addr().String(), s.address())
-	w.becomes(2*time.Second, replica.Unknown, replica.ReasonAuth)
+	if st := w.look(); st.Reason != replica.ReasonAuth {
+		t.Errorf("the first look after the server came back: %s", w.show())
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if r := w.engine.Look(ctx); len(r.Sightings) != 1 || r.Sightings[0].State != replica.Unknown {

@@ -175,6 +175,19 @@ func TestStory(t *testing.T) {
 		}
 		time.Sleep(25 * time.Millisecond)
 	}
+	// A link that takes its time hides nothing: what was on its way arrives during the look.
+	p.relay.rate.Store(5000)
+	arrived := 0
+	for range 8 {
+		p.write(t, "delayed", 100)
+		if p.both.look().State == replica.CaughtUp {
+			arrived++
+		}
+	}
+	if arrived < 5 {
+		t.Errorf("seen complete %d of 8 times over a link of 30 ms", arrived)
+	}
+	p.relay.rate.Store(0)
 	p.complete()
 
 	// Idle, but for PINGs, and then one write: no spike.

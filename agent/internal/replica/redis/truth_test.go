@@ -95,8 +95,12 @@ func judge(t *testing.T, verdicts []verdict, writes []committed, reads []visible
 		width, worst                 time.Duration
 	}
 	tallies := map[string]*tally{"both ends": {}, "source": {}}
-	next := 0
+	next, unknown := 0, 0
 	for _, v := range verdicts {
+		if v.st.State == replica.Unknown {
+			unknown++
+			t.Logf("%s: unknown %s: %s", v.agent, v.st.Reason, v.st.Detail)
+		}
 		at := v.st.At
 		for next < len(reads) && reads[next].after.Before(at) {
 			next++
@@ -135,6 +139,9 @@ func judge(t *testing.T, verdicts []verdict, writes []committed, reads []visible
 			continue
 		}
 		t.Logf("%s: %v %v..%v does not hold %v..%v", v.agent, v.st.State, v.st.Lower, v.st.Upper, shortest, longest)
+	}
+	if unknown > len(verdicts)/100 {
+		t.Errorf("%d of %d looks told nothing", unknown, len(verdicts))
 	}
 	for name, y := range tallies {
 		if y.all < 200 || y.bounded < y.all*9/10 || y.worst < 2*time.Second {
