@@ -52,9 +52,9 @@ func (d dialer) connect(ctx context.Context) (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// hangUp closes a connection without waiting for a server that does not answer.
-func hangUp(conn *pgx.Conn) {
-	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+// hangUp closes a connection, also after ctx has ended, without waiting for a server that does not answer.
+func hangUp(ctx context.Context, conn *pgx.Conn) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 200*time.Millisecond)
 	defer cancel()
 	if err := conn.Close(ctx); err != nil {
 		return // the connection is gone either way

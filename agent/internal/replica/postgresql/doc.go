@@ -24,6 +24,9 @@
 // A silent link may be idle or dead. Until wal_receiver_timeout (60 s) has passed a standby is caught_up with an Upper that
 // grows with the silence, up to half that time on an idle link. A lower timeout, or a heartbeat with Silence at 5 s, makes it short.
 //
+// A subscription is complete as of the last but one keepalive that was seen, so an idle one has an Upper of up to
+// wal_receiver_timeout, and is caught_up only after the second one of a connection; with a heartbeat that is seconds.
+//
 // With synchronous_commit=off a transaction is visible before its log is written, for up to three times wal_writer_delay:
 // no position shows it before. Commit stamps of transactions that commit at once may be out of order by the time between
 // stamp and log record. The log does not say whether what is missing holds a commit: Lower takes it to, a second after 16 MB of it

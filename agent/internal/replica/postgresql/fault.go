@@ -14,8 +14,7 @@ import (
 // explain turns an error of the driver into a reason and a sentence. Nothing of the error's own text goes into it: it may
 // quote the connection string.
 func explain(err error) (replica.Reason, string) {
-	var server *pgconn.PgError
-	if errors.As(err, &server) {
+	if server, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return explainCode(server.Code)
 	}
 	var timeout net.Error

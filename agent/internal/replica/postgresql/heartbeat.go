@@ -75,7 +75,7 @@ func (h *Heartbeat) Close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.conn != nil {
-		hangUp(h.conn)
+		hangUp(context.Background(), h.conn)
 		h.conn = nil
 	}
 }
@@ -178,7 +178,7 @@ func (h *Heartbeat) with(ctx context.Context, f func(context.Context, *pgx.Conn)
 		return nil
 	}
 	if h.conn.IsClosed() || ctx.Err() != nil {
-		hangUp(h.conn)
+		hangUp(ctx, h.conn)
 		h.conn = nil
 	}
 	return told(err)

@@ -108,12 +108,12 @@ func New(o Options) (*Engine, error) {
 func (e *Engine) Close() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.drop()
+	e.drop(context.Background())
 }
 
-func (e *Engine) drop() {
+func (e *Engine) drop(ctx context.Context) {
 	if e.conn != nil {
-		hangUp(e.conn)
+		hangUp(ctx, e.conn)
 		e.conn = nil
 	}
 }
@@ -135,7 +135,7 @@ func (e *Engine) Look(ctx context.Context) Report {
 		out[i] = e.judge(i, link, answers, at)
 	}
 	if e.conn.IsClosed() || ctx.Err() != nil {
-		e.drop()
+		e.drop(ctx)
 	}
 	return Report{out}
 }
@@ -237,12 +237,12 @@ func (e *Engine) connect(ctx context.Context) error {
 	}
 	version := serverVersion(conn.PgConn().ParameterStatus("server_version"))
 	if version < 10 {
-		hangUp(conn)
+		hangUp(ctx, conn)
 		return errVersion
 	}
 	var mayReadOrigin bool
 	if err := conn.QueryRow(ctx, originRightSQL).Scan(&mayReadOrigin); err != nil {
-		hangUp(conn)
+		hangUp(ctx, conn)
 		return fmt.Errorf("ask for rights: %w", err)
 	}
 	applied, stats := "NULL", "NULL"

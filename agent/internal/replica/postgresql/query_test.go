@@ -45,8 +45,10 @@ func TestMute(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	e, err := New(Options{DSN: fmt.Sprintf("postgres://evenkeel:%s@%s/x?sslmode=disable", canary, l.Addr()), Timeout: 300 * time.Millisecond,
-		Links: []LinkSpec{atSource, atTarget}})
+	e, err := New(Options{
+		DSN: fmt.Sprintf("postgres://evenkeel:%s@%s/x?sslmode=disable", canary, l.Addr()), Timeout: 300 * time.Millisecond,
+		Links: []LinkSpec{atSource, atTarget},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ func credential(t *testing.T) *syscall.Credential {
 // home is a folder that the server's account owns and can reach.
 func home(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "evenkeel-pg-")
+	dir, err := os.MkdirTemp("", "evenkeel-pg-") //nolint:usetesting // the test's own folder is closed to other accounts
 	if err != nil {
 		t.Fatal(err)
 	}

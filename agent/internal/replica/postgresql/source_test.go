@@ -131,8 +131,10 @@ func TestMeasures(t *testing.T) {
 		}
 	}
 	f("a slot of NULLs", slotRow{Name: "s"}.measures(), "slot.active")
-	f("a full slot", slotRow{Name: "s", Active: true, WALStatus: set("extended"), SafeSize: set[int64](1), Retained: set[int64](2),
-		Unconfirmed: set[int64](3)}.measures(), "slot.active", "slot.retained", "slot.unconfirmed", "slot.safe", "slot.wal_status")
+	f("a full slot", slotRow{
+		Name: "s", Active: true, WALStatus: set("extended"), SafeSize: set[int64](1), Retained: set[int64](2),
+		Unconfirmed: set[int64](3),
+	}.measures(), "slot.active", "slot.retained", "slot.unconfirmed", "slot.safe", "slot.wal_status")
 	f("a peer of NULLs", sourceRow{}.measures())
 	f("a server of NULLs", extraRow{}.measures())
 	f("conflicts", extraRow{InDoubt: set[int64](0), Conflicts: set(`{"snapshot": 2, "lock": 1, "odd": null}`)}.measures(),

@@ -374,8 +374,10 @@ func accounts(t *testing.T, w *world) {
 
 	// A password that is changed and put into the file is used at the next connection.
 	file := t.TempDir() + "/password"
-	e, err := New(Options{DSN: fmt.Sprintf("host=127.0.0.1 port=%d user=evenkeel dbname=postgres sslmode=disable", w.primary.port),
-		PasswordFile: file, Links: []LinkSpec{atSource}})
+	e, err := New(Options{
+		DSN:          fmt.Sprintf("host=127.0.0.1 port=%d user=evenkeel dbname=postgres sslmode=disable", w.primary.port),
+		PasswordFile: file, Links: []LinkSpec{atSource},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

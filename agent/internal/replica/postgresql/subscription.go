@@ -20,16 +20,23 @@ type subscriptionKept struct {
 	known   bool // errors is set
 	errors  int64
 	applied LSN
-	pid     int64 // of the worker that was caught up at the look before; 0: it was not
-	heard   time.Time
+	pid     int64     // of the worker that was caught up at the look before; 0: it was not
+	heard   time.Time // by the subscriber's clock
+
+	// Keepalives, by the publisher's clock.
+	worker   int64     // that was told
+	told     time.Time // the newest one of it that was seen
+	again    bool      // it was told more than once
+	complete time.Time // all before it is applied
 }
 
 // subscription tells the target end of a logical link. It is a pure function.
 //
-// The worker applies what it receives before it reads on, and a publisher that has nothing left to send says so with a
-// keepalive. So all that was committed before the newest keepalive was sent is applied: its age is Upper. Keepalives are
-// sent for other causes too; a publisher that is slow to decode may send one while it is behind, and only a heartbeat or the
-// publisher's own end sees that.
+// The worker applies what it receives before it reads on, and a publisher that has sent all it knew of says so with a
+// keepalive. What it knew of is what was written when it sent the keepalive before: after one more it knows more. So all that
+// was committed before the last but one keepalive that was seen is applied, and its age is Upper. The first of a connection
+// says nothing: it tells where the publisher begins. A publisher also answers a subscriber that heard nothing for half of
+// wal_receiver_timeout, even while it is decoding what it has not sent: only a heartbeat or the publisher's own end sees that.
 func subscription(link LinkSpec, rows []subscriptionRow, kept subscriptionKept, silence time.Duration) (replica.Sighting, subscriptionKept) {
 	s := link.sighting()
 	i := slices.IndexFunc(rows, func(r subscriptionRow) bool { return r.Name == link.peer() })
@@ -51,12 +58,14 @@ func subscription(link LinkSpec, rows []subscriptionRow, kept subscriptionKept, 
 	if row.Applied.Valid {
 		s.Position = row.Applied.V.String()
 	}
-	if row.MsgReceived.Valid {
+	heard := row.heard()
+	if heard {
 		kept.heard = row.MsgReceived.V
 	}
+	kept = kept.keepalive(row)
 	s.LinkAge = since(row.Now, kept.heard)
-	if row.LatestEndTime.Valid {
-		s.Upper, s.SourceClock, s.Resolution = since(row.Now, row.LatestEndTime.V), true, time.Microsecond
+	if s.Upper = since(row.Now, kept.complete); s.Upper.OK {
+		s.SourceClock, s.Resolution = true, time.Microsecond
 	}
 	if silence == 0 {
 		silence = row.Silence
@@ -75,7 +84,7 @@ func subscription(link LinkSpec, rows []subscriptionRow, kept subscriptionKept, 
 		return because(s, replica.Resyncing, "", fmt.Sprintf("the first copy of %d tables is not finished", row.Copying)), kept
 	case !row.PID.Valid:
 		return because(s, replica.LinkDown, "", "no apply worker is running: it cannot connect, or it waits after an error"), kept
-	case !row.MsgReceived.Valid:
+	case !heard:
 		return because(s, replica.LinkDown, replica.ReasonStale, "the apply worker has heard nothing yet"), kept
 	case silence == 0:
 		return because(s, replica.Unknown, replica.ReasonIncomplete,
@@ -87,10 +96,10 @@ func subscription(link LinkSpec, rows []subscriptionRow, kept subscriptionKept, 
 	if row.Received.Valid {
 		s.Written = row.Received.V.String()
 	}
-	if !row.LatestEndTime.Valid || !row.MsgSent.Valid {
+	switch {
+	case !s.Upper.OK:
 		return because(s, replica.CatchingUp, replica.ReasonNotMeasured, "the publisher has not said yet that it sent all"), kept
-	}
-	if !row.MsgSent.V.Equal(row.LatestEndTime.V) {
+	case !kept.again || !row.MsgSent.V.Equal(row.LatestEndTime.V):
 		s.State = replica.CatchingUp
 		return s, kept
 	}
@@ -101,6 +110,27 @@ func subscription(link LinkSpec, rows []subscriptionRow, kept subscriptionKept, 
 	}
 	kept.pid = row.PID.V
 	return s, kept
+}
+
+// keepalive remembers the newest keepalive.
+func (k subscriptionKept) keepalive(row subscriptionRow) subscriptionKept {
+	switch {
+	case !row.heard() || !row.LatestEnd.Valid || !row.LatestEndTime.Valid:
+		k.worker, k.again = 0, false
+	case row.PID.V != k.worker:
+		k.worker, k.told, k.again = row.PID.V, row.LatestEndTime.V, false
+	case !row.LatestEndTime.V.Equal(k.told):
+		k.complete, k.told, k.again = k.told, row.LatestEndTime.V, true
+	}
+	return k
+}
+
+// heard says whether the worker has had a message. A new worker sets all its times to its own start, before it connects.
+func (r subscriptionRow) heard() bool {
+	if !r.PID.Valid || !r.MsgSent.Valid || !r.MsgReceived.Valid {
+		return false
+	}
+	return !r.MsgSent.V.Equal(r.MsgReceived.V) || !r.LatestEndTime.Valid || !r.MsgSent.V.Equal(r.LatestEndTime.V)
 }
 
 // failures is how many apply errors there were since the last progress.

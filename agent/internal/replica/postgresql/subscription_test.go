@@ -12,7 +12,7 @@ func workerRow() subscriptionRow {
 	at := noon.Add(-time.Second)
 	return subscriptionRow{
 		Now: noon, ID: 5, Name: "copy", Enabled: true, Silence: time.Minute, Applied: set(LSN(100)), PID: set[int64](7), Received: set(LSN(110)),
-		MsgSent: set(at), MsgReceived: set(at), LatestEnd: set(LSN(110)), LatestEndTime: set(at),
+		MsgSent: set(at), MsgReceived: set(at.Add(time.Millisecond)), LatestEnd: set(LSN(110)), LatestEndTime: set(at),
 		Stats: set(`{"apply_error_count": 3, "sync_error_count": 0, "confl_insert_exists": 2, "stats_reset": null}`),
 	}
 }
@@ -30,35 +30,51 @@ func TestSubscription(t *testing.T) {
 		}
 	}
 	none, sec := bound{}, func(n int) bound { return replica.Some(time.Duration(n) * time.Second) }
-	nothing, new := func(*subscriptionRow) {}, subscriptionKept{}
-	failing := subscriptionKept{id: 5, known: true, errors: 1, applied: 100}
-	once := subscriptionKept{id: 5, known: true, errors: 2, applied: 100}
+	// The worker was told four and three seconds ago; workerRow is told one second ago.
+	told := subscriptionKept{id: 5, worker: 7, told: noon.Add(-3 * time.Second), complete: noon.Add(-4 * time.Second), again: true}
+	with := func(change func(*subscriptionKept)) subscriptionKept {
+		k := told
+		change(&k)
+		return k
+	}
+	nothing := func(*subscriptionRow) {}
+	failing := with(func(k *subscriptionKept) { k.known, k.errors, k.applied = true, 1, 100 })
+	once := with(func(k *subscriptionKept) { k.known, k.errors, k.applied = true, 2, 100 })
 	noWorker := func(r *subscriptionRow) {
 		r.PID, r.Received, r.LatestEnd = sql.Null[int64]{}, sql.Null[LSN]{}, sql.Null[LSN]{}
 		r.MsgSent, r.MsgReceived, r.LatestEndTime = sql.Null[time.Time]{}, sql.Null[time.Time]{}, sql.Null[time.Time]{}
 	}
 
-	f("the newest message is a keepalive", nothing, new, replica.CaughtUp, "", sec(1))
-	f("data after the keepalive", func(r *subscriptionRow) { r.MsgSent = set(noon) }, new, replica.CatchingUp, "", sec(1))
-	f("no keepalive yet", func(r *subscriptionRow) { r.LatestEndTime = sql.Null[time.Time]{} }, new,
+	f("the newest message is a keepalive", nothing, told, replica.CaughtUp, "", sec(3))
+	f("data after the keepalive", func(r *subscriptionRow) { r.MsgSent = set(noon) }, told, replica.CatchingUp, "", sec(3))
+	f("no keepalive yet", func(r *subscriptionRow) { r.LatestEndTime = sql.Null[time.Time]{} }, told,
+		replica.CatchingUp, "", sec(4))
+	f("no worker", noWorker, told, replica.LinkDown, "", sec(4))
+	f("no worker, and one error: the wire was cut", noWorker, once, replica.LinkDown, "", sec(4))
+	f("no worker, and errors", noWorker, failing, replica.ApplierStopped, replica.ReasonError, sec(4))
+	f("a worker that looks alive, and errors", nothing, failing, replica.ApplierStopped, replica.ReasonError, sec(3))
+	f("errors, and progress", func(r *subscriptionRow) { r.Applied = set(LSN(101)) }, failing, replica.CaughtUp, "", sec(3))
+	f("the memory of another subscription", nothing, subscriptionKept{id: 4, known: true, applied: 100, worker: 7, told: noon, complete: noon},
 		replica.CatchingUp, replica.ReasonNotMeasured, none)
-	f("no worker", noWorker, new, replica.LinkDown, "", none)
-	f("no worker, and one error: the wire was cut", noWorker, once, replica.LinkDown, "", none)
-	f("no worker, and errors", noWorker, failing, replica.ApplierStopped, replica.ReasonError, none)
-	f("a worker that looks alive, and errors", nothing, failing, replica.ApplierStopped, replica.ReasonError, sec(1))
-	f("errors, and progress", func(r *subscriptionRow) { r.Applied = set(LSN(101)) }, failing, replica.CaughtUp, "", sec(1))
-	f("errors of another subscription", nothing, subscriptionKept{id: 4, known: true, applied: 100}, replica.CaughtUp, "", sec(1))
-	f("disabled", func(r *subscriptionRow) { r.Enabled = false }, new, replica.ApplierStopped, replica.ReasonPaused, sec(1))
-	f("disabled by an error", func(r *subscriptionRow) { r.Enabled = false }, once, replica.ApplierStopped, replica.ReasonError, sec(1))
-	f("first copy", func(r *subscriptionRow) { r.Copying = 1 }, new, replica.Resyncing, "", sec(1))
-	f("nothing heard", func(r *subscriptionRow) { r.MsgReceived = sql.Null[time.Time]{} }, new, replica.LinkDown, replica.ReasonStale, sec(1))
-	f("silent", func(r *subscriptionRow) { r.MsgReceived = set(noon.Add(-61 * time.Second)) }, new, replica.LinkDown, replica.ReasonStale, sec(1))
-	f("silence cannot be judged", func(r *subscriptionRow) { r.Silence = 0 }, new, replica.Unknown, replica.ReasonIncomplete, sec(1))
-	f("statistics that cannot be read", func(r *subscriptionRow) { r.Stats = set("[") }, new, replica.Unknown, replica.ReasonIncomplete, none)
-	f("another name", func(r *subscriptionRow) { r.Name = "x" }, new, replica.Unknown, replica.ReasonMisconfigured, none)
+	f("the first keepalive of a connection tells where it begins", nothing, with(func(k *subscriptionKept) { k.worker = 6 }),
+		replica.CatchingUp, "", sec(4))
+	f("the same keepalive as before", func(r *subscriptionRow) { r.MsgSent, r.LatestEndTime = set(told.told), set(told.told) }, told,
+		replica.CaughtUp, "", sec(4))
+	f("disabled", func(r *subscriptionRow) { r.Enabled = false }, told, replica.ApplierStopped, replica.ReasonPaused, sec(3))
+	f("disabled by an error", func(r *subscriptionRow) { r.Enabled = false }, once, replica.ApplierStopped, replica.ReasonError, sec(3))
+	f("first copy", func(r *subscriptionRow) { r.Copying = 1 }, told, replica.Resyncing, "", sec(3))
+	f("nothing heard", func(r *subscriptionRow) { r.MsgReceived = sql.Null[time.Time]{} }, told, replica.LinkDown, replica.ReasonStale, sec(4))
+	f("a new worker that heard nothing", func(r *subscriptionRow) { r.MsgReceived, r.LatestEnd = r.MsgSent, sql.Null[LSN]{} },
+		told, replica.LinkDown, replica.ReasonStale, sec(4))
+	f("a new worker with data and no keepalive", func(r *subscriptionRow) { r.MsgSent, r.LatestEnd = set(noon), sql.Null[LSN]{} },
+		told, replica.CatchingUp, "", sec(4))
+	f("silent", func(r *subscriptionRow) { r.MsgReceived = set(noon.Add(-61 * time.Second)) }, told, replica.LinkDown, replica.ReasonStale, sec(3))
+	f("silence cannot be judged", func(r *subscriptionRow) { r.Silence = 0 }, told, replica.Unknown, replica.ReasonIncomplete, sec(3))
+	f("statistics that cannot be read", func(r *subscriptionRow) { r.Stats = set("[") }, told, replica.Unknown, replica.ReasonIncomplete, none)
+	f("another name", func(r *subscriptionRow) { r.Name = "x" }, told, replica.Unknown, replica.ReasonMisconfigured, none)
 	f("an old server without statistics or rights", func(r *subscriptionRow) {
 		r.Stats, r.Applied = sql.Null[string]{}, sql.Null[LSN]{}
-	}, failing, replica.CaughtUp, "", sec(1))
+	}, failing, replica.CaughtUp, "", sec(3))
 
 	// Errors are forgotten when one worker is caught up at two looks.
 	row := workerRow()
@@ -68,7 +84,7 @@ func TestSubscription(t *testing.T) {
 	if s, _ := subscription(link, []subscriptionRow{row}, kept, 0); s.State != replica.CaughtUp {
 		t.Errorf("old errors count: %v(%s)", s.State, s.Reason)
 	}
-	s, _ := subscription(link, []subscriptionRow{workerRow()}, new, 0)
+	s, _ := subscription(link, []subscriptionRow{workerRow()}, told, 0)
 	for _, name := range []string{"subscription.errors", "subscription.conflicts"} {
 		if _, ok := measure(s, name); !ok {
 			t.Errorf("no measure %s", name)
