@@ -13,7 +13,6 @@
 //
 //	MariaDB 10.5.9 on    GRANT SLAVE MONITOR ON *.* TO evenkeel
 //	MariaDB 10.5.2 - 8   GRANT REPLICATION SLAVE ADMIN ON *.* TO evenkeel
-//	MariaDB before       GRANT REPLICATION CLIENT ON *.* TO evenkeel
 //	MySQL 8              GRANT SELECT ON performance_schema.* TO evenkeel
 //
 // At a source, to see the threads that serve replicas, on both: GRANT PROCESS ON *.*. BINLOG MONITOR is not needed: the

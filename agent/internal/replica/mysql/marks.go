@@ -1,6 +1,9 @@
 package mysql
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // mark says: at this time, by the agent's clock, the position was what the marks' owner says of it.
 type mark[P any] struct {
@@ -33,9 +36,9 @@ func (m marks[P]) add(at time.Time, pos P) marks[P] {
 // last is the newest mark whose position was reached. What is older than it is of no use any more and is left out of
 // rest, which begins with that mark.
 func (m marks[P]) last(reached func(P) bool) (at time.Time, rest marks[P], ok bool) {
-	for i := len(m) - 1; i >= 0; i-- {
-		if reached(m[i].pos) {
-			return m[i].at, m[i:], true
+	for i, one := range slices.Backward(m) {
+		if reached(one.pos) {
+			return one.at, m[i:], true
 		}
 	}
 	return time.Time{}, m, false

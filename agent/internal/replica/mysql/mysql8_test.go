@@ -195,7 +195,7 @@ func TestMySQLStates(t *testing.T) {
 	if s := f("two workers apply", behind, replica.CatchingUp, ""); s.Lower.V != 5*time.Second || s.Upper.V != 5*time.Second || s.Transactions.V != 2 {
 		t.Errorf("two workers apply: %+v", s)
 	}
-	if s := f("between two transactions", func(c *channelRow, r *serverRow) { r.Executed = uuid + ":1-9" }, replica.CatchingUp, ""); s.Lower.OK && s.Lower.V > 0 || s.Upper.V != 2*time.Second {
+	if s := f("between two transactions", func(_ *channelRow, r *serverRow) { r.Executed = uuid + ":1-9" }, replica.CatchingUp, ""); s.Lower.OK && s.Lower.V > 0 || s.Upper.V != 2*time.Second {
 		t.Errorf("between: %+v", s)
 	}
 	f("delayed", func(c *channelRow, r *serverRow) {
