@@ -23,6 +23,7 @@ import (
 	"github.com/evenkeel/evenkeel/agent/internal/ownmeter"
 	"github.com/evenkeel/evenkeel/agent/internal/topology"
 	"github.com/evenkeel/evenkeel/agent/internal/vitals"
+	"github.com/evenkeel/evenkeel/agent/replicationlagreceiver"
 	"github.com/evenkeel/evenkeel/agent/selfreceiver"
 	"github.com/evenkeel/evenkeel/agent/siteprobereceiver"
 )
@@ -50,6 +51,7 @@ func (s shared) factories() (f otelcol.Factories, err error) {
 	}
 	if f.Receivers, err = otelcol.MakeFactoryMap[receiver.Factory](
 		siteprobereceiver.NewFactory(s.board, s.vitals),
+		replicationlagreceiver.NewFactory(),
 		selfreceiver.NewFactory(s.meter, s.vitals),
 		hostmetricsreceiver.NewFactory(),
 		otlpreceiver.NewFactory(),

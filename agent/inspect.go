@@ -21,14 +21,22 @@ func newProbe() *cobra.Command {
 		kind, connectTo string
 		deadline        time.Duration
 		asJSON          bool
+		lag             lagFlags
 	)
 	cmd := &cobra.Command{
-		Use:   "probe URL",
+		Use:   "probe URL | probe --engine ENGINE ...",
 		Short: "Make one probe as the agent would and say where the time went",
 		Long: "Make one probe (http://, https:// or tcp://) as the agent would and say where the time went.\n" +
-			"Exit code 0 is up, 1 down, 3 unknown (the fault is ours).",
-		Args: cobra.ExactArgs(1),
+			"Exit code 0 is up, 1 down, 3 unknown (the fault is ours)." + lagHelp,
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case lag.server.Engine != "" && len(args) == 0:
+				lag.asJSON = asJSON
+				return lag.run(cmd)
+			case lag.server.Engine != "" || len(args) == 0:
+				return settingError{"probe takes either one URL or --engine"}
+			}
 			if kind == "" {
 				kind = "http"
 				if !strings.HasPrefix(args[0], "http://") && !strings.HasPrefix(args[0], "https://") {
@@ -64,6 +72,7 @@ func newProbe() *cobra.Command {
 	cmd.Flags().StringVar(&connectTo, "connect-to", "", "dial overrides, host:port=addr:port,...")
 	cmd.Flags().DurationVar(&deadline, "deadline", 800*time.Millisecond, "time the probe has")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	lag.add(cmd)
 	return cmd
 }
 

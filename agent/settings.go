@@ -35,6 +35,7 @@ type settings struct {
 	PageKeyFile string // empty: the dead man's switch is off
 	PageAfter   time.Duration
 	PageURL     string
+	Replication string // file of the replicationlag receiver; empty: no replication is looked at
 	Config      string // a pipeline of the operator's own; the settings above except Data do not apply
 }
 
@@ -107,6 +108,11 @@ func table() []setting {
 			text(func(s *settings) *string { return &s.PageURL }),
 		},
 		{
+			"replication", "EVENKEEL_REPLICATION", "",
+			"YAML file with the databases of this site whose replication is looked at; role site only",
+			text(func(s *settings) *string { return &s.Replication }),
+		},
+		{
 			"config", "EVENKEEL_CONFIG", "", "a Collector configuration that replaces the built-in pipeline",
 			text(func(s *settings) *string { return &s.Config }),
 		},
@@ -158,7 +164,7 @@ func (s *settings) check() error {
 		return nil
 	}
 	for _, check := range []func() error{
-		s.checkSite, s.checkServers, s.checkToken, s.checkRole, s.checkConnectTo, s.checkPage,
+		s.checkSite, s.checkServers, s.checkToken, s.checkRole, s.checkConnectTo, s.checkPage, s.checkReplication,
 		func() error { return checkListen("health", s.Health) },
 		func() error { return checkListen("otlp", s.OTLP) },
 	} {
@@ -250,6 +256,27 @@ func (s *settings) checkPage() error {
 		return fmt.Errorf("--page-key-file: %w", err)
 	}
 	s.PageKeyFile = path
+	return nil
+}
+
+func (s *settings) checkReplication() error {
+	if s.Replication == "" {
+		return nil
+	}
+	if s.Role != controlextension.RoleSite {
+		return errors.New("--replication is for agents of role site: set --role site, or leave it out")
+	}
+	path, err := filepath.Abs(s.Replication)
+	if err != nil {
+		return fmt.Errorf("--replication: %w", err)
+	}
+	if strings.ContainsAny(path, "${}") {
+		return fmt.Errorf("--replication %q: a path with $ or braces cannot be used", path)
+	}
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("--replication %s cannot be read: give the path of a YAML file with a list of servers, see evenkeel-agent probe --help", path)
+	}
+	s.Replication = path
 	return nil
 }
 

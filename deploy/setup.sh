@@ -5,7 +5,7 @@ set -euo pipefail
 
 what=${1:-test}
 case $what in
-  test)  packages=(gcc chromium iproute2) ;;
+  test)  packages=(gcc chromium iproute2 postgresql mariadb-server redis-server) ;;
   bench) packages=(prometheus prometheus-alertmanager) ;;
   *) echo "usage: deploy/setup.sh test|bench" >&2; exit 2 ;;
 esac
@@ -15,6 +15,9 @@ present() {
     gcc) command -v gcc ;;
     chromium) command -v chromium || command -v chromium-browser || command -v google-chrome ;;
     iproute2) command -v ip ;;
+    postgresql) ls /usr/lib/postgresql/*/bin/initdb ;; # no client is enough
+    mariadb-server) command -v mariadbd && command -v mariadb-install-db ;;
+    redis-server) command -v redis-server ;;
     prometheus) command -v prometheus ;;
     prometheus-alertmanager) command -v prometheus-alertmanager || command -v alertmanager ;;
   esac >/dev/null 2>&1

@@ -1,0 +1,139 @@
+package replica
+
+import (
+	"fmt"
+	"time"
+)
+
+// Memory is what is kept of one end of a link between looks, and over restarts of the agent.
+type Memory struct {
+	LastCaughtUp time.Time `json:"last_caught_up,omitzero"` // agent's clock, begin of the look that saw it
+	LastLook     time.Time `json:"last_look,omitzero"`      // begin of the newest look that told a state
+	State        State     `json:"state"`
+	Position     string    `json:"position,omitempty"`
+	Written      string    `json:"written,omitempty"`
+	Since        time.Time `json:"since,omitzero"` // Written has not changed since
+}
+
+// Look says when and how well was looked.
+type Look struct {
+	Began, Ended time.Time     // agent's clock, with monotonic reading
+	Interval     time.Duration // between looks
+	ClockErr     time.Duration // how far the clocks of both ends may be apart, together
+	ClockKnown   bool          // false: the error is not known
+	Heartbeat    bool          // bounds of a heartbeat: they hold with the link down too
+}
+
+// idleAfter is how long nothing must have been written for a link to be called idle.
+const idleAfter = 10 * time.Second
+
+// Settle turns a sighting into a status and what is to be remembered. It is a pure function.
+//
+// What it promises: a state always; no bound where the state is unknown; link_down has a growing Lower and no Upper unless a
+// heartbeat gives one; CaughtUp refreshes LastCaughtUp and nothing else does; every bound is widened by the duration of the
+// look and, where two clocks are compared, by their error; a lag that is negative beyond the error is unknown(clock_skew).
+func Settle(s Sighting, m Memory, look Look) (Status, Memory) {
+	st := Status{
+		Link: s.Link, End: s.End, At: look.Ended, State: s.State, Reason: s.Reason, Detail: s.Detail,
+		Bytes: s.Bytes, Transactions: s.Transactions, Messages: s.Messages, LinkAge: s.LinkAge, Extra: s.Extra,
+	}
+	took := max(look.Ended.Sub(look.Began), 0)
+	slack := took + s.Resolution
+	if s.SourceClock {
+		slack += look.ClockErr
+	}
+	if s.State != Unknown {
+		m.LastLook = look.Began
+	}
+	if s.Written != "" && s.Written != m.Written {
+		m.Written, m.Since = s.Written, look.Began
+	}
+	if s.Position != "" {
+		m.Position = s.Position
+	}
+	switch s.State {
+	case CaughtUp:
+		// A look takes its time: what was committed after the rows were read may be missing at its end.
+		m.LastCaughtUp = look.Began
+		st.Lower, st.Upper = Some(time.Duration(0)), Some(max(s.Upper.Or(0), 0)+slack)
+		if !m.Since.IsZero() && look.Began.Sub(m.Since) >= idleAfter {
+			st.State = IdleLinkOK
+		}
+	case CatchingUp, ApplierStopped, DelayedByDesign:
+		st = bounded(st, s, m, look, slack)
+	case LinkDown, Resyncing:
+		// Nothing proves that the copy is complete, and a stopped one has no upper bound of its own.
+		st.Lower = Some(silent(m, look, slack))
+		if look.Heartbeat && s.Upper.OK && (look.ClockKnown || !s.SourceClock) {
+			st.Upper = Some(max(s.Upper.V, 0) + slack)
+			if s.Lower.OK {
+				st.Lower = Some(max(s.Lower.V-slack, 0))
+			}
+			st.Lower.V = min(st.Lower.V, st.Upper.V)
+		}
+	case Unknown, NoPrimary, IdleLinkOK:
+		// no figure is better than a wrong one
+	}
+	m.State = st.State
+	st.LastCaughtUp = m.LastCaughtUp
+	st.Exposure = exposure(s, m, st, look, slack)
+	return st, m
+}
+
+// bounded widens the bounds of a link that is behind, and refuses those that the clocks contradict.
+func bounded(st Status, s Sighting, m Memory, look Look, slack time.Duration) Status {
+	if s.SourceClock && !look.ClockKnown {
+		// Without the clocks' error a difference of two clocks bounds nothing.
+		s.Lower, s.Upper = Opt[time.Duration]{}, Opt[time.Duration]{}
+	}
+	if (s.Upper.OK && s.Upper.V < -slack) || (s.Lower.OK && s.Upper.OK && s.Lower.V > s.Upper.V+2*slack) {
+		st.State, st.Reason = Unknown, ReasonClockSkew
+		st.Detail = fmt.Sprintf("the lag by the clocks is %s, which their error of %s does not explain", s.Upper.V, slack)
+		return st
+	}
+	st.Lower = Some(time.Duration(0))
+	if s.Lower.OK {
+		st.Lower.V = max(s.Lower.V-slack, 0)
+	}
+	if s.Upper.OK {
+		st.Upper = Some(max(s.Upper.V, 0) + slack)
+	}
+	// What is missing was committed after the copy was last complete.
+	if !m.LastCaughtUp.IsZero() {
+		if all := max(look.Ended.Sub(m.LastCaughtUp), 0); !st.Upper.OK || all < st.Upper.V {
+			st.Upper = Some(all)
+		}
+		st.Lower.V = min(st.Lower.V, st.Upper.V)
+	}
+	return st
+}
+
+// silent is the lower bound of a link that is not heard: all since it was last complete, less one interval in which it
+// may have been complete unseen. Never 0: the link is down now.
+func silent(m Memory, look Look, slack time.Duration) time.Duration {
+	floor := time.Millisecond
+	if m.LastCaughtUp.IsZero() {
+		return floor
+	}
+	return max(look.Ended.Sub(m.LastCaughtUp)-look.Interval-slack, floor)
+}
+
+// exposure is the upper bound of the age of what would be lost now.
+func exposure(s Sighting, m Memory, st Status, look Look, slack time.Duration) Opt[time.Duration] {
+	var out Opt[time.Duration]
+	consider := func(d time.Duration) {
+		if d = max(d, 0); !out.OK || d < out.V {
+			out = Some(d)
+		}
+	}
+	if s.Exposure.OK {
+		consider(s.Exposure.V + slack)
+	}
+	if st.Upper.OK {
+		consider(st.Upper.V)
+	}
+	if !m.LastCaughtUp.IsZero() {
+		consider(look.Ended.Sub(m.LastCaughtUp))
+	}
+	return out
+}

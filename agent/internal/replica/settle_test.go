@@ -1,0 +1,131 @@
+package replica
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+const second = time.Second
+
+// at is a look that took no time, so many seconds after the begin.
+func at(s float64) Look {
+	t := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(s * float64(second)))
+	return Look{Began: t, Ended: t, Interval: second, ClockErr: 100 * time.Millisecond, ClockKnown: true}
+}
+
+// follow settles one sighting after the other, a second apart, and returns the last status.
+func follow(all ...Sighting) Status {
+	var m Memory
+	var st Status
+	for i, s := range all {
+		st, m = Settle(s, m, at(float64(i)))
+	}
+	return st
+}
+
+func TestSettle(t *testing.T) {
+	ok := Sighting{State: CaughtUp}
+	behind := func(lower, upper time.Duration, twoClocks bool) Sighting {
+		return Sighting{State: CatchingUp, Lower: Some(lower), Upper: Some(upper), SourceClock: twoClocks}
+	}
+	f := func(name string, st Status, state State, reason Reason, lower, upper, exposure string) {
+		t.Helper()
+		if st.State != state || st.Reason != reason {
+			t.Errorf("%s: %s (%s), want %s (%s)", name, st.State, st.Reason, state, reason)
+		}
+		for _, c := range []struct {
+			what string
+			got  Opt[time.Duration]
+			want string
+		}{{"lower", st.Lower, lower}, {"upper", st.Upper, upper}, {"exposure", st.Exposure, exposure}} {
+			got := "-"
+			if c.got.OK {
+				got = c.got.V.String()
+			}
+			if got != c.want {
+				t.Errorf("%s: %s is %s, want %s", name, c.what, got, c.want)
+			}
+		}
+	}
+	f("complete", follow(ok), CaughtUp, "", "0s", "0s", "0s")
+	f("behind by one clock", follow(ok, ok, behind(500*time.Millisecond, 700*time.Millisecond, false)), CatchingUp, "", "500ms", "700ms", "700ms")
+	f("behind by two clocks", follow(ok, ok, behind(500*time.Millisecond, 700*time.Millisecond, true)), CatchingUp, "", "400ms", "800ms", "800ms")
+	f("the first write after an idle hour is no hour of lag", follow(ok, ok, behind(0, time.Hour, true)), CatchingUp, "", "0s", "1s", "1s")
+	f("behind, never complete", follow(behind(0, 5*second, true)), CatchingUp, "", "0s", "5.1s", "5.1s")
+	f("clocks that contradict each other", follow(ok, behind(-5*second, -5*second, true)), Unknown, ReasonClockSkew, "-", "-", "1s")
+	f("a little before its time", follow(ok, behind(-50*time.Millisecond, -50*time.Millisecond, true)), CatchingUp, "", "0s", "100ms", "100ms")
+	f("down", follow(ok, ok, ok, Sighting{State: LinkDown}, Sighting{State: LinkDown}, Sighting{State: LinkDown}), LinkDown, "", "2s", "-", "3s")
+	f("down at once", follow(ok, Sighting{State: LinkDown}), LinkDown, "", "1ms", "-", "1s")
+	f("down, never complete", follow(Sighting{State: LinkDown}, Sighting{State: LinkDown}), LinkDown, "", "1ms", "-", "-")
+	f("no answer", follow(ok, Sighting{State: Unknown, Reason: ReasonTimeout}), Unknown, ReasonTimeout, "-", "-", "1s")
+	f("stopped", follow(ok, ok, Sighting{State: ApplierStopped, Reason: ReasonPaused}), ApplierStopped, ReasonPaused, "0s", "1s", "1s")
+	f("copied anew", follow(ok, Sighting{State: Resyncing}), Resyncing, "", "1ms", "-", "1s")
+	f("the engine knows what is exposed", follow(Sighting{State: CatchingUp, Upper: Some(5 * second), Exposure: Some(2 * second)}), CatchingUp, "", "0s", "5s", "2s")
+
+	// Without the error of the clocks their difference bounds nothing; what the memory knows stands.
+	unknown := at(1)
+	unknown.ClockKnown = false
+	_, m := Settle(ok, Memory{}, at(0))
+	st, _ := Settle(behind(500*time.Millisecond, 700*time.Millisecond, true), m, unknown)
+	f("clocks of which nothing is known", st, CatchingUp, "", "0s", "1s", "1s")
+
+	// A heartbeat bounds a link that is down too.
+	beat := at(1)
+	beat.Heartbeat = true
+	st, _ = Settle(Sighting{State: LinkDown, Lower: Some(3 * second), Upper: Some(4 * second), SourceClock: true}, m, beat)
+	f("down with a heartbeat", st, LinkDown, "", "2.9s", "4.1s", "1s")
+}
+
+// Idle is when nothing was written for a while, not when nothing was looked at.
+func TestIdle(t *testing.T) {
+	var m Memory
+	var st Status
+	for i := range 12 {
+		st, m = Settle(Sighting{State: CaughtUp, Written: "a"}, m, at(float64(i)))
+		if want := map[bool]State{true: IdleLinkOK, false: CaughtUp}[i >= 10]; st.State != want {
+			t.Errorf("after %d s: %s, want %s", i, st.State, want)
+		}
+	}
+	if st, _ = Settle(Sighting{State: CaughtUp, Written: "b"}, m, at(12)); st.State != CaughtUp || st.LastCaughtUp != at(12).Began {
+		t.Errorf("after a write: %s, complete at %s", st.State, st.LastCaughtUp)
+	}
+}
+
+// Whatever is seen: no bound without a state, bounds that do not cross, nothing below 0, and a link that is down is never at 0.
+func TestSettleKeepsItsPromises(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		length := func(name string) Opt[time.Duration] {
+			if rapid.Bool().Draw(rt, name+" known") {
+				return Some(time.Duration(rapid.Int64Range(-int64(time.Hour), int64(time.Hour)).Draw(rt, name)))
+			}
+			return Opt[time.Duration]{}
+		}
+		var m Memory
+		now := 0.0
+		for range rapid.IntRange(1, 20).Draw(rt, "looks") {
+			s := Sighting{
+				State: State(rapid.IntRange(0, int(NoPrimary)).Draw(rt, "state")), Lower: length("lower"), Upper: length("upper"),
+				Exposure: length("exposure"), SourceClock: rapid.Bool().Draw(rt, "two clocks"),
+			}
+			now += rapid.Float64Range(0, 100).Draw(rt, "later")
+			look := at(now)
+			look.ClockKnown, look.Heartbeat = rapid.Bool().Draw(rt, "clock known"), rapid.Bool().Draw(rt, "heartbeat")
+			st, next := Settle(s, m, look)
+			switch {
+			case st.State == Unknown && (st.Lower.OK || st.Upper.OK):
+				rt.Fatalf("unknown with bounds: %+v", st)
+			case st.Lower.OK && st.Upper.OK && st.Lower.V > st.Upper.V:
+				rt.Fatalf("the bounds cross: %+v", st)
+			case st.Lower.V < 0, st.Upper.V < 0, st.Exposure.V < 0:
+				rt.Fatalf("a time below 0: %+v", st)
+			case (st.State == LinkDown || st.State == Resyncing) && (!st.Lower.OK || (!look.Heartbeat && st.Lower.V == 0)):
+				rt.Fatalf("down and not behind: %+v", st)
+			case s.State != CaughtUp && next.LastCaughtUp != m.LastCaughtUp:
+				rt.Fatalf("complete by %s", s.State)
+			}
+			m = next
+		}
+	})
+}

@@ -1,0 +1,210 @@
+package replicationlagreceiver
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/config/configtls"
+
+	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/mysql"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/postgresql"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/redis"
+)
+
+// Config is the receiver's section of the pipeline.
+type Config struct {
+	// Directory is where is kept when each copy was last complete; empty: nowhere.
+	Directory string   `mapstructure:"directory"`
+	Servers   []Server `mapstructure:"servers"`
+}
+
+// Server is one database server and the ends of links that are at it.
+type Server struct {
+	Engine       string `mapstructure:"engine"`        // postgresql, mysql (MariaDB too) or redis (Valkey too)
+	DSN          string `mapstructure:"dsn"`           // postgresql: URL or keywords, as libpq reads them; without the password
+	Address      string `mapstructure:"address"`       // mysql, redis: host:port
+	User         string `mapstructure:"user"`          // mysql, redis
+	PasswordFile string `mapstructure:"password_file"` // read at every connect
+	// TLS is for mysql and redis; postgresql has it in the DSN. None: plain.
+	TLS *configtls.ClientConfig `mapstructure:"tls"`
+	// HeartbeatDatabase is where a mysql server has the heartbeat tables; empty: there are none.
+	HeartbeatDatabase string `mapstructure:"heartbeat_database"`
+	// Source is the source of redis links that end here, where this agent may ask it: bytes behind are known then.
+	Source *Source `mapstructure:"source"`
+	// Interval is between two looks. Default 5 s.
+	Interval time.Duration `mapstructure:"interval"`
+	// Timeout is of one look. Default 2 s; it is below the interval.
+	Timeout time.Duration `mapstructure:"timeout"`
+	// Silence is how long a postgresql link may be silent before it is down. Default: as long as the server's own time-out.
+	Silence time.Duration `mapstructure:"silence"`
+	// ClockError is how far the clocks of the two ends of a link may be apart. Figures that compare the two are widened by
+	// it. Default 100 ms, which hosts with working NTP keep.
+	ClockError time.Duration `mapstructure:"clock_error"`
+	Links      []Link        `mapstructure:"links"`
+}
+
+// Source is another server that is asked besides.
+type Source struct {
+	Address      string `mapstructure:"address"`
+	User         string `mapstructure:"user"`
+	PasswordFile string `mapstructure:"password_file"`
+}
+
+// Link is one end of a replication link.
+type Link struct {
+	Store   string `mapstructure:"store"`
+	From    string `mapstructure:"from"`
+	To      string `mapstructure:"to"`
+	Channel string `mapstructure:"channel"` // a subscription, connection or channel, where there are several
+	End     string `mapstructure:"end"`     // source or target: which end this server is
+	Peer    string `mapstructure:"peer"`    // how the other end is known here: a slot, application name or host
+}
+
+// Defaults of a server.
+const (
+	defaultInterval   = 5 * time.Second
+	defaultTimeout    = 2 * time.Second
+	defaultClockError = 100 * time.Millisecond
+	shortestInterval  = time.Second
+)
+
+// Engines are the engines there are.
+func Engines() []string { return []string{"postgresql", "mysql", "redis"} }
+
+func createDefaultConfig() component.Config { return &Config{} }
+
+// Validate checks what can be checked without a connection. Every error names the server by its place.
+func (c *Config) Validate() error {
+	seen := map[string]bool{}
+	var errs []error
+	for i := range c.Servers {
+		s := &c.Servers[i]
+		if err := s.check(); err != nil {
+			errs = append(errs, fmt.Errorf("servers[%d]: %w", i, err))
+			continue
+		}
+		for _, l := range s.Links {
+			key := l.key()
+			if seen[key] {
+				errs = append(errs, fmt.Errorf("servers[%d]: the %s end of %s is declared twice: leave one out, or tell them apart by channel", i, l.End, l.link().Name()))
+			}
+			seen[key] = true
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Server) check() error {
+	s.Interval, s.Timeout, s.ClockError = orElse(s.Interval, defaultInterval), orElse(s.Timeout, defaultTimeout), orElse(s.ClockError, defaultClockError)
+	switch {
+	case s.Interval < shortestInterval:
+		return fmt.Errorf("interval must be at least %s", shortestInterval)
+	case s.Timeout >= s.Interval || s.Timeout < 0:
+		return fmt.Errorf("timeout %s must be above 0 and below the interval, which is %s", s.Timeout, s.Interval)
+	case s.ClockError < 0 || s.Silence < 0:
+		return errors.New("clock_error and silence are no times below 0")
+	case len(s.Links) == 0:
+		return errors.New("no links: name at least one, as in {store: orders, from: fra, to: ams, end: target}")
+	}
+	for _, l := range s.Links {
+		if l.Store == "" || l.From == "" || l.To == "" || l.From == l.To || (l.End != string(replica.Source) && l.End != string(replica.Target)) {
+			return fmt.Errorf("link %s: it needs a store, two sites in from and to, and an end, which is source or target", l.link().Name())
+		}
+	}
+	e, err := s.engine(context.Background())
+	if err != nil {
+		return err
+	}
+	e.close()
+	return nil
+}
+
+func orElse(d, standard time.Duration) time.Duration {
+	if d == 0 {
+		return standard
+	}
+	return d
+}
+
+func (l Link) link() replica.Link {
+	return replica.Link{Store: l.Store, From: l.From, To: l.To, Channel: l.Channel}
+}
+
+// key names one end of a link.
+func (l Link) key() string { return strings.Join([]string{l.link().Name(), l.Channel, l.End}, "|") }
+
+// sight is what one look told of one link; beat says that its bounds are those of a heartbeat.
+type sight struct {
+	replica.Sighting
+	beat bool
+}
+
+// engine looks at one server.
+type engine struct {
+	look  func(context.Context) []sight
+	close func()
+}
+
+// engine makes the engine of a server; it does not connect.
+func (s *Server) engine(ctx context.Context) (engine, error) {
+	var secure *tls.Config
+	if s.TLS != nil {
+		var err error
+		if secure, err = s.TLS.LoadTLSConfig(ctx); err != nil {
+			return engine{}, fmt.Errorf("tls: %w", err)
+		}
+	}
+	switch s.Engine {
+	case "postgresql":
+		o := postgresql.Options{DSN: s.DSN, PasswordFile: s.PasswordFile, Timeout: s.Timeout, Silence: s.Silence}
+		for _, l := range s.Links {
+			o.Links = append(o.Links, postgresql.LinkSpec{Store: l.Store, From: l.From, To: l.To, Channel: l.Channel, End: replica.End(l.End), Peer: l.Peer})
+		}
+		e, err := postgresql.New(o)
+		if err != nil {
+			return engine{}, err
+		}
+		return engine{func(ctx context.Context) []sight { return sights(e.Look(ctx).Sightings, nil) }, e.Close}, nil
+	case "mysql":
+		o := mysql.Options{
+			Server:            mysql.Server{Address: s.Address, User: s.User, PasswordFile: s.PasswordFile, TLS: secure, Timeout: s.Timeout},
+			HeartbeatDatabase: s.HeartbeatDatabase,
+		}
+		for _, l := range s.Links {
+			o.Links = append(o.Links, mysql.LinkSpec{Store: l.Store, From: l.From, To: l.To, Channel: l.Channel, End: replica.End(l.End), Peer: l.Peer})
+		}
+		e, err := mysql.New(o)
+		if err != nil {
+			return engine{}, err
+		}
+		return engine{func(ctx context.Context) []sight { r := e.Look(ctx); return sights(r.Sightings, r.Beats) }, e.Close}, nil
+	case "redis":
+		o := redis.Options{Server: redis.Server{Address: s.Address, User: s.User, PasswordFile: s.PasswordFile, TLS: secure}, Timeout: s.Timeout / 3}
+		if s.Source != nil {
+			o.Source = &redis.Server{Address: s.Source.Address, User: s.Source.User, PasswordFile: s.Source.PasswordFile, TLS: secure}
+		}
+		for _, l := range s.Links {
+			o.Links = append(o.Links, redis.LinkSpec{Store: l.Store, From: l.From, To: l.To, Channel: l.Channel, End: replica.End(l.End), Peer: l.Peer})
+		}
+		e, err := redis.New(o)
+		if err != nil {
+			return engine{}, err
+		}
+		return engine{func(ctx context.Context) []sight { return sights(e.Look(ctx).Sightings, nil) }, func() { _ = e.Close() }}, nil
+	}
+	return engine{}, fmt.Errorf("engine %q is not known: use one of %s", s.Engine, strings.Join(Engines(), ", "))
+}
+
+func sights(all []replica.Sighting, beats []bool) []sight {
+	out := make([]sight, len(all))
+	for i, s := range all {
+		out[i] = sight{Sighting: s, beat: i < len(beats) && beats[i]}
+	}
+	return out
+}

@@ -1,0 +1,46 @@
+package replicationlagreceiver
+
+import (
+	"context"
+	"time"
+
+	"github.com/evenkeel/evenkeel/agent/internal/replica"
+)
+
+// Watcher looks at one server and remembers of each link what has to be remembered. One goroutine uses it.
+type Watcher struct {
+	server Server
+	engine engine
+	memory map[string]replica.Memory // by the key of the link's end
+}
+
+// NewWatcher makes a watcher of a server whose configuration was validated. It does not connect.
+func NewWatcher(s Server) (*Watcher, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	e, err := s.engine(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	return &Watcher{server: s, engine: e, memory: map[string]replica.Memory{}}, nil
+}
+
+// Look looks once and tells the status of each link's end, in the order of the configuration, whatever happens.
+func (w *Watcher) Look(ctx context.Context) []replica.Status {
+	look := replica.Look{Began: time.Now(), Interval: w.server.Interval, ClockErr: w.server.ClockError, ClockKnown: true}
+	seen := w.engine.look(ctx)
+	look.Ended = time.Now()
+	out := make([]replica.Status, 0, len(seen))
+	for i, s := range seen {
+		key := w.server.Links[i].key()
+		look.Heartbeat = s.beat
+		status, memory := replica.Settle(s.Sighting, w.memory[key], look)
+		w.memory[key] = memory
+		out = append(out, status)
+	}
+	return out
+}
+
+// Close ends the connection.
+func (w *Watcher) Close() { w.engine.close() }
