@@ -46,9 +46,9 @@ func recall(dir string) (*memory, error) {
 	}
 	now := time.Now()
 	for key, end := range m.ends {
-		if end.LastCaughtUp.After(now) { // the clock was set back: a copy is not complete in the future
-			end.LastCaughtUp = time.Time{}
-			m.ends[key] = end
+		// The clock was set back: a copy is not complete in the future.
+		if end.LastCaughtUp.After(now) || end.CompleteTo.After(now) || end.LastAlive.After(now) {
+			m.ends[key] = replica.Memory{}
 		}
 	}
 	if err != nil {

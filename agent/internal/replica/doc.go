@@ -7,6 +7,6 @@
 //
 // The lag of a link at a moment is the age of the oldest transaction that is committed at the source and cannot be read at
 // the target yet, and 0 when there is none. Lower and Upper enclose the lag at Status.At. A target that cannot hear its
-// source does not know whether anything is missing: then Lower is the time since the copy was last known to be complete,
+// source does not know whether anything is missing: then Lower is the time since the link was last alive,
 // which is the lag of a source that goes on writing, it grows, and there is no Upper.
 package replica

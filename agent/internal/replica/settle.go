@@ -8,9 +8,8 @@ import (
 // Memory is what is kept of one end of a link between looks, and over restarts of the agent.
 type Memory struct {
 	LastCaughtUp time.Time `json:"last_caught_up,omitzero"` // agent's clock, begin of the look that saw it
-	LastLook     time.Time `json:"last_look,omitzero"`      // begin of the newest look that told a state
-	State        State     `json:"state"`
-	Position     string    `json:"position,omitempty"`
+	CompleteTo   time.Time `json:"complete_to,omitzero"`    // the copy is known to have had all that was committed until then
+	LastAlive    time.Time `json:"last_alive,omitzero"`     // newest proof that the link was alive
 	Written      string    `json:"written,omitempty"`
 	Since        time.Time `json:"since,omitzero"` // Written has not changed since
 }
@@ -42,25 +41,24 @@ func Settle(s Sighting, m Memory, look Look) (Status, Memory) {
 	if s.SourceClock {
 		slack += look.ClockErr
 	}
-	if s.State != Unknown {
-		m.LastLook = look.Began
-	}
+	m.alive(s, look)
 	if s.Written != "" && s.Written != m.Written {
 		m.Written, m.Since = s.Written, look.Began
-	}
-	if s.Position != "" {
-		m.Position = s.Position
 	}
 	switch s.State {
 	case CaughtUp:
 		// A look takes its time: what was committed after the rows were read may be missing at its end.
 		m.LastCaughtUp = look.Began
+		m.complete(look.Began)
 		st.Lower, st.Upper = Some(time.Duration(0)), Some(max(s.Upper.Or(0), 0)+slack)
 		if !m.Since.IsZero() && look.Began.Sub(m.Since) >= idleAfter {
 			st.State = IdleLinkOK
 		}
 	case CatchingUp, ApplierStopped, DelayedByDesign:
 		st = bounded(st, s, m, look, slack)
+		if st.Upper.OK {
+			m.complete(look.Ended.Add(-st.Upper.V))
+		}
 	case LinkDown, Resyncing:
 		// Nothing proves that the copy is complete, and a stopped one has no upper bound of its own.
 		st.Lower = Some(silent(m, look, slack))
@@ -74,10 +72,29 @@ func Settle(s Sighting, m Memory, look Look) (Status, Memory) {
 	case Unknown, NoPrimary, IdleLinkOK:
 		// no figure is better than a wrong one
 	}
-	m.State = st.State
 	st.LastCaughtUp = m.LastCaughtUp
 	st.Exposure = exposure(s, m, st, look, slack)
 	return st, m
+}
+
+// complete notes that all which was committed until then is in the copy.
+func (m *Memory) complete(to time.Time) {
+	if to.After(m.CompleteTo) {
+		m.CompleteTo = to
+	}
+}
+
+// alive notes the newest proof of life that a sighting brings.
+func (m *Memory) alive(s Sighting, look Look) {
+	switch {
+	case s.LinkAge.OK:
+	case s.State == CaughtUp || s.State == CatchingUp || s.State == DelayedByDesign || s.State == IdleLinkOK:
+	default:
+		return
+	}
+	if at := look.Began.Add(-s.LinkAge.V); at.After(m.LastAlive) {
+		m.LastAlive = at
+	}
 }
 
 // bounded widens the bounds of a link that is behind, and refuses those that the clocks contradict.
@@ -98,9 +115,9 @@ func bounded(st Status, s Sighting, m Memory, look Look, slack time.Duration) St
 	if s.Upper.OK {
 		st.Upper = Some(max(s.Upper.V, 0) + slack)
 	}
-	// What is missing was committed after the copy was last complete.
-	if !m.LastCaughtUp.IsZero() {
-		if all := max(look.Ended.Sub(m.LastCaughtUp), 0); !st.Upper.OK || all < st.Upper.V {
+	// What is missing was committed after that until which the copy is complete.
+	if !m.CompleteTo.IsZero() {
+		if all := max(look.Ended.Sub(m.CompleteTo), 0); !st.Upper.OK || all < st.Upper.V {
 			st.Upper = Some(all)
 		}
 		st.Lower.V = min(st.Lower.V, st.Upper.V)
@@ -108,14 +125,14 @@ func bounded(st Status, s Sighting, m Memory, look Look, slack time.Duration) St
 	return st
 }
 
-// silent is the lower bound of a link that is not heard: all since it was last complete, less one interval in which it
-// may have been complete unseen. Never 0: the link is down now.
+// silent is the lower bound of a link that is not heard: all since it was last alive, less one interval in which it may
+// have been alive unseen. Never 0: the link is down now.
 func silent(m Memory, look Look, slack time.Duration) time.Duration {
 	floor := time.Millisecond
-	if m.LastCaughtUp.IsZero() {
+	if m.LastAlive.IsZero() {
 		return floor
 	}
-	return max(look.Ended.Sub(m.LastCaughtUp)-look.Interval-slack, floor)
+	return max(look.Ended.Sub(m.LastAlive)-look.Interval-slack, floor)
 }
 
 // exposure is the upper bound of the age of what would be lost now.
@@ -132,8 +149,8 @@ func exposure(s Sighting, m Memory, st Status, look Look, slack time.Duration) O
 	if st.Upper.OK {
 		consider(st.Upper.V)
 	}
-	if !m.LastCaughtUp.IsZero() {
-		consider(look.Ended.Sub(m.LastCaughtUp))
+	if !m.CompleteTo.IsZero() {
+		consider(look.Ended.Sub(m.CompleteTo))
 	}
 	return out
 }
