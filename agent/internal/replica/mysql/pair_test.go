@@ -168,6 +168,7 @@ type watch struct {
 	memory replica.Memory
 	saw    replica.Sighting
 	now    replica.Status
+	began  time.Time // of the latest look
 }
 
 func newWatch(t *testing.T, o Options, end replica.End) *watch {
@@ -187,7 +188,7 @@ func (w *watch) look() replica.Status {
 	if len(r.Sightings) != 1 {
 		w.t.Fatalf("%d sightings of one link", len(r.Sightings))
 	}
-	w.saw = r.Sightings[0]
+	w.saw, w.began = r.Sightings[0], r.Began
 	w.now, w.memory = replica.Settle(w.saw, w.memory, replica.Look{
 		Began: r.Began, Ended: r.Ended, Interval: w.every, ClockErr: w.err, ClockKnown: true, Heartbeat: r.Beats[0],
 	})
