@@ -17,11 +17,15 @@ const (
 	metricState = "evenkeel.link.state"
 	prefix      = "evenkeel.replication."
 	scopeName   = "evenkeel/replicationlag"
+
+	stateMeans = "State of one end of a replication link: 0 unknown, 1 caught_up, 2 catching_up, 3 idle_link_ok, 4 link_down, 5 applier_stopped, " +
+		"6 resyncing, 7 delayed_by_design, 8 no_primary."
 )
 
 // series is one figure of a status.
 type series struct {
 	name, unit string
+	means      string
 	value      replica.Opt[float64]
 	counter    bool
 	labels     map[string]string
@@ -29,19 +33,23 @@ type series struct {
 
 func figures(st replica.Status) []series {
 	out := []series{
-		{name: "lag.lower", unit: "s", value: seconds(st.Lower)},
-		{name: "lag.upper", unit: "s", value: seconds(st.Upper)},
-		{name: "lag.bytes", unit: "By", value: number(st.Bytes)},
-		{name: "lag.transactions", unit: "{transaction}", value: number(st.Transactions)},
-		{name: "lag.messages", unit: "{message}", value: number(st.Messages)},
-		{name: "exposure", unit: "s", value: seconds(st.Exposure)},
-		{name: "link.age", unit: "s", value: seconds(st.LinkAge)},
+		{name: "lag.lower", unit: "s", value: seconds(st.Lower), means: "The target is at least so far behind; absent when it is not known."},
+		{name: "lag.upper", unit: "s", value: seconds(st.Upper), means: "The target is at most so far behind; absent when nothing bounds it, as when the link is down."},
+		{name: "lag.bytes", unit: "By", value: number(st.Bytes), means: "What the target has not applied yet, where the engine counts bytes."},
+		{name: "lag.transactions", unit: "{transaction}", value: number(st.Transactions), means: "What the target has not applied yet, where the engine counts transactions."},
+		{name: "lag.messages", unit: "{message}", value: number(st.Messages), means: "What the target has not applied yet, where the engine counts messages."},
+		{name: "exposure", unit: "s", value: seconds(st.Exposure), means: "Upper bound for the age of what would be lost if the source were lost now."},
+		{name: "link.age", unit: "s", value: seconds(st.LinkAge), means: "Since the last proof that the link is alive."},
 	}
 	if !st.LastCaughtUp.IsZero() {
-		out = append(out, series{name: "last_caught_up.timestamp", unit: "s", value: replica.Some(float64(st.LastCaughtUp.UnixMilli()) / 1000)})
+		out = append(out, series{name: "last_caught_up.timestamp", unit: "s", means: "When the target was last seen to have all; kept over restarts of the agent.", value: replica.Some(float64(st.LastCaughtUp.UnixMilli()) / 1000)})
 	}
 	for _, m := range st.Extra {
-		out = append(out, series{name: m.Name, unit: m.Unit, value: replica.Some(m.Value), counter: m.Counter, labels: m.Labels})
+		unit := m.Unit
+		if unit == "1" {
+			unit = "" // a state or a number of things is no ratio, as which the store's names would have it
+		}
+		out = append(out, series{name: m.Name, unit: unit, value: replica.Some(m.Value), counter: m.Counter, labels: m.Labels})
 	}
 	return out
 }
@@ -60,12 +68,13 @@ func report(all []replica.Status) pmetric.Metrics {
 	scope := md.ResourceMetrics().AppendEmpty().ScopeMetrics().AppendEmpty()
 	scope.Scope().SetName(scopeName)
 	byName := map[string]pmetric.Metric{}
-	metric := func(name, unit string, counter bool) pmetric.NumberDataPointSlice {
+	metric := func(name, unit, means string, counter bool) pmetric.NumberDataPointSlice {
 		m, ok := byName[name]
 		if !ok {
 			m = scope.Metrics().AppendEmpty()
 			m.SetName(name)
 			m.SetUnit(unit)
+			m.SetDescription(means)
 			if counter {
 				sum := m.SetEmptySum()
 				sum.SetIsMonotonic(true)
@@ -82,7 +91,7 @@ func report(all []replica.Status) pmetric.Metrics {
 	}
 	for _, st := range all {
 		stamp := pcommon.NewTimestampFromTime(st.At)
-		point := metric(metricState, "", false).AppendEmpty()
+		point := metric(metricState, "", stateMeans, false).AppendEmpty()
 		point.SetTimestamp(stamp)
 		point.SetIntValue(int64(st.State))
 		attributes(point.Attributes(), st)
@@ -91,7 +100,7 @@ func report(all []replica.Status) pmetric.Metrics {
 			if !f.value.OK {
 				continue
 			}
-			point := metric(prefix+strings.TrimPrefix(f.name, prefix), f.unit, f.counter).AppendEmpty()
+			point := metric(prefix+strings.TrimPrefix(f.name, prefix), f.unit, f.means, f.counter).AppendEmpty()
 			point.SetTimestamp(stamp)
 			point.SetDoubleValue(f.value.V)
 			attributes(point.Attributes(), st)

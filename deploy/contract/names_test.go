@@ -123,6 +123,8 @@ func arrived(t *testing.T, s *server) map[string]row {
 			r.by = "agent, host metrics"
 		case site == "director":
 			r.by = "edge"
+		case strings.HasPrefix(name, "evenkeel_link_"), strings.HasPrefix(name, "evenkeel_replication_"):
+			r.by = "agent, with replication"
 		case strings.HasPrefix(name, "evenkeel_probe_"):
 			r.by = "agent, site role"
 		}
@@ -248,7 +250,7 @@ func everybody(t *testing.T) (*server, *tap) {
 	}
 	out := &safeBuffer{}
 	launch(t, out, binary("evenkeel-agent"), "run", "--site", "fra", "--servers", through, "--token-file", token,
-		"--role", "site", "--host-metrics", "true", "--data", t.TempDir(), "--health", "", "--otlp", "")
+		"--role", "site", "--host-metrics", "true", "--data", t.TempDir(), "--health", "", "--otlp", "", "--replication", replicated(t, out))
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the agent's log:\n%s", tail(out.String(), 4000))

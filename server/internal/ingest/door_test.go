@@ -251,6 +251,7 @@ func TestOTLPNamesAndLabels(t *testing.T) {
 	}
 	now := newHouse(nil).now
 	f(gauge("evenkeel.probe.state", "", 1, now, "target_site", "ams", "reason", "timeout"), "evenkeel_probe_state{site=fra,target_site=ams} 1")
+	f(gauge("evenkeel.link.state", "", 4, now, "link", "cart:fra>ams", "end", "target", "reason", "stale"), "evenkeel_link_state{end=target,link=cart:fra>ams,site=fra} 4")
 	f(gauge("evenkeel.probe.duration", "s", 0.25, now), "evenkeel_probe_duration_seconds{site=fra} 0.25")
 	f(gauge("system.cpu.utilization", "1", 0.5, now, "cpu", "cpu0"), "system_cpu_utilization_ratio{cpu=cpu0,site=fra} 0.5")
 	f(gauge("x", "", 1, now, "a.b", "1", "a_b", "2", "empty", "", "zone", "z"), "x{a_b=1;2,site=fra,zone=z} 1")

@@ -241,7 +241,7 @@ func (b *batch) timeSeries(raw []byte) error {
 			}
 		}
 		b.writer = strings.Clone(b.writer)
-		if fact == core.FactProbe {
+		if fact == core.FactProbe || fact == core.FactLink {
 			labels = dropLabel(labels, "reason")
 		}
 	}

@@ -97,7 +97,7 @@ func (b *batch) resource(attrs pcommon.Map) (foreign bool) {
 	return foreign
 }
 
-// attributes makes the labels of one data point, in scratch. dropReason leaves the reason of a probe out: it
+// attributes makes the labels of one data point, in scratch. dropReason leaves the reason of a probe or link out: it
 // would make a new series with each kind of failure.
 func (b *batch) attributes(attrs pcommon.Map, foreign, dropReason bool, p *point) ([]core.Label, bool) {
 	labels := append(b.scratch[:0], b.base...)
@@ -214,7 +214,7 @@ func (b *batch) numbers(m pmetric.Metric, points pmetric.NumberDataPointSlice, k
 			continue
 		}
 		about = point{}
-		labels, ok := b.attributes(x.Attributes(), foreign, fact == core.FactProbe, p)
+		labels, ok := b.attributes(x.Attributes(), foreign, fact == core.FactProbe || fact == core.FactLink, p)
 		at := unixNano(x.Timestamp())
 		if fact != core.FactUnknown {
 			b.addFact(fact, p, v, at)
