@@ -156,7 +156,7 @@ func (p *pair) logs(t *testing.T) (names []string) {
 }
 
 func (p *pair) server(d *database, user string) Server {
-	return Server{Address: d.address(), User: user, PasswordFile: p.secret, Timeout: time.Second}
+	return Server{Address: d.address(), User: user, PasswordFile: p.secret, Timeout: 5 * time.Second}
 }
 
 // watch is an engine with one link and what Settle remembers of it.
@@ -189,17 +189,18 @@ func (w *watch) look() replica.Status {
 		w.t.Fatalf("%d sightings of one link", len(r.Sightings))
 	}
 	w.saw, w.began = r.Sightings[0], r.Began
+	before := w.memory.CompleteTo
 	w.now, w.memory = replica.Settle(w.saw, w.memory, replica.Look{
 		Began: r.Began, Ended: r.Ended, Interval: w.every, ClockErr: w.err, ClockKnown: true, Heartbeat: r.Beats[0],
 	})
 	if w.saw.State == replica.CaughtUp {
-		// The copy was complete no later than Upper before the look, by the wider clock; LastCaughtUp must not be after that.
-		whole := r.Began.Add(-max(w.saw.Upper.V, 0))
+		// The sighting says that the copy was complete until Upper before the look, and not until its begin.
+		w.memory.CompleteTo = r.Began.Add(-max(w.saw.Upper.V, 0))
 		if w.saw.SourceClock {
-			whole = whole.Add(-w.err)
+			w.memory.CompleteTo = w.memory.CompleteTo.Add(-w.err)
 		}
-		if w.memory.LastCaughtUp.After(whole) {
-			w.memory.LastCaughtUp = whole
+		if before.After(w.memory.CompleteTo) {
+			w.memory.CompleteTo = before
 		}
 	}
 	return w.now
