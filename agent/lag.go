@@ -64,7 +64,7 @@ func (f *lagFlags) run(cmd *cobra.Command) error {
 		f.source.User, f.source.PasswordFile = f.server.User, f.server.PasswordFile
 		f.server.Source = &f.source
 	}
-	w, err := replicationlagreceiver.NewWatcher(f.server)
+	w, err := replicationlagreceiver.NewWatcher(cmd.Context(), f.server)
 	if err != nil {
 		return settingError{err.Error()}
 	}
@@ -104,11 +104,11 @@ func explainLag(w io.Writer, st replica.Status, asJSON bool) error {
 	count("lag_transactions", st.Transactions)
 	count("lag_messages", st.Messages)
 	for _, m := range st.Extra {
-		name := m.Name
+		name := []string{m.Name}
 		for _, label := range slices.Sorted(maps.Keys(m.Labels)) {
-			name += "," + label + "=" + m.Labels[label]
+			name = append(name, label+"="+m.Labels[label])
 		}
-		figures[name] = m.Value
+		figures[strings.Join(name, ",")] = m.Value
 	}
 	if asJSON {
 		return json.NewEncoder(w).Encode(map[string]any{

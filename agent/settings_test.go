@@ -109,6 +109,14 @@ func TestThePipelineIsValidForAnyServerList(t *testing.T) {
 	f("--servers=https://a.example:8450,http://127.0.0.1:8450,https://[::1]:8450/base", "--role=site")
 	f("--servers=https://a.example", "--role=site", "--host-metrics=true", "--health=", "--otlp=")
 	f("--servers=https://a.example", "--role=site", "--connect-to=a:1=b:2")
+	links := filepath.Join(t.TempDir(), "replication.yaml")
+	if err := os.WriteFile(links, []byte(`- {engine: redis, address: "127.0.0.1:6379", links: [{store: cart, from: ams, to: fra, end: target}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f("--servers=https://a.example,https://b.example", "--role=site", "--replication="+links)
+	if code, out := cli(t, nil, "validate", "--site=fra", "--token-file="+token, "--data="+t.TempDir(), "--servers=https://a.example", "--role=site", "--replication="+token); code != exitSettings || !strings.Contains(out, "servers") {
+		t.Errorf("a file that is none of replication: exit %d: %s", code, out)
+	}
 }
 
 func TestRolesAndQueues(t *testing.T) {

@@ -85,7 +85,7 @@ func (c *Config) Validate() error {
 	var errs []error
 	for i := range c.Servers {
 		s := &c.Servers[i]
-		if err := s.check(); err != nil {
+		if err := s.check(context.Background()); err != nil {
 			errs = append(errs, fmt.Errorf("servers[%d]: %w", i, err))
 			continue
 		}
@@ -100,7 +100,7 @@ func (c *Config) Validate() error {
 	return errors.Join(errs...)
 }
 
-func (s *Server) check() error {
+func (s *Server) check(ctx context.Context) error {
 	s.Interval, s.Timeout, s.ClockError = orElse(s.Interval, defaultInterval), orElse(s.Timeout, defaultTimeout), orElse(s.ClockError, defaultClockError)
 	switch {
 	case s.Interval < shortestInterval:
@@ -117,7 +117,7 @@ func (s *Server) check() error {
 			return fmt.Errorf("link %s: it needs a store, two sites in from and to, and an end, which is source or target", l.link().Name())
 		}
 	}
-	e, err := s.engine(context.Background())
+	e, err := s.engine(ctx)
 	if err != nil {
 		return err
 	}

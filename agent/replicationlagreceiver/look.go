@@ -15,11 +15,11 @@ type Watcher struct {
 }
 
 // NewWatcher makes a watcher of a server whose configuration was validated. It does not connect.
-func NewWatcher(s Server) (*Watcher, error) {
-	if err := s.check(); err != nil {
+func NewWatcher(ctx context.Context, s Server) (*Watcher, error) {
+	if err := s.check(ctx); err != nil {
 		return nil, err
 	}
-	e, err := s.engine(context.Background())
+	e, err := s.engine(ctx)
 	if err != nil {
 		return nil, err
 	}

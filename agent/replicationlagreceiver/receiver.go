@@ -37,14 +37,14 @@ type watch struct {
 var _ receiver.Metrics = (*watch)(nil)
 
 // Start returns at once; it waits for no server.
-func (w *watch) Start(context.Context, component.Host) error { //nolint:contextcheck // a component outlives the context of its start
+func (w *watch) Start(start context.Context, _ component.Host) error { //nolint:contextcheck // a component outlives the context of its start
 	var err error
 	if w.memory, err = recall(w.cfg.Directory); err != nil {
 		w.log.Warn("when the copies were last complete is not known", zap.Error(err))
 	}
 	var all []*Watcher
 	for _, s := range w.cfg.Servers {
-		one, err := NewWatcher(s)
+		one, err := NewWatcher(start, s)
 		if err != nil {
 			return err
 		}

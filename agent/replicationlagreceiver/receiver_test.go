@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/receiver/receivertest"
 	"go.uber.org/goleak"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
 )
@@ -66,7 +67,7 @@ func (s *server) write(n int) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // every answer was read
+	defer conn.Close()
 	answers := bufio.NewReader(conn)
 	for i := range n {
 		if _, err := fmt.Fprintf(conn, "SET k%d %s\r\n", i, strings.Repeat("x", 100)); err != nil {
@@ -252,6 +253,48 @@ func TestConfig(t *testing.T) {
 	f("two sites", func(_, l map[string]any) { l["to"] = "fra" })
 	f("no links", func(s, _ map[string]any) { s["links"] = []any{} })
 	f("declared twice", func(s, l map[string]any) { s["links"] = []any{l, l} })
-	f("invalid keys: adress", func(s, _ map[string]any) { s["adress"] = "x" })
+	f("invalid keys: port", func(s, _ map[string]any) { s["port"] = "x" })
 	f("tls:", func(s, _ map[string]any) { s["tls"] = map[string]any{"ca_file": "/none/there"} })
+}
+
+func TestWhatIsReportedIsDeclared(t *testing.T) {
+	raw, err := os.ReadFile("metadata.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var meta struct {
+		Metrics map[string]struct {
+			Description string   `yaml:"description"`
+			Unit        string   `yaml:"unit"`
+			Attributes  []string `yaml:"attributes"`
+		} `yaml:"metrics"`
+	}
+	if err := yaml.Unmarshal(raw, &meta); err != nil {
+		t.Fatal(err)
+	}
+	one, some := replica.Some(time.Second), replica.Some(int64(1))
+	st := replica.Status{
+		Link: replica.Link{Store: "orders", From: "fra", To: "ams", Channel: "a"}, End: replica.Target, At: time.Now(), State: replica.CatchingUp,
+		Reason: replica.ReasonNotMeasured, Lower: one, Upper: one, Exposure: one, LinkAge: one, Bytes: some, Transactions: some, Messages: some,
+		LastCaughtUp: time.Now(),
+	}
+	metrics := report([]replica.Status{st}).ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics()
+	if metrics.Len() != len(meta.Metrics) {
+		t.Errorf("%d metrics are reported, %d declared", metrics.Len(), len(meta.Metrics))
+	}
+	for _, m := range metrics.All() {
+		declared, got := meta.Metrics[m.Name()], m.Gauge().DataPoints().At(0).Attributes()
+		if m.Unit() != declared.Unit || m.Description() == "" || got.Len() != len(declared.Attributes) {
+			t.Errorf("%s: unit %q, attributes %v; declared %+v", m.Name(), m.Unit(), got.AsRaw(), declared)
+		}
+		for _, name := range declared.Attributes {
+			if v, ok := got.Get(name); !ok || v.Str() == "" {
+				t.Errorf("%s has no attribute %s", m.Name(), name)
+			}
+		}
+	}
+	// What is not known is not there.
+	if n := report([]replica.Status{{Link: st.Link, End: st.End, At: st.At, Reason: replica.ReasonTimeout}}).MetricCount(); n != 1 {
+		t.Errorf("an unknown link has %d metrics", n)
+	}
 }

@@ -23,7 +23,7 @@ func replicated(t *testing.T, logs *safeBuffer) (file string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close() //nolint:errcheck // only its number is wanted
+		defer l.Close()
 		return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 	}
 	source, target := port(), port()

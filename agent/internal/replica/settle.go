@@ -47,10 +47,14 @@ func Settle(s Sighting, m Memory, look Look) (Status, Memory) {
 	}
 	switch s.State {
 	case CaughtUp:
-		// A look takes its time: what was committed after the rows were read may be missing at its end.
+		st = caughtUp(st, s, look, slack)
+		if st.State == Unknown {
+			break
+		}
 		m.LastCaughtUp = look.Began
-		m.complete(look.Began)
-		st.Lower, st.Upper = Some(time.Duration(0)), Some(max(s.Upper.Or(0), 0)+slack)
+		if st.Upper.OK {
+			m.complete(look.Ended.Add(-st.Upper.V))
+		}
 		if !m.Since.IsZero() && look.Began.Sub(m.Since) >= idleAfter {
 			st.State = IdleLinkOK
 		}
@@ -64,10 +68,7 @@ func Settle(s Sighting, m Memory, look Look) (Status, Memory) {
 		st.Lower = Some(silent(m, look, slack))
 		if look.Heartbeat && s.Upper.OK && (look.ClockKnown || !s.SourceClock) {
 			st.Upper = Some(max(s.Upper.V, 0) + slack)
-			if s.Lower.OK {
-				st.Lower = Some(max(s.Lower.V-slack, 0))
-			}
-			st.Lower.V = min(st.Lower.V, st.Upper.V)
+			st.Lower.V = min(max(s.Lower.Or(0)-slack, st.Lower.V), st.Upper.V)
 		}
 	case Unknown, NoPrimary, IdleLinkOK:
 		// no figure is better than a wrong one
@@ -86,15 +87,36 @@ func (m *Memory) complete(to time.Time) {
 
 // alive notes the newest proof of life that a sighting brings.
 func (m *Memory) alive(s Sighting, look Look) {
+	at := look.Began
 	switch {
+	case s.State == CaughtUp || s.State == CatchingUp || s.State == DelayedByDesign:
 	case s.LinkAge.OK:
-	case s.State == CaughtUp || s.State == CatchingUp || s.State == DelayedByDesign || s.State == IdleLinkOK:
+		at = at.Add(-s.LinkAge.V)
 	default:
 		return
 	}
-	if at := look.Began.Add(-s.LinkAge.V); at.After(m.LastAlive) {
+	if at.After(m.LastAlive) {
 		m.LastAlive = at
 	}
+}
+
+// caughtUp is a link on which nothing is known to be missing. That may be old news: what is committed since the newest
+// word of the source is missing too, and Upper says how old that word may be. A look takes its time besides.
+func caughtUp(st Status, s Sighting, look Look, slack time.Duration) Status {
+	if s.SourceClock && s.Upper.OK && s.Upper.V < -slack {
+		return skewed(st, s, slack)
+	}
+	st.Lower = Some(time.Duration(0))
+	if !s.SourceClock || look.ClockKnown {
+		st.Upper = Some(max(s.Upper.Or(0), 0) + slack)
+	}
+	return st
+}
+
+func skewed(st Status, s Sighting, slack time.Duration) Status {
+	st.State, st.Reason = Unknown, ReasonClockSkew
+	st.Detail = fmt.Sprintf("the lag by the clocks is %s, which their error of %s does not explain", s.Upper.V, slack)
+	return st
 }
 
 // bounded widens the bounds of a link that is behind, and refuses those that the clocks contradict.
@@ -104,9 +126,7 @@ func bounded(st Status, s Sighting, m Memory, look Look, slack time.Duration) St
 		s.Lower, s.Upper = Opt[time.Duration]{}, Opt[time.Duration]{}
 	}
 	if (s.Upper.OK && s.Upper.V < -slack) || (s.Lower.OK && s.Upper.OK && s.Lower.V > s.Upper.V+2*slack) {
-		st.State, st.Reason = Unknown, ReasonClockSkew
-		st.Detail = fmt.Sprintf("the lag by the clocks is %s, which their error of %s does not explain", s.Upper.V, slack)
-		return st
+		return skewed(st, s, slack)
 	}
 	st.Lower = Some(time.Duration(0))
 	if s.Lower.OK {
@@ -138,6 +158,9 @@ func silent(m Memory, look Look, slack time.Duration) time.Duration {
 // exposure is the upper bound of the age of what would be lost now.
 func exposure(s Sighting, m Memory, st Status, look Look, slack time.Duration) Opt[time.Duration] {
 	var out Opt[time.Duration]
+	if st.State == Resyncing {
+		return out // half a copy protects nothing
+	}
 	consider := func(d time.Duration) {
 		if d = max(d, 0); !out.OK || d < out.V {
 			out = Some(d)

@@ -61,7 +61,11 @@ func TestSettle(t *testing.T) {
 	f("down, never complete", follow(Sighting{State: LinkDown}, Sighting{State: LinkDown}), LinkDown, "", "1ms", "-", "-")
 	f("no answer", follow(ok, Sighting{State: Unknown, Reason: ReasonTimeout}), Unknown, ReasonTimeout, "-", "-", "1s")
 	f("stopped", follow(ok, ok, Sighting{State: ApplierStopped, Reason: ReasonPaused}), ApplierStopped, ReasonPaused, "0s", "1s", "1s")
-	f("copied anew", follow(ok, Sighting{State: Resyncing}), Resyncing, "", "1ms", "-", "1s")
+	f("copied anew", follow(ok, Sighting{State: Resyncing}), Resyncing, "", "1ms", "-", "-")
+	f("complete as of the newest word", follow(Sighting{State: CaughtUp, Upper: Some(3 * second)}), CaughtUp, "", "0s", "3s", "3s")
+	f("down after old news", follow(Sighting{State: CaughtUp, Upper: Some(3 * second)}, Sighting{State: Unknown, Reason: ReasonTimeout}), Unknown, ReasonTimeout, "-", "-", "4s")
+	f("complete in the future", follow(Sighting{State: CaughtUp, Upper: Some(-5 * second), SourceClock: true}), Unknown, ReasonClockSkew, "-", "-", "-")
+	f("a long idle link is cut", follow(ok, Sighting{State: CaughtUp, LinkAge: Some(30 * second)}, Sighting{State: LinkDown, LinkAge: Some(31 * second)}), LinkDown, "", "1ms", "-", "1s")
 	f("the engine knows what is exposed", follow(Sighting{State: CatchingUp, Upper: Some(5 * second), Exposure: Some(2 * second)}), CatchingUp, "", "0s", "5s", "2s")
 
 	// Without the error of the clocks their difference bounds nothing; what the memory knows stands.

@@ -189,20 +189,9 @@ func (w *watch) look() replica.Status {
 		w.t.Fatalf("%d sightings of one link", len(r.Sightings))
 	}
 	w.saw, w.began = r.Sightings[0], r.Began
-	before := w.memory.CompleteTo
 	w.now, w.memory = replica.Settle(w.saw, w.memory, replica.Look{
 		Began: r.Began, Ended: r.Ended, Interval: w.every, ClockErr: w.err, ClockKnown: true, Heartbeat: r.Beats[0],
 	})
-	if w.saw.State == replica.CaughtUp {
-		// The sighting says that the copy was complete until Upper before the look, and not until its begin.
-		w.memory.CompleteTo = r.Began.Add(-max(w.saw.Upper.V, 0))
-		if w.saw.SourceClock {
-			w.memory.CompleteTo = w.memory.CompleteTo.Add(-w.err)
-		}
-		if before.After(w.memory.CompleteTo) {
-			w.memory.CompleteTo = before
-		}
-	}
 	return w.now
 }
 
