@@ -18,7 +18,7 @@ import (
 // lagFlags say where to look once at a replication link.
 type lagFlags struct {
 	server replicationlagreceiver.Server
-	source replicationlagreceiver.Source
+	other  replicationlagreceiver.OtherEnd
 	link   replicationlagreceiver.Link
 	name   string
 	asJSON bool
@@ -28,15 +28,15 @@ func (f *lagFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.server.Engine, "engine", "", "look at a replication link instead: "+strings.Join(replicationlagreceiver.Engines(), ", "))
 	flags.StringVar(&f.server.DSN, "dsn", "", "postgresql: where and as whom, as libpq reads it, without the password")
-	flags.StringVar(&f.server.Address, "address", "", "mysql, redis: host:port")
-	flags.StringVar(&f.server.User, "user", "", "mysql, redis: as whom")
+	flags.StringVar(&f.server.Address, "address", "", "mysql, redis, nats: host:port")
+	flags.StringVar(&f.server.User, "user", "", "mysql, redis, nats: as whom")
 	flags.StringVar(&f.server.PasswordFile, "password-file", "", "file with the password")
 	flags.StringVar(&f.server.HeartbeatDatabase, "heartbeat-database", "", "mysql: database with the heartbeat tables")
-	flags.StringVar(&f.source.Address, "source-address", "", "redis: the source of the link, host:port, to compare offsets with")
+	flags.StringVar(&f.other.Address, "other-address", "", "redis, nats: the server at the other end of the link, to compare with")
 	flags.StringVar(&f.name, "link", "store:a>b", "name of the link: STORE:FROM>TO")
-	flags.StringVar(&f.link.Channel, "channel", "", "subscription, connection or channel, where there are several")
+	flags.StringVar(&f.link.Channel, "channel", "", "subscription, connection or channel, where there are several; nats: the stream at the source")
 	flags.StringVar(&f.link.End, "end", string(replica.Target), "which end the server is: source or target")
-	flags.StringVar(&f.link.Peer, "peer", "", "how the other end is known there: slot, application name or host")
+	flags.StringVar(&f.link.Peer, "peer", "", "how the other end is known there: slot, application name or host; nats: the stream at the target")
 }
 
 const lagHelp = `
@@ -60,9 +60,9 @@ func (f *lagFlags) run(cmd *cobra.Command) error {
 	}
 	f.link.Store, f.link.From, f.link.To = store, from, to
 	f.server.Links = []replicationlagreceiver.Link{f.link}
-	if f.source.Address != "" {
-		f.source.User, f.source.PasswordFile = f.server.User, f.server.PasswordFile
-		f.server.Source = &f.source
+	if f.other.Address != "" {
+		f.other.User, f.other.PasswordFile = f.server.User, f.server.PasswordFile
+		f.server.OtherEnd = &f.other
 	}
 	w, err := replicationlagreceiver.NewWatcher(cmd.Context(), f.server)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/mysql"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/nats"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/postgresql"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/redis"
 )
@@ -26,22 +27,28 @@ type Config struct {
 
 // Server is one database server and the ends of links that are at it.
 type Server struct {
-	Engine       string `mapstructure:"engine"`        // postgresql, mysql (MariaDB too) or redis (Valkey too)
+	Engine       string `mapstructure:"engine"`        // postgresql, mysql (MariaDB too), redis (Valkey too) or nats (JetStream)
 	DSN          string `mapstructure:"dsn"`           // postgresql: URL or keywords, as libpq reads them; without the password
-	Address      string `mapstructure:"address"`       // mysql, redis: host:port
-	User         string `mapstructure:"user"`          // mysql, redis
+	Address      string `mapstructure:"address"`       // mysql, redis, nats: host:port
+	User         string `mapstructure:"user"`          // mysql, redis, nats
 	PasswordFile string `mapstructure:"password_file"` // read at every connect
-	// TLS is for mysql and redis; postgresql has it in the DSN. None: plain.
+	// CredentialsFile is for nats, instead of a user: JWT and seed, as nsc writes them. Domain is the JetStream domain to
+	// ask, where it is another than the server's own.
+	CredentialsFile string `mapstructure:"credentials_file"`
+	Domain          string `mapstructure:"domain"`
+	// TLS is for mysql, redis and nats; postgresql has it in the DSN. None: plain.
 	TLS *configtls.ClientConfig `mapstructure:"tls"`
 	// HeartbeatDatabase is where a mysql server has the heartbeat tables; empty: there are none.
 	HeartbeatDatabase string `mapstructure:"heartbeat_database"`
-	// Source is the source of redis links that end here, where this agent may ask it: bytes behind are known then.
-	Source *Source `mapstructure:"source"`
+	// OtherEnd is the server at the other end of the links, where this agent may ask it: how far behind is known better
+	// then. Redis: the source of the links that end here. NATS: either end.
+	OtherEnd *OtherEnd `mapstructure:"other_end"`
 	// Interval is between two looks. Default 5 s.
 	Interval time.Duration `mapstructure:"interval"`
 	// Timeout is of one look. Default 2 s; it is below the interval.
 	Timeout time.Duration `mapstructure:"timeout"`
-	// Silence is how long a postgresql link may be silent before it is down. Default: as long as the server's own time-out.
+	// Silence is how long a postgresql or nats link may be silent before it is down. Default: as long as the PostgreSQL
+	// server's own time-out, 5 s for NATS.
 	Silence time.Duration `mapstructure:"silence"`
 	// ClockError is how far the clocks of the two ends of a link may be apart. Figures that compare the two are widened by
 	// it. Default 100 ms, which hosts with working NTP keep.
@@ -49,11 +56,14 @@ type Server struct {
 	Links      []Link        `mapstructure:"links"`
 }
 
-// Source is another server that is asked besides.
-type Source struct {
+// OtherEnd is another server that is asked besides.
+type OtherEnd struct {
 	Address      string `mapstructure:"address"`
 	User         string `mapstructure:"user"`
 	PasswordFile string `mapstructure:"password_file"`
+
+	CredentialsFile string `mapstructure:"credentials_file"`
+	Domain          string `mapstructure:"domain"`
 }
 
 // Link is one end of a replication link.
@@ -61,9 +71,10 @@ type Link struct {
 	Store   string `mapstructure:"store"`
 	From    string `mapstructure:"from"`
 	To      string `mapstructure:"to"`
-	Channel string `mapstructure:"channel"` // a subscription, connection or channel, where there are several
+	Channel string `mapstructure:"channel"` // a subscription, connection or channel, where there are several; nats: the origin's stream
 	End     string `mapstructure:"end"`     // source or target: which end this server is
-	Peer    string `mapstructure:"peer"`    // how the other end is known here: a slot, application name or host
+	Peer    string `mapstructure:"peer"`    // how the other end is known here: a slot, application name or host; nats: the copy's stream
+	Domain  string `mapstructure:"domain"`  // nats: the origin's JetStream domain, where it tells two sources apart
 }
 
 // Defaults of a server.
@@ -75,7 +86,7 @@ const (
 )
 
 // Engines are the engines there are.
-func Engines() []string { return []string{"postgresql", "mysql", "redis"} }
+func Engines() []string { return []string{"postgresql", "mysql", "redis", "nats"} }
 
 func createDefaultConfig() component.Config { return &Config{} }
 
@@ -186,8 +197,8 @@ func (s *Server) engine(ctx context.Context) (engine, error) {
 		return engine{func(ctx context.Context) []sight { r := e.Look(ctx); return sights(r.Sightings, r.Beats) }, e.Close}, nil
 	case "redis":
 		o := redis.Options{Server: redis.Server{Address: s.Address, User: s.User, PasswordFile: s.PasswordFile, TLS: secure}, Timeout: s.Timeout / 3}
-		if s.Source != nil {
-			o.Source = &redis.Server{Address: s.Source.Address, User: s.Source.User, PasswordFile: s.Source.PasswordFile, TLS: secure}
+		if s.OtherEnd != nil {
+			o.Source = &redis.Server{Address: s.OtherEnd.Address, User: s.OtherEnd.User, PasswordFile: s.OtherEnd.PasswordFile, TLS: secure}
 		}
 		for _, l := range s.Links {
 			o.Links = append(o.Links, redis.LinkSpec{Store: l.Store, From: l.From, To: l.To, Channel: l.Channel, End: replica.End(l.End), Peer: l.Peer})
@@ -197,6 +208,22 @@ func (s *Server) engine(ctx context.Context) (engine, error) {
 			return engine{}, err
 		}
 		return engine{func(ctx context.Context) []sight { return sights(e.Look(ctx).Sightings, nil) }, func() { _ = e.Close() }}, nil
+	case "nats":
+		o := nats.Options{Server: nats.Server{Address: s.Address, User: s.User, PasswordFile: s.PasswordFile, CredentialsFile: s.CredentialsFile, Domain: s.Domain, TLS: secure}, Timeout: s.Timeout, Silence: s.Silence}
+		if s.OtherEnd != nil {
+			e := s.OtherEnd
+			o.Peer = &nats.Server{Address: e.Address, User: e.User, PasswordFile: e.PasswordFile, CredentialsFile: e.CredentialsFile, Domain: e.Domain, TLS: secure}
+		}
+		for _, l := range s.Links {
+			o.Links = append(o.Links, nats.LinkSpec{
+				Store: l.Store, From: l.From, To: l.To, Channel: l.Channel, End: replica.End(l.End), Peer: l.Peer, Domain: l.Domain,
+			})
+		}
+		e, err := nats.New(o)
+		if err != nil {
+			return engine{}, err
+		}
+		return engine{func(ctx context.Context) []sight { r := e.Look(ctx); return sights(r.Sightings, r.Beats) }, e.Close}, nil
 	}
 	return engine{}, fmt.Errorf("engine %q is not known: use one of %s", s.Engine, strings.Join(Engines(), ", "))
 }

@@ -126,7 +126,7 @@ func TestALinkIsFollowed(t *testing.T) {
 	cfg, err := config(t, map[string]any{"directory": dir, "servers": []any{
 		map[string]any{
 			"engine": "redis", "address": target.address(), "interval": "1s", "timeout": "900ms", "links": []any{link},
-			"source": map[string]any{"address": source.address()},
+			"other_end": map[string]any{"address": source.address()},
 		},
 		map[string]any{"engine": "redis", "address": source.address(), "interval": "1s", "timeout": "900ms", "links": []any{other}},
 	}})
@@ -244,7 +244,9 @@ func TestConfig(t *testing.T) {
 		s["engine"], s["dsn"] = "postgresql", "host=127.0.0.1 user=evenkeel dbname=postgres"
 	})
 	f("", func(s, _ map[string]any) { s["engine"], s["user"] = "mysql", "evenkeel" })
-	f("use one of postgresql, mysql, redis", func(s, _ map[string]any) { s["engine"] = "oracle" })
+	f("", func(s, l map[string]any) { s["engine"], l["channel"] = "nats", "ORDERS" })
+	f("channel must be the name", func(s, _ map[string]any) { s["engine"] = "nats" })
+	f("use one of postgresql, mysql, redis, nats", func(s, _ map[string]any) { s["engine"] = "oracle" })
 	f("needs an address and a user", func(s, _ map[string]any) { s["engine"] = "mysql" })
 	f("at least 1s", func(s, _ map[string]any) { s["interval"] = "10ms" })
 	f("below the interval", func(s, _ map[string]any) { s["timeout"] = "5s" })

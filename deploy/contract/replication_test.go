@@ -37,7 +37,7 @@ func replicated(t *testing.T, logs *safeBuffer) (file string) {
   address: 127.0.0.1:%[2]s
   interval: 1s
   timeout: 900ms
-  source: {address: "127.0.0.1:%[1]s"}
+  other_end: {address: "127.0.0.1:%[1]s"}
   links: [{store: cart, from: ams, to: fra, end: target}]
 - engine: redis
   address: 127.0.0.1:%[1]s

@@ -94,7 +94,8 @@ func (l *Ledger) Leadership() core.Leadership {
 	}
 	switch {
 	case !out.Quorum && d.wrote.IsZero():
-		out.Reason = "this replica has not reached a majority of the replicas since it started"
+		out.Reason = "this replica has not reached a majority of the replicas since it started; when the others have one, and their ledger was " +
+			"restored or begun anew meanwhile, this one joins them by replica replace"
 	case !out.Quorum:
 		out.Reason = fmt.Sprintf("this replica has not reached a majority of the replicas for %.0f s", now.Sub(d.wrote).Seconds())
 	case out.Leader == "":
