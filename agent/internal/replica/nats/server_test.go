@@ -21,6 +21,11 @@ func TestMain(m *testing.M) {
 		// nats-server keeps these for the life of the process.
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.init.0.func1"),
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*ocspReadCache).Stop"),
+		// These wait for half a minute for an answer, also when the server is gone.
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).setupMirrorConsumer.func3"),
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).setupSourceConsumer.func3"),
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).trySetupSourceConsumer.func3"),
+		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.(*stream).tryDeleteSourcingConsumer.func1"),
 	)
 }
 
@@ -37,6 +42,7 @@ type node struct {
 	port    int
 	leaf    int    // where other servers connect to as leaf nodes
 	remotes string // what this one connects to as a leaf node
+	routes  string // the cluster it is in; empty: none
 	allowed string // what the agent may publish
 	srv     *server.Server
 	js      jetstream.JetStream
@@ -73,12 +79,13 @@ func (n *node) config() *server.Options {
 listen: "127.0.0.1:%d"
 server_name: %s
 jetstream: {store_dir: %q, domain: %s, max_mem: 64M, max_file: 256M}
-leafnodes: {listen: "127.0.0.1:%d", %s}
+leafnodes: {listen: "127.0.0.1:%d", no_advertise: true, %s}
+%s
 accounts: {JS: {jetstream: enabled, users: [
   {user: admin, password: %s},
   {user: evenkeel, password: %s, permissions: {publish: [%s], subscribe: ["_INBOX_evenkeel.>"]}},
 ]}}
-`, n.port, n.name, n.dir, n.name, n.leaf, n.remotes, adminPassword, canary, n.allowed)
+`, n.port, n.name, n.dir, n.name, n.leaf, n.remotes, n.routes, adminPassword, canary, n.allowed)
 	file := filepath.Join(n.dir, "nats.conf")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		n.t.Fatal(err)
@@ -147,6 +154,13 @@ func (n *node) make(config jetstream.StreamConfig) {
 	}
 }
 
+func (n *node) drop(stream string) {
+	n.t.Helper()
+	if err := n.js.DeleteStream(n.t.Context(), stream); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
 func (n *node) publish(subject string, bytes int) {
 	n.t.Helper()
 	if _, err := n.js.Publish(n.t.Context(), subject, make([]byte, bytes)); err != nil {
@@ -170,11 +184,12 @@ func until(t testing.TB, what string, limit time.Duration, ok func() bool) {
 	}
 }
 
-// relay is a TCP proxy whose link can be cut (closed and refused) and silenced (bytes wait).
+// relay is a TCP proxy whose link can be cut (closed and refused), silenced (bytes wait) and slowed.
 type relay struct {
 	listener net.Listener
 	to       string
 	silent   atomic.Bool
+	rate     atomic.Int64 // bytes a second; 0: all
 	group    sync.WaitGroup
 
 	mu    sync.Mutex
@@ -253,6 +268,9 @@ func (r *relay) copy(to, from net.Conn) {
 				return
 			}
 			time.Sleep(5 * time.Millisecond)
+		}
+		if rate := r.rate.Load(); rate > 0 {
+			time.Sleep(time.Duration(n) * time.Second / time.Duration(rate))
 		}
 		if _, err := to.Write(buffer[:n]); err != nil {
 			return

@@ -108,6 +108,7 @@ func (w *watcher) complete(limit time.Duration) {
 	}
 }
 
+// measure is a further figure of the last look.
 func (w *watcher) measure(name string) (float64, bool) {
 	for _, m := range w.seen.Extra {
 		if m.Name == name {
@@ -193,8 +194,8 @@ func TestStory(t *testing.T) {
 
 	// The link goes silent: connected, nothing arrives. With writes the lag is there at once, and it grows.
 	p.relay.silent.Store(true)
-	p.origin.publish("orders.silence", 10)
 	silent := time.Now()
+	p.origin.publish("orders.silence", 10)
 	for _, w := range p.sighted() {
 		w.becomes(2*time.Second, replica.CatchingUp, "")
 		if lag := time.Since(silent); w.last.Lower.V > lag || w.last.Upper.V < lag-200*time.Millisecond {
@@ -219,13 +220,13 @@ func TestStory(t *testing.T) {
 	}
 	p.both.grows()
 	// With writes the first of them is the lag.
-	p.origin.publish("orders.cut", 10)
 	cut := time.Now()
+	p.origin.publish("orders.cut", 10)
 	until(t, "the lag follows the first missing message", 3*time.Second, func() bool {
 		st := p.both.look()
 		return st.State == replica.LinkDown && st.Lower.V > 300*time.Millisecond && st.Messages.V == 1
 	})
-	if lag := time.Since(cut); !p.both.last.Upper.OK || p.both.last.Upper.V < lag-200*time.Millisecond || p.both.last.Lower.V > lag {
+	if lag := time.Since(cut); !p.both.last.Upper.OK || p.both.last.Upper.V < lag-200*time.Millisecond || p.both.seen.Lower.V > lag {
 		t.Errorf("lag %s: %s", lag, p.both.show())
 	}
 	p.relay.setCut(false)
@@ -237,25 +238,51 @@ func TestStory(t *testing.T) {
 	p.copied.start()
 	p.complete(15 * time.Second)
 
-	// The mirror is made anew: a full copy.
-	if err := p.copied.js.DeleteStream(t.Context(), "ORDERS"); err != nil {
-		t.Fatal(err)
+	// The copy is deleted, replaced by a stream that copies nothing, as a promotion leaves it, and made anew: a full copy.
+	for range 200 {
+		p.origin.publish("orders.bulk", 10_000)
 	}
+	p.both.complete(5 * time.Second)
+	p.copied.drop("ORDERS")
 	p.both.becomes(2*time.Second, replica.Unknown, replica.ReasonMisconfigured)
-	p.relay.setCut(true)
 	p.copied.make(jetstream.StreamConfig{Name: "ORDERS", Subjects: []string{"other"}})
-	p.both.becomes(2*time.Second, replica.Unknown, replica.ReasonRole) // as a promotion looks like
-	if err := p.copied.js.DeleteStream(t.Context(), "ORDERS"); err != nil {
+	p.both.becomes(2*time.Second, replica.Unknown, replica.ReasonRole)
+	p.giver.becomes(2*time.Second, replica.Unknown, replica.ReasonRole)
+	p.copied.drop("ORDERS")
+	p.relay.rate.Store(1_000_000)
+	p.copied.make(jetstream.StreamConfig{Name: "ORDERS", Mirror: p.origin.from("ORDERS")})
+	p.both.becomes(3*time.Second, replica.Resyncing, "")
+	p.giver.becomes(time.Second, replica.Resyncing, "")
+	p.relay.rate.Store(0)
+	p.complete(5 * time.Second)
+
+	// What the origin removes while the link is cut never comes.
+	p.relay.setCut(true)
+	for range 5 {
+		p.origin.publish("orders.lost", 10)
+	}
+	stream, err := p.origin.js.Stream(t.Context(), "ORDERS")
+	if err != nil {
 		t.Fatal(err)
 	}
-	p.copied.make(jetstream.StreamConfig{Name: "ORDERS", Mirror: p.origin.from("ORDERS")})
-	p.both.becomes(2*time.Second, replica.LinkDown, "")
+	if err := stream.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p.origin.publish("orders.kept", 10)
+	for _, w := range p.sighted() {
+		w.becomes(8*time.Second, replica.LinkDown, replica.ReasonLost)
+		if n, ok := w.measure("nats.messages.lost"); !ok || n != 5 {
+			t.Errorf("%s: %v messages lost", w.name, n)
+		}
+	}
+	p.relay.setCut(false)
+	p.complete(15 * time.Second)
 
 	// The origin dies.
 	p.origin.stop()
-	p.both.becomes(4*time.Second, replica.LinkDown, "")
+	p.both.becomes(8*time.Second, replica.LinkDown, replica.ReasonStale)
 	p.giver.becomes(2*time.Second, replica.Unknown, replica.ReasonConnect)
-	p.alone.becomes(4*time.Second, replica.LinkDown, "")
+	p.alone.becomes(8*time.Second, replica.LinkDown, replica.ReasonStale)
 	p.fan.becomes(8*time.Second, replica.LinkDown, replica.ReasonStale)
 	p.fan.grows()
 }
