@@ -43,7 +43,7 @@ type Server struct {
 	// OtherEnd is the server at the other end of the links, where this agent may ask it: how far behind is known better
 	// then. Redis: the source of the links that end here. NATS: either end.
 	OtherEnd *OtherEnd `mapstructure:"other_end"`
-	// Interval is between two looks. Default 5 s.
+	// Interval is between two looks, 1 s to 10 s. Default 5 s.
 	Interval time.Duration `mapstructure:"interval"`
 	// Timeout is of one look. Default 2 s; it is below the interval.
 	Timeout time.Duration `mapstructure:"timeout"`
@@ -83,6 +83,7 @@ const (
 	defaultTimeout    = 2 * time.Second
 	defaultClockError = 100 * time.Millisecond
 	shortestInterval  = time.Second
+	longestInterval   = 10 * time.Second // the server shows what is at most three of them old
 )
 
 // Engines are the engines there are.
@@ -114,8 +115,8 @@ func (c *Config) Validate() error {
 func (s *Server) check(ctx context.Context) error {
 	s.Interval, s.Timeout, s.ClockError = orElse(s.Interval, defaultInterval), orElse(s.Timeout, defaultTimeout), orElse(s.ClockError, defaultClockError)
 	switch {
-	case s.Interval < shortestInterval:
-		return fmt.Errorf("interval must be at least %s", shortestInterval)
+	case s.Interval < shortestInterval || s.Interval > longestInterval:
+		return fmt.Errorf("interval must be from %s to %s", shortestInterval, longestInterval)
 	case s.Timeout >= s.Interval || s.Timeout < 0:
 		return fmt.Errorf("timeout %s must be above 0 and below the interval, which is %s", s.Timeout, s.Interval)
 	case s.ClockError < 0 || s.Silence < 0:

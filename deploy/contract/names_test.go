@@ -207,7 +207,7 @@ func unitOf(name string) string {
 func TestNames(t *testing.T) {
 	t.Parallel()
 	want := committed(t)
-	s, x := everybody(t)
+	s, x, source := everybody(t)
 	if *update {
 		rewrite(t, s, x, want)
 		return
@@ -221,11 +221,12 @@ func TestNames(t *testing.T) {
 	for _, d := range differences(want, got, known(t, s, x)) {
 		t.Error(d)
 	}
+	linksAreShown(t, s, source)
 }
 
 // everybody starts a server that watches, an agent with host metrics behind a tap, an edge, and a drain by hand: all
 // that writes series has something to write.
-func everybody(t *testing.T) (*server, *tap) {
+func everybody(t *testing.T) (*server, *tap, *program) {
 	t.Helper()
 	up := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	entries := map[string]string{"fra": serveHere(t, up), "lon": serveHere(t, up), "ams": "http://" + freeAddr(t)}
@@ -249,8 +250,9 @@ func everybody(t *testing.T) (*server, *tap) {
 		t.Fatal(err)
 	}
 	out := &safeBuffer{}
+	links, source := replicated(t, out)
 	launch(t, out, binary("evenkeel-agent"), "run", "--site", "fra", "--servers", through, "--token-file", token,
-		"--role", "site", "--host-metrics", "true", "--data", t.TempDir(), "--health", "", "--otlp", "", "--replication", replicated(t, out))
+		"--role", "site", "--host-metrics", "true", "--data", t.TempDir(), "--health", "", "--otlp", "", "--replication", links)
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("the agent's log:\n%s", tail(out.String(), 4000))
@@ -258,7 +260,7 @@ func everybody(t *testing.T) (*server, *tap) {
 	})
 	until(t, "the agent's word has arrived", 30*time.Second, func() bool { return len(s.query("evenkeel_probe_state")) == 3 })
 	s.order("drain", "ams", "checkout", "--reason", "the contract asks for an attempt")
-	return s, tap
+	return s, tap, source
 }
 
 // rewrite waits until no new name has come for longer than the slowest writer's interval, and writes the table.

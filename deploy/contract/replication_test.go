@@ -6,13 +6,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 )
 
 // replicated starts two real Redis servers, one of which copies the other, and writes the file with which an agent looks
 // at both ends of the link.
-func replicated(t *testing.T, logs *safeBuffer) (file string) {
+func replicated(t *testing.T, logs *safeBuffer) (file string, from *program) {
 	t.Helper()
 	redis, err := exec.LookPath("redis-server")
 	if err != nil {
@@ -27,10 +30,10 @@ func replicated(t *testing.T, logs *safeBuffer) (file string) {
 		return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
 	}
 	source, target := port(), port()
-	begin := func(args ...string) {
-		launch(t, logs, redis, append([]string{"--bind", "127.0.0.1", "--dir", t.TempDir(), "--save", "", "--repl-diskless-sync-delay", "0"}, args...)...)
+	begin := func(args ...string) *program {
+		return launch(t, logs, redis, append([]string{"--bind", "127.0.0.1", "--dir", t.TempDir(), "--save", "", "--repl-diskless-sync-delay", "0"}, args...)...)
 	}
-	begin("--port", source)
+	from = begin("--port", source)
 	begin("--port", target, "--replicaof", "127.0.0.1 "+source)
 	file = filepath.Join(t.TempDir(), "replication.yaml")
 	text := fmt.Sprintf(`- engine: redis
@@ -48,5 +51,46 @@ func replicated(t *testing.T, logs *safeBuffer) (file string) {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return file
+	return file, from
+}
+
+// linksAreShown checks what is told of the link at /api/v1/links and by the command, alive and once its source is dead.
+func linksAreShown(t *testing.T, s *server, source *program) {
+	t.Helper()
+	type view struct {
+		Link, End, State, Writer string
+		Lower                    *float64 `json:"lag_lower_seconds"`
+		Upper                    *float64 `json:"lag_upper_seconds"`
+		Exposure                 *float64 `json:"exposure_seconds"`
+	}
+	var last []view
+	seen := func(end string, ok func(view) bool) func() bool {
+		return func() bool {
+			last = nil // what is absent must not be left from before
+			s.get("/api/v1/links", &last)
+			if n := len(last); n > 2 {
+				t.Fatalf("%d ends of one link: %+v", n, last)
+			}
+			return slices.ContainsFunc(last, func(v view) bool { return v.Link == "cart:ams>fra" && v.Writer == "fra" && v.End == end && ok(v) })
+		}
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("links: %+v", last)
+		}
+	})
+	well := func(v view) bool {
+		return (v.State == "caught_up" || v.State == "idle_link_ok") && v.Lower != nil && *v.Lower == 0 && v.Upper != nil && v.Exposure != nil
+	}
+	until(t, "both ends are caught up", 30*time.Second, func() bool { return seen("target", well)() && seen("source", well)() })
+	source.kill()
+	until(t, "the link is down, its lower bound grows, and nothing bounds it from above", 30*time.Second, seen("target", func(v view) bool {
+		return v.State == "link_down" && v.Lower != nil && *v.Lower > 1 && v.Upper == nil && v.Exposure != nil && *v.Exposure > 1
+	}))
+	until(t, "its source is unknown, without a figure", 30*time.Second, seen("source", func(v view) bool {
+		return v.State == "unknown" && v.Lower == nil && v.Upper == nil
+	}))
+	if out := s.order("links"); !strings.Contains(out, "link_down") || !strings.Contains(out, "s or more") {
+		t.Errorf("the command says:\n%s", out)
+	}
 }

@@ -83,6 +83,7 @@ type Options struct {
 	Commander Commander
 	Tokens    Tokens
 	Self      Self
+	Links     Links       // what is known of replication links; nil: none is known
 	Control   Control     // replicas, backup, preflight and adopt; nil: they do not exist
 	Parts     []PartCheck // ledger, store, config
 

@@ -200,6 +200,12 @@ type Leadership = core.Leadership
 // Line Line is one sentence of the story, in the order in which it happened.
 type Line = core.Line
 
+// LinkState LinkState is the state of a replication link.
+type LinkState = core.LinkState
+
+// LinkView LinkView is what one end of a replication link said last: how far the target is behind its source. What is not known is absent.
+type LinkView = core.LinkView
+
 // Member Member is one member of the ledger's cluster, joined or configured.
 type Member = core.Member
 
@@ -511,6 +517,9 @@ type ServerInterface interface {
 	// ListNotices The messages to people about an episode, in their order.
 	// (GET /episodes/{id}/notices)
 	ListNotices(c *gin.Context, id ID)
+	// ListLinks The ends of replication links, each with its state and how far the target is behind.
+	// (GET /links)
+	ListLinks(c *gin.Context)
 	// GetPreflight What each executor says of the fencing tokens of this ledger.
 	// (GET /preflight)
 	GetPreflight(c *gin.Context)
@@ -791,6 +800,19 @@ func (siw *ServerInterfaceWrapper) ListNotices(c *gin.Context) {
 	siw.Handler.ListNotices(c, id)
 }
 
+// ListLinks operation middleware
+func (siw *ServerInterfaceWrapper) ListLinks(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListLinks(c)
+}
+
 // GetPreflight operation middleware
 func (siw *ServerInterfaceWrapper) GetPreflight(c *gin.Context) {
 
@@ -997,6 +1019,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/status", wrapper.GetStatus)
 	router.GET(options.BaseURL+"/sites", wrapper.ListSites)
 	router.GET(options.BaseURL+"/conditions", wrapper.GetConditions)
+	router.GET(options.BaseURL+"/links", wrapper.ListLinks)
 	router.GET(options.BaseURL+"/episodes", wrapper.ListEpisodes)
 	router.GET(options.BaseURL+"/episodes/:id", wrapper.GetEpisode)
 	router.GET(options.BaseURL+"/episodes/:id/decisions", wrapper.ListDecisions)
@@ -1452,6 +1475,44 @@ func (response ListNoticesdefaultApplicationProblemPlusJSONResponse) VisitListNo
 	return err
 }
 
+type ListLinksRequestObject struct {
+}
+
+type ListLinksResponseObject interface {
+	VisitListLinksResponse(w http.ResponseWriter) error
+}
+
+type ListLinks200JSONResponse []LinkView
+
+func (response ListLinks200JSONResponse) VisitListLinksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListLinksdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListLinksdefaultApplicationProblemPlusJSONResponse) VisitListLinksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetPreflightRequestObject struct {
 }
 
@@ -1860,6 +1921,9 @@ type StrictServerInterface interface {
 	// ListNotices The messages to people about an episode, in their order.
 	// (GET /episodes/{id}/notices)
 	ListNotices(ctx context.Context, request ListNoticesRequestObject) (ListNoticesResponseObject, error)
+	// ListLinks The ends of replication links, each with its state and how far the target is behind.
+	// (GET /links)
+	ListLinks(ctx context.Context, request ListLinksRequestObject) (ListLinksResponseObject, error)
 	// GetPreflight What each executor says of the fencing tokens of this ledger.
 	// (GET /preflight)
 	GetPreflight(ctx context.Context, request GetPreflightRequestObject) (GetPreflightResponseObject, error)
@@ -2256,6 +2320,30 @@ func (sh *strictHandler) ListNotices(ctx *gin.Context, id ID) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(ListNoticesResponseObject); ok {
 		if err := validResponse.VisitListNoticesResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListLinks operation middleware
+func (sh *strictHandler) ListLinks(ctx *gin.Context) {
+	var request ListLinksRequestObject
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListLinks(ctx, request.(ListLinksRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListLinks")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListLinksResponseObject); ok {
+		if err := validResponse.VisitListLinksResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {

@@ -200,6 +200,12 @@ type Leadership = core.Leadership
 // Line Line is one sentence of the story, in the order in which it happened.
 type Line = core.Line
 
+// LinkState LinkState is the state of a replication link.
+type LinkState = core.LinkState
+
+// LinkView LinkView is what one end of a replication link said last: how far the target is behind its source. What is not known is absent.
+type LinkView = core.LinkView
+
 // Member Member is one member of the ledger's cluster, joined or configured.
 type Member = core.Member
 
@@ -628,6 +634,11 @@ type ClientInterface interface {
 	// Corresponds with GET /episodes/{id}/notices (the `ListNotices` operationId).
 	ListNotices(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListLinks The ends of replication links, each with its state and how far the target is behind.
+	//
+	// Corresponds with GET /links (the `ListLinks` operationId).
+	ListLinks(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetPreflight What each executor says of the fencing tokens of this ledger.
 	//
 	// This server calls every executor; it commands nothing.
@@ -904,6 +915,21 @@ func (c *Client) ListDecisions(ctx context.Context, id ID, reqEditors ...Request
 // Corresponds with GET /episodes/{id}/notices (the `ListNotices` operationId).
 func (c *Client) ListNotices(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListNoticesRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListLinks The ends of replication links, each with its state and how far the target is behind.
+//
+// Corresponds with GET /links (the `ListLinks` operationId).
+func (c *Client) ListLinks(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListLinksRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -1535,6 +1561,33 @@ func NewListNoticesRequest(server string, id ID) (*http.Request, error) {
 	return req, nil
 }
 
+// NewListLinksRequest constructs an http.Request for the ListLinks method
+func NewListLinksRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/links")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewGetPreflightRequest constructs an http.Request for the GetPreflight method
 func NewGetPreflightRequest(server string) (*http.Request, error) {
 	var err error
@@ -2023,6 +2076,13 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /episodes/{id}/notices (the `ListNotices` operationId).
 	ListNoticesWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*ListNoticesResponse, error)
+
+	// ListLinksWithResponse The ends of replication links, each with its state and how far the target is behind.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /links (the `ListLinks` operationId).
+	ListLinksWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListLinksResponse, error)
 
 	// GetPreflightWithResponse What each executor says of the fencing tokens of this ledger.
 	//
@@ -2633,6 +2693,54 @@ func (r ListNoticesResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListNoticesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListLinksResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *[]LinkView
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListLinksResponse) GetJSON200() *[]LinkView {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListLinksResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListLinksResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListLinksResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListLinksResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListLinksResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -3279,6 +3387,19 @@ func (c *ClientWithResponses) ListNoticesWithResponse(ctx context.Context, id ID
 	return ParseListNoticesResponse(rsp)
 }
 
+// ListLinksWithResponse The ends of replication links, each with its state and how far the target is behind.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /links (the `ListLinks` operationId).
+func (c *ClientWithResponses) ListLinksWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListLinksResponse, error) {
+	rsp, err := c.ListLinks(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListLinksResponse(rsp)
+}
+
 // GetPreflightWithResponse What each executor says of the fencing tokens of this ledger.
 //
 // This server calls every executor; it commands nothing.
@@ -3783,6 +3904,39 @@ func ParseListNoticesResponse(rsp *http.Response) (*ListNoticesResponse, error) 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest []Notice
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListLinksResponse parses an HTTP response from a ListLinksWithResponse call
+func ParseListLinksResponse(rsp *http.Response) (*ListLinksResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListLinksResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest []LinkView
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
