@@ -38,6 +38,7 @@ const (
 type node struct {
 	t       *testing.T
 	name    string
+	domain  string // of its JetStream
 	dir     string
 	port    int
 	leaf    int    // where other servers connect to as leaf nodes
@@ -64,7 +65,7 @@ const everything = `"$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*", "evenke
 // startNode starts a server whose JetStream domain is its name. hub is the relay to the leaf port of another one; 0: none.
 func startNode(t *testing.T, name string, hub int) *node {
 	t.Helper()
-	n := &node{t: t, name: name, dir: t.TempDir(), port: freePort(t), leaf: freePort(t), allowed: everything}
+	n := &node{t: t, name: name, domain: name, dir: t.TempDir(), port: freePort(t), leaf: freePort(t), allowed: everything}
 	if hub != 0 {
 		n.remotes = fmt.Sprintf(`reconnect: "300ms", remotes: [{url: "nats-leaf://admin:%s@127.0.0.1:%d", account: JS}]`, adminPassword, hub)
 	}
@@ -85,7 +86,7 @@ accounts: {JS: {jetstream: enabled, users: [
   {user: admin, password: %s},
   {user: evenkeel, password: %s, permissions: {publish: [%s], subscribe: ["_INBOX_evenkeel.>"]}},
 ]}}
-`, n.port, n.name, n.dir, n.name, n.leaf, n.remotes, n.routes, adminPassword, canary, n.allowed)
+`, n.port, n.name, n.dir, n.domain, n.leaf, n.remotes, n.routes, adminPassword, canary, n.allowed)
 	file := filepath.Join(n.dir, "nats.conf")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		n.t.Fatal(err)

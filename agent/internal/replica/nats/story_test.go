@@ -177,6 +177,8 @@ func TestStory(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+	p.complete(5 * time.Second)
+	p.fan.positions(41)
 	// Idle, and then one write: no spike.
 	idle := time.Now()
 	until(t, "idle", 16*time.Second, func() bool {

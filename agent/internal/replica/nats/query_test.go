@@ -1,0 +1,339 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/evenkeel/evenkeel/agent/internal/replica"
+)
+
+func TestNewRefuses(t *testing.T) {
+	link := LinkSpec{Store: "s", From: "a", To: "b", Channel: "ORDERS", End: replica.Target}
+	f := func(o Options, want string) {
+		t.Helper()
+		if e, err := New(o); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), canary) {
+			t.Errorf("%+v: %v, %v", o, e, err)
+		}
+	}
+	good := Server{Address: "127.0.0.1:1"}
+	f(Options{Server: Server{Address: "nats://u:" + canary + "@h"}}, "host:port")
+	f(Options{Server: Server{Address: "u:" + canary + "@h:1"}}, "host:port")
+	f(Options{Server: good, Peer: &Server{}}, "host:port")
+	f(Options{Server: Server{Address: "h:1", Domain: "a.b"}}, "domain")
+	f(Options{Server: good, Links: []LinkSpec{link, link}}, "twice")
+	f(Options{Server: good, Links: []LinkSpec{{Store: "s", From: "a", To: "b", Channel: "X"}}}, "an end")
+	f(Options{Server: good, Links: []LinkSpec{{Store: "s", From: "a", To: "b", End: replica.Target}}}, "channel")
+	f(Options{Server: good, Timeout: -1}, "below 0")
+}
+
+// The account loses what it needs and gets it back; the engine tells why each time, keeps no secret in its words, and
+// recovers by itself.
+func TestAccess(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, "n", 0)
+	n.make(jetstream.StreamConfig{Name: "ORDERS", Subjects: []string{"orders.>"}})
+	n.make(jetstream.StreamConfig{Name: "COPY", Mirror: &jetstream.StreamSource{Name: "ORDERS"}})
+	n.publish("orders.x", 1)
+	link := []LinkSpec{{Store: "s", From: "a", To: "b", Channel: "ORDERS", Peer: "COPY", End: replica.Target}}
+	here := n.as(canary)
+	w := newWatcher(t, "target", Options{Server: here, Peer: &here, Links: link})
+	w.complete(5 * time.Second)
+	connections, err := n.srv.Connz(nil)
+	named := 0
+	for _, c := range connections.Conns {
+		if c.Name == "evenkeel" {
+			named++
+		}
+	}
+	if err != nil || named != 2 {
+		t.Errorf("%d of 2 connections have a name: %v", named, err)
+	}
+	// One connection is kept, however often is looked.
+	before := connections.Total
+	w.look()
+	if connections, err = n.srv.Connz(nil); err != nil || connections.Total != before {
+		t.Errorf("connections %v, before %v: %v", connections.Total, before, err)
+	}
+
+	n.allow(`"$JS.API.STREAM.INFO.ORDERS"`)
+	began := time.Now()
+	w.becomes(3*time.Second, replica.Unknown, replica.ReasonPrivilege)
+	if took := time.Since(began); took > 900*time.Millisecond {
+		t.Errorf("a missing permission is told after %s", took)
+	}
+	n.allow(`"$JS.API.STREAM.INFO.COPY"`)
+	w.becomes(3*time.Second, replica.CatchingUp, replica.ReasonNotMeasured)
+	n.allow(everything)
+	w.complete(5 * time.Second)
+
+	wrong, open := n.as("wrong-"+canary), Server{Address: here.Address}
+	gone := Server{Address: here.Address, User: "evenkeel", PasswordFile: filepath.Join(t.TempDir(), "no")}
+	for name, s := range map[string]Server{"a wrong password": wrong, "without a password": open, "without its file": gone} {
+		newWatcher(t, name, Options{Server: s, Links: link}).becomes(time.Second, replica.Unknown, replica.ReasonAuth)
+		newWatcher(t, "to the origin "+name, Options{Server: here, Peer: &s, Links: link}).becomes(time.Second, replica.CatchingUp, replica.ReasonNotMeasured)
+	}
+	none := []LinkSpec{{Store: "s", From: "a", To: "b", Channel: "NONE", Peer: "COPY", End: replica.Source}}
+	newWatcher(t, "no such stream", Options{Server: here, Links: none}).becomes(time.Second, replica.Unknown, replica.ReasonMisconfigured)
+	far := here
+	far.Domain = "nowhere"
+	n.allow(`"$JS.>"`)
+	newWatcher(t, "no such domain", Options{Server: far, Links: link}).becomes(time.Second, replica.Unknown, replica.ReasonQuery)
+	near := here
+	near.Domain = "n"
+	newWatcher(t, "by its domain", Options{Server: near, Peer: &near, Links: link}).complete(5 * time.Second)
+}
+
+// A server that takes connections and says nothing, then nobody at all, then a real one on the same address.
+func TestReconnects(t *testing.T) {
+	t.Parallel()
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	links := []LinkSpec{{Store: "s", From: "a", To: "b", Channel: "ORDERS", Peer: "COPY", End: replica.Target}}
+	n := &node{t: t, name: "n", domain: "n", dir: t.TempDir(), port: mute.Addr().(*net.TCPAddr).Port, leaf: freePort(t), allowed: everything}
+	w := newWatcher(t, "target", Options{Server: n.as(canary), Links: links})
+	began := time.Now()
+	w.becomes(time.Second, replica.Unknown, replica.ReasonTimeout)
+	if took := time.Since(began); took > 1500*time.Millisecond {
+		t.Errorf("a look took %s with a timeout of 1 s", took)
+	}
+	mute.Close()
+	for range 3 {
+		if st := w.look(); st.State != replica.Unknown || st.Reason != replica.ReasonConnect {
+			t.Errorf("nobody listens: %s", w.show())
+		}
+	}
+	n.start()
+	t.Cleanup(n.stop)
+	if st := w.look(); st.Reason != replica.ReasonMisconfigured {
+		t.Errorf("the first look after the server came back: %s", w.show())
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if r := w.engine.Look(ctx); len(r.Sightings) != 1 || r.Sightings[0].State != replica.Unknown {
+		t.Errorf("cancelled: %+v", r)
+	}
+}
+
+// Filters, transforms, and servers that do not tell the sequence of their source.
+func TestPositions(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, "n", 0)
+	n.make(jetstream.StreamConfig{Name: "ORDERS", Subjects: []string{"orders.*", "evenkeel.hb.a"}})
+	n.make(jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"other"}})
+	other := &jetstream.StreamSource{Name: "OTHER"}
+	plain := &jetstream.StreamSource{Name: "ORDERS"}
+	eu := &jetstream.StreamSource{Name: "ORDERS", FilterSubject: "orders.eu"}
+	moved := &jetstream.StreamSource{Name: "ORDERS", SubjectTransforms: []jetstream.SubjectTransformConfig{{Source: "orders.*", Destination: "moved.{{wildcard(1)}}"}}}
+	n.make(jetstream.StreamConfig{Name: "MIRROR-EU", Mirror: eu})
+	n.make(jetstream.StreamConfig{Name: "ALL", Sources: []*jetstream.StreamSource{other, plain}})
+	n.make(jetstream.StreamConfig{Name: "EU", Sources: []*jetstream.StreamSource{eu}})
+	n.make(jetstream.StreamConfig{Name: "MOVED", Sources: []*jetstream.StreamSource{moved}})
+	here := n.as(canary)
+	var all []*watcher
+	names := []string{"MIRROR-EU", "ALL", "EU", "MOVED"}
+	for _, name := range names {
+		w := newWatcher(t, name, Options{Server: here, Peer: &here, Links: []LinkSpec{{Store: "s", From: "a", To: "b", Channel: "ORDERS", Peer: name, End: replica.Target}}})
+		all = append(all, w)
+	}
+	n.publish("orders.eu", 1)
+	n.publish("orders.us", 1) // 2
+	n.publish("orders.eu", 1) // 3
+	n.publish("orders.us", 1) // 4
+	n.publish("other", 1)
+	for _, w := range all {
+		w.complete(5 * time.Second)
+	}
+	want := map[string]uint64{"MIRROR-EU": 3, "ALL": 4, "EU": 3, "MOVED": 4}
+	for i, w := range all {
+		w.positions(want[names[i]])
+	}
+}
+
+// positions checks where the copy is by what the server tells, and by what a server before 2.15 tells.
+func (w *watcher) positions(want uint64) {
+	w.t.Helper()
+	l := w.engine.links[0]
+	row, err := w.engine.self.stream(w.t.Context(), l.copied())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, told := range []bool{true, false} {
+		if !told {
+			for i := range row.Sources {
+				row.Sources[i].Seq = replica.Opt[uint64]{}
+			}
+		}
+		v := View{Origin: replica.Some(StreamRow{Subjects: []string{"orders.>", "evenkeel.hb.a"}})}
+		at, err := position(w.t.Context(), w.engine.self, l, row, &v)
+		if err != nil || !at.OK || at.V != want {
+			w.t.Errorf("%s: position %+v, want %d; sequence told: %v: %v", w.name, at, want, told, err)
+		}
+	}
+}
+
+// A stream of three servers, of which first one fails and then two.
+func TestCluster(t *testing.T) {
+	t.Parallel()
+	ports := []int{freePort(t), freePort(t), freePort(t)}
+	var nodes []*node
+	for i, port := range ports {
+		n := &node{t: t, name: fmt.Sprintf("n%d", i), domain: "n", dir: t.TempDir(), port: freePort(t), leaf: freePort(t), allowed: everything}
+		n.routes = fmt.Sprintf(`cluster: {name: c, listen: "127.0.0.1:%d", routes: ["nats://127.0.0.1:%d", "nats://127.0.0.1:%d", "nats://127.0.0.1:%d"]}`, port, ports[0], ports[1], ports[2])
+		n.start()
+		t.Cleanup(n.stop)
+		nodes = append(nodes, n)
+	}
+	first := nodes[0]
+	until(t, "the stream is made", 20*time.Second, func() bool {
+		_, err := first.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "ORDERS", Subjects: []string{"orders.>"}, Replicas: 3})
+		return err == nil
+	})
+	until(t, "the copy is made", 10*time.Second, func() bool {
+		_, err := first.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "COPY", Mirror: &jetstream.StreamSource{Name: "ORDERS"}, Replicas: 3})
+		return err == nil
+	})
+	here := first.as(canary)
+	w := newWatcher(t, "cluster", Options{Server: here, Peer: &here, Links: []LinkSpec{{Store: "s", From: "a", To: "b", Channel: "ORDERS", Peer: "COPY", End: replica.Target}}})
+	first.publish("orders.x", 1)
+	until(t, "all followers are current", 15*time.Second, func() bool {
+		w.look()
+		n, ok := w.measure("nats.followers.current")
+		return ok && n == 2 && w.last.State == replica.CaughtUp
+	})
+	nodes[2].stop()
+	until(t, "one follower is not current", 20*time.Second, func() bool {
+		w.look()
+		n, ok := w.measure("nats.followers.current")
+		return ok && n == 1
+	})
+	nodes[1].stop()
+	until(t, "no leader", 20*time.Second, func() bool { return w.look().State == replica.Unknown })
+	for range 5 {
+		if st := w.look(); st.State != replica.Unknown {
+			t.Errorf("without a leader: %s", w.show())
+		}
+	}
+	t.Logf("without a leader: %s", w.show())
+}
+
+func TestHeartbeat(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	open := func(n *node, password string) *Heartbeat {
+		h, err := NewHeartbeat(n.as(password), "ORDERS", time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(h.Close)
+		return h
+	}
+	refuses := func(what string, err error, reason replica.Reason) {
+		t.Helper()
+		f, ok := errors.AsType[*Failure](err)
+		if !ok || f.Reason != reason || strings.Contains(err.Error(), canary) {
+			t.Errorf("%s: %v, want reason %s", what, err, reason)
+		}
+	}
+	ctx := t.Context()
+	p.complete(20 * time.Second)
+	writer, reader := open(p.origin, canary), open(p.copied, canary)
+	if b, err := reader.Read(ctx, "a"); err != nil || b.OK {
+		t.Errorf("nothing was written: %v %v", b, err)
+	}
+	beat := Beat{Origin: "a", Epoch: 2, Seq: 1, At: time.UnixMicro(time.Now().UnixMicro()), Interval: time.Second}
+	if err := writer.Write(ctx, beat); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the beat arrives", 5*time.Second, func() bool {
+		got, err := reader.Read(ctx, "a")
+		return err == nil && got.OK && got.V == beat
+	})
+	// With it a copy alone has bounds, and they show a clock that is 5 s off.
+	if st := p.alone.look(); st.State != replica.CatchingUp || st.Reason != "" || !st.Upper.OK || st.Upper.V > 10*time.Second {
+		t.Errorf("with a heartbeat: %s", p.alone.show())
+	}
+	beat.Seq, beat.At = 2, time.UnixMicro(time.Now().Add(5*time.Second).UnixMicro())
+	if err := writer.Write(ctx, beat); err != nil {
+		t.Fatal(err)
+	}
+	p.alone.becomes(3*time.Second, replica.Unknown, replica.ReasonClockSkew)
+	p.both.complete(5 * time.Second) // one clock is enough for it
+	refuses("a copy", reader.Write(ctx, Beat{Origin: "b", Epoch: 1, Seq: 1, At: beat.At, Interval: time.Second}), replica.ReasonRole)
+	refuses("a beat without an origin", writer.Write(ctx, Beat{Seq: 1, Interval: time.Second}), replica.ReasonMisconfigured)
+	refuses("an origin of another stream", open(p.copied, canary).Write(ctx, Beat{Origin: "c", Seq: 1, At: beat.At, Interval: time.Second}), replica.ReasonRole)
+
+	stream, err := p.origin.js.Stream(ctx, "ORDERS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := stream.CachedInfo().Config
+	config.Subjects = append(config.Subjects, "evenkeel.echo.b.*", "evenkeel.hb.odd")
+	if _, err := p.origin.js.UpdateStream(ctx, config); err != nil {
+		t.Fatal(err)
+	}
+	echo := Echo{Observer: "b", Origin: "a", Epoch: 2, Seq: 1, At: time.UnixMicro(5)}
+	if err := writer.WriteEcho(ctx, echo); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := writer.ReadEcho(ctx, "b", "a"); err != nil || !got.OK || got.V != echo {
+		t.Errorf("echo %+v %v", got, err)
+	}
+	if got, err := writer.ReadEcho(ctx, "b", "c"); err != nil || got.OK {
+		t.Errorf("echo of nobody %+v %v", got, err)
+	}
+
+	// A newer writer takes over: the older one is told, and does not write.
+	other := open(p.origin, canary)
+	newer := Beat{Origin: "a", Epoch: 3, Seq: 1, At: beat.At, Interval: time.Second}
+	if err := other.Write(ctx, newer); err != nil {
+		t.Fatal(err)
+	}
+	beat.Seq++
+	refuses("an older writer", writer.Write(ctx, beat), replica.ReasonSplitBrain)
+	if got, err := writer.Read(ctx, "a"); err != nil || got.V.Epoch != 3 {
+		t.Errorf("the older writer wrote: %+v %v", got, err)
+	}
+	// Two that write at the same moment: the server takes one.
+	if err := other.publish(ctx, beatSubject("a"), newer.text(), 1); !errors.Is(err, errOvertaken) {
+		t.Errorf("written over another beat: %v", err)
+	}
+	p.origin.publish("evenkeel.hb.odd", 3)
+	_, err = writer.Read(ctx, "odd")
+	refuses("a foreign value", err, replica.ReasonIncomplete)
+	p.origin.allow(`"$JS.API.STREAM.MSG.GET.*"`)
+	newer.Seq++
+	refuses("without a permission", other.Write(ctx, newer), replica.ReasonPrivilege)
+	_, err = open(p.origin, "wrong-"+canary).Read(ctx, "a")
+	refuses("a wrong password", err, replica.ReasonAuth)
+}
+
+func TestConflict(t *testing.T) {
+	at := time.UnixMicro(1_000_000)
+	b := func(epoch, seq int64) Beat { return Beat{Origin: "a", Epoch: epoch, Seq: seq, At: at, Interval: time.Second} }
+	f := func(name string, w writer, stored, next Beat, want bool) {
+		t.Helper()
+		if got := w.conflict(stored, next); got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	wrote := func(own Beat) writer { return writer{wrote: replica.Some(own)} }
+	f("follows an older one", writer{}, b(1, 9), b(2, 1), false)
+	f("another one of the same epoch", writer{}, b(2, 9), b(2, 1), true)
+	f("a newer one", writer{}, b(3, 1), b(2, 1), true)
+	f("its own", wrote(b(2, 5)), b(2, 5), b(2, 6), false)
+	f("its own, a failover lost some", wrote(b(2, 5)), b(2, 3), b(2, 6), false)
+	f("further than it wrote", wrote(b(2, 5)), b(2, 6), b(2, 6), true)
+	f("an older one lives", wrote(b(2, 5)), b(1, 9), b(2, 6), true)
+	f("an older one came back by a failover", writer{displaced: replica.Some(b(1, 9)), wrote: replica.Some(b(2, 5))}, b(1, 9), b(2, 6), false)
+	f("an older one goes on", writer{displaced: replica.Some(b(1, 9)), wrote: replica.Some(b(2, 5))}, b(1, 10), b(2, 6), true)
+}
