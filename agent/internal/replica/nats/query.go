@@ -3,6 +3,7 @@ package nats
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -315,7 +316,7 @@ func position(ctx context.Context, c *conn, l LinkSpec, row StreamRow, v *View) 
 	var at replica.Opt[uint64]
 	subjects := up.landing(v.Origin.V.Subjects)
 	if site(l.From) {
-		subjects = append(subjects[:len(subjects):len(subjects)], beatSubject(l.From))
+		subjects = append(slices.Clip(subjects), beatSubject(l.From))
 	}
 	for _, subject := range subjects {
 		m, err := c.message(ctx, l.copied(), get{Last: subject})

@@ -319,7 +319,9 @@ func TestHeartbeat(t *testing.T) {
 
 func TestConflict(t *testing.T) {
 	at := time.UnixMicro(1_000_000)
-	b := func(epoch, seq int64) Beat { return Beat{Origin: "a", Epoch: epoch, Seq: seq, At: at, Interval: time.Second} }
+	b := func(epoch, seq int64) Beat {
+		return Beat{Origin: "a", Epoch: epoch, Seq: seq, At: at, Interval: time.Second}
+	}
 	f := func(name string, w writer, stored, next Beat, want bool) {
 		t.Helper()
 		if got := w.conflict(stored, next); got != want {

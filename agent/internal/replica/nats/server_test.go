@@ -278,4 +278,3 @@ func (r *relay) copy(to, from net.Conn) {
 		}
 	}
 }
-
