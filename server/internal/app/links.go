@@ -116,4 +116,6 @@ func (f linkFigures) of(name string, at float64) *float64 {
 	return nil
 }
 
-func unixTime(seconds float64) time.Time { return time.UnixMilli(int64(math.Round(seconds * 1000))).UTC() }
+func unixTime(seconds float64) time.Time {
+	return time.UnixMilli(int64(math.Round(seconds * 1000))).UTC()
+}

@@ -224,7 +224,7 @@ func (s *Server) handler() (http.Handler, error) {
 			{Name: "loop", Ready: func(context.Context) error { return s.loop.ready() }, ForOrders: s.several()},
 		},
 		Links: s, Control: s,
-		Ingest:  door.Handler(), Prometheus: s.store.Handler(), Web: web.Files(),
+		Ingest: door.Handler(), Prometheus: s.store.Handler(), Web: web.Files(),
 		Metrics: promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}),
 		Hosts:   api.HostsOf(s.config.Server.URL),
 		Version: s.opts.Version, Started: time.Now(), Log: s.room("api"), Registry: s.registry,
