@@ -1,0 +1,325 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+
+	"github.com/evenkeel/evenkeel/agent/internal/replica"
+)
+
+// Options of an Engine.
+type Options struct {
+	Server Server
+	Links  []LinkSpec
+	// Timeout bounds a look; at least 100 ms. 0: 2 seconds.
+	Timeout time.Duration
+	// ReadCommitted says that the groups read committed transactions only: the log ends for them where the oldest open
+	// transaction begins.
+	ReadCommitted bool
+	// Interval is MirrorMaker's emit.heartbeats.interval.seconds. 0: 1 second, as is its default.
+	Interval time.Duration
+	// Silence is how long no heartbeat of MirrorMaker may come before its link is down. 0: 5 seconds.
+	Silence time.Duration
+}
+
+// Engine looks at links in one cluster. It is used by one goroutine at a time.
+type Engine struct {
+	options Options
+	memory  []Memory // of the link with the same index
+	client  client
+}
+
+// Report is what one look told: one sighting for each declared link, in their order.
+type Report struct {
+	Began, Ended time.Time
+	Sightings    []replica.Sighting
+	// Beats says of each sighting whether its bounds hold with the link down too.
+	Beats []bool
+}
+
+const (
+	defaultTimeout  = 2 * time.Second
+	shortestTimeout = 100 * time.Millisecond // the driver's
+	defaultInterval = time.Second
+	defaultSilence  = 5 * time.Second
+)
+
+// New makes an Engine; it does not connect.
+func New(o Options) (*Engine, error) {
+	if o.Timeout < 0 || o.Interval < 0 || o.Silence < 0 {
+		return nil, errors.New("kafka: timeout, interval and silence are no times below 0")
+	}
+	o.Links = slices.Clone(o.Links)
+	orElse(&o.Timeout, defaultTimeout)
+	if o.Timeout < shortestTimeout {
+		return nil, fmt.Errorf("kafka: the timeout must be at least %s", shortestTimeout)
+	}
+	orElse(&o.Interval, defaultInterval)
+	orElse(&o.Silence, defaultSilence)
+	ends := map[string]bool{}
+	for _, l := range o.Links {
+		name := l.sighting().Link.Name()
+		if l.Store == "" || l.From == "" || l.To == "" || (l.End != replica.Source && l.End != replica.Target) {
+			return nil, fmt.Errorf("kafka: link %q: store, from, to and an end (source or target) are needed", name)
+		}
+		if l.Channel == "" && l.End == replica.Source {
+			return nil, fmt.Errorf("kafka: link %q: MirrorMaker 2 is looked at in the target's cluster; for a consumer group channel names it", name)
+		}
+		key := strings.Join([]string{l.Store, l.From, l.To, l.Channel, string(l.End)}, "\x00")
+		if ends[key] {
+			return nil, fmt.Errorf("kafka: link %q: its %s end is declared twice", name, l.End)
+		}
+		ends[key] = true
+	}
+	c, err := newClient(o.Server, o.Timeout)
+	if err != nil {
+		return nil, err
+	}
+	return &Engine{options: o, memory: make([]Memory, len(o.Links)), client: c}, nil
+}
+
+func orElse(d *time.Duration, standard time.Duration) {
+	if *d == 0 {
+		*d = standard
+	}
+}
+
+// Close closes the connections.
+func (e *Engine) Close() { e.client.close() }
+
+// Look asks once and tells a sighting for each declared link, whatever happens. It blocks for at most one timeout.
+func (e *Engine) Look(ctx context.Context) Report {
+	r := Report{Began: time.Now()}
+	ctx, cancel := context.WithDeadline(ctx, r.Began.Add(e.options.Timeout))
+	defer cancel()
+	for i, l := range e.options.Links {
+		s, bounded, err := e.one(ctx, l, &e.memory[i])
+		if err != nil {
+			s, bounded = failed(l.sighting(), classify(err)), false
+		}
+		r.Sightings, r.Beats = append(r.Sightings, s), append(r.Beats, bounded)
+	}
+	r.Ended = time.Now()
+	return r
+}
+
+func (e *Engine) one(ctx context.Context, l LinkSpec, m *Memory) (s replica.Sighting, bounded bool, err error) {
+	if err := e.client.open(ctx); err != nil {
+		return s, false, err
+	}
+	if l.Channel == "" {
+		row, err := e.mirror(ctx, l)
+		if err != nil {
+			return s, false, err
+		}
+		s, bounded = Mirror(l, row, e.options.Interval, e.options.Silence, m)
+		return s, bounded, nil
+	}
+	row, err := e.group(ctx, l)
+	if err != nil {
+		return s, false, err
+	}
+	return Group(l, row, m), false, nil
+}
+
+// group asks for what a group has committed, and then for how much there is.
+func (e *Engine) group(ctx context.Context, l LinkSpec) (GroupRow, error) {
+	var row GroupRow
+	committed, err := e.client.admin.FetchOffsets(ctx, l.Channel)
+	// A group that is not there has committed nothing.
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
+		return row, fmt.Errorf("fetch committed offsets: %w", err)
+	}
+	topics := l.topics()
+	if len(topics) == 0 {
+		topics = slices.Sorted(maps.Keys(committed))
+	}
+	if len(topics) == 0 {
+		return row, nil
+	}
+	list := e.client.admin.ListEndOffsets
+	if e.options.ReadCommitted {
+		list = e.client.admin.ListCommittedOffsets
+	}
+	ends, err := list(ctx, topics...)
+	if err != nil {
+		return row, fmt.Errorf("list end offsets: %w", err)
+	}
+	row.Now = time.Now()
+	// Starts only grow: one that is read later may say that more was deleted, and never less.
+	starts, err := e.client.admin.ListStartOffsets(ctx, topics...)
+	if err != nil {
+		return row, fmt.Errorf("list start offsets: %w", err)
+	}
+	if row.Members, err = e.members(ctx, l.Channel); err != nil {
+		return row, err
+	}
+	for _, topic := range topics {
+		if len(ends[topic]) == 0 {
+			return row, refused(kerr.UnknownTopicOrPartition)
+		}
+		for partition, end := range ends[topic] {
+			p, err := partitionRow(committed, starts, end)
+			if err != nil {
+				return row, fmt.Errorf("partition %d: %w", partition, err)
+			}
+			row.Partitions = append(row.Partitions, p)
+		}
+	}
+	if err := e.unread(ctx, row.Partitions); err != nil {
+		return row, err
+	}
+	return row, e.after(ctx, l.Channel, row.Partitions)
+}
+
+// after fetches the committed offsets again when there is something unread: the group may have gone on meanwhile.
+func (e *Engine) after(ctx context.Context, group string, parts []PartitionRow) error {
+	if !slices.ContainsFunc(parts, func(p PartitionRow) bool { return p.First.OK }) {
+		return nil
+	}
+	committed, err := e.client.admin.FetchOffsets(ctx, group)
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
+		return fmt.Errorf("fetch committed offsets again: %w", err)
+	}
+	for i := range parts {
+		p := &parts[i]
+		if at, ok := committed.Lookup(p.Topic, p.Partition); ok && at.Err == nil && at.At >= 0 {
+			p.After = replica.Some(at.At)
+		}
+	}
+	return nil
+}
+
+// partitionRow puts together what three answers say of one partition.
+func partitionRow(committed kadm.OffsetResponses, starts kadm.ListedOffsets, end kadm.ListedOffset) (PartitionRow, error) {
+	p := PartitionRow{Place: Place{end.Topic, end.Partition}, End: end.Offset}
+	start, ok := starts.Lookup(end.Topic, end.Partition)
+	at, known := committed.Lookup(end.Topic, end.Partition)
+	switch {
+	case end.Err != nil:
+		return p, end.Err
+	case !ok:
+		return p, &Failure{replica.ReasonIncomplete, "an answer lacks a partition"}
+	case start.Err != nil:
+		return p, start.Err
+	case known && at.Err != nil:
+		return p, at.Err
+	}
+	// A log that was cut meanwhile may start after where it ended before.
+	p.Start = min(start.Offset, p.End)
+	if known && at.At >= 0 {
+		p.Committed = replica.Some(at.At)
+	}
+	return p, nil
+}
+
+// members is how many members a group has; absent when that does not say whether it works.
+func (e *Engine) members(ctx context.Context, group string) (replica.Opt[int], error) {
+	var none replica.Opt[int]
+	described, err := e.client.admin.DescribeGroups(ctx, group)
+	if err != nil {
+		return none, fmt.Errorf("describe group: %w", err)
+	}
+	g, ok := described[group]
+	switch {
+	case !ok || errors.Is(g.Err, kerr.GroupIDNotFound):
+		return none, nil
+	case g.Err != nil:
+		return none, fmt.Errorf("describe group: %w", g.Err)
+	case g.State == "Dead" || g.ProtocolType == "":
+		// Not there, of the new protocol, or one whose offsets are committed from outside.
+		return none, nil
+	}
+	return replica.Some(len(g.Members)), nil
+}
+
+// unread fetches the first unread record of each partition that is behind.
+func (e *Engine) unread(ctx context.Context, parts []PartitionRow) error {
+	want := map[Place]span{}
+	for i := range parts {
+		p := &parts[i]
+		from := max(p.Committed.Or(p.Start), p.Start)
+		if from < p.End {
+			p.Unread = true
+			want[p.Place] = span{from, p.End}
+		}
+	}
+	found, err := e.client.first(ctx, want)
+	if err != nil {
+		return err
+	}
+	for i := range parts {
+		p := &parts[i]
+		r, ok := found[p.Place]
+		if !ok {
+			continue
+		}
+		p.Unread = false
+		if r.OK {
+			p.First = replica.Some(RecordRow{Offset: r.V.Offset, At: r.V.Timestamp, Appended: r.V.Attrs.TimestampType() == 1})
+		}
+	}
+	return nil
+}
+
+// tail is how many records at the end of a heartbeats topic are read: the last may be marks of transactions.
+const tail = 20
+
+// mirror reads the newest heartbeat of MirrorMaker 2.
+func (e *Engine) mirror(ctx context.Context, l LinkSpec) (MirrorRow, error) {
+	var row MirrorRow
+	topic := l.alias() + ".heartbeats"
+	ends, err := e.client.admin.ListEndOffsets(ctx, topic)
+	if err != nil {
+		return row, fmt.Errorf("list end offsets: %w", err)
+	}
+	starts, err := e.client.admin.ListStartOffsets(ctx, topic)
+	if err != nil {
+		return row, fmt.Errorf("list start offsets: %w", err)
+	}
+	if len(ends[topic]) == 0 {
+		return row, &Failure{replica.ReasonMisconfigured, "there is no topic with the heartbeats of the source"}
+	}
+	want := map[Place]span{}
+	for partition, end := range ends[topic] {
+		start, ok := starts.Lookup(topic, partition)
+		switch {
+		case end.Err != nil:
+			return row, fmt.Errorf("partition %d: %w", partition, end.Err)
+		case !ok || start.Err != nil:
+			return row, &Failure{replica.ReasonIncomplete, "an answer lacks a partition"}
+		}
+		row.Offset += end.Offset
+		if from := max(start.Offset, end.Offset-tail); from < end.Offset {
+			want[Place{topic, partition}] = span{from, end.Offset}
+		}
+	}
+	records, err := e.client.all(ctx, want)
+	if err != nil {
+		return row, err
+	}
+	row.Now = time.Now()
+	bad := 0
+	for _, r := range records {
+		b, ok := ParseHeartbeat(r.Key, r.Value)
+		if !ok {
+			bad++
+			continue
+		}
+		if !row.Beat.OK || b.At.After(row.Beat.V.At) {
+			row.Beat = replica.Some(b)
+		}
+	}
+	if !row.Beat.OK && bad > 0 {
+		return row, &Failure{replica.ReasonIncomplete, "the topic with the heartbeats holds something else"}
+	}
+	return row, nil
+}
