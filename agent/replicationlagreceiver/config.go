@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/collector/config/configtls"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/kafka"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/mysql"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/nats"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/postgresql"
@@ -27,17 +28,23 @@ type Config struct {
 
 // Server is one database server and the ends of links that are at it.
 type Server struct {
-	Engine       string `mapstructure:"engine"`        // postgresql, mysql (MariaDB too), redis (Valkey too) or nats (JetStream)
+	Engine       string `mapstructure:"engine"`        // postgresql, mysql (MariaDB too), redis (Valkey too), nats (JetStream) or kafka
 	DSN          string `mapstructure:"dsn"`           // postgresql: URL or keywords, as libpq reads them; without the password
-	Address      string `mapstructure:"address"`       // mysql, redis, nats: host:port
-	User         string `mapstructure:"user"`          // mysql, redis, nats
+	Address      string `mapstructure:"address"`       // mysql, redis, nats: host:port; kafka: bootstrap brokers, with commas between
+	User         string `mapstructure:"user"`          // mysql, redis, nats, kafka
 	PasswordFile string `mapstructure:"password_file"` // read at every connect
 	// CredentialsFile is for nats, instead of a user: JWT and seed, as nsc writes them. Domain is the JetStream domain to
 	// ask, where it is another than the server's own.
 	CredentialsFile string `mapstructure:"credentials_file"`
 	Domain          string `mapstructure:"domain"`
-	// TLS is for mysql, redis and nats; postgresql has it in the DSN. None: plain.
+	// TLS is for mysql, redis, nats and kafka; postgresql has it in the DSN. None: plain.
 	TLS *configtls.ClientConfig `mapstructure:"tls"`
+	// Mechanism is kafka's, PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; default SCRAM-SHA-512 where there is a user.
+	Mechanism string `mapstructure:"mechanism"`
+	// ReadCommitted says that kafka's groups read committed transactions only.
+	ReadCommitted bool `mapstructure:"read_committed"`
+	// HeartbeatInterval is MirrorMaker's emit.heartbeats.interval.seconds. Default 1 s, as there.
+	HeartbeatInterval time.Duration `mapstructure:"heartbeat_interval"`
 	// HeartbeatDatabase is where a mysql server has the heartbeat tables; empty: there are none.
 	HeartbeatDatabase string `mapstructure:"heartbeat_database"`
 	// OtherEnd is the server at the other end of the links, where this agent may ask it: how far behind is known better
@@ -47,8 +54,8 @@ type Server struct {
 	Interval time.Duration `mapstructure:"interval"`
 	// Timeout is of one look. Default 2 s; it is below the interval.
 	Timeout time.Duration `mapstructure:"timeout"`
-	// Silence is how long a postgresql or nats link may be silent before it is down. Default: as long as the PostgreSQL
-	// server's own time-out, 5 s for NATS.
+	// Silence is how long a postgresql, nats or kafka link may be silent before it is down. Default: as long as the
+	// PostgreSQL server's own time-out, 5 s for the others.
 	Silence time.Duration `mapstructure:"silence"`
 	// ClockError is how far the clocks of the two ends of a link may be apart. Figures that compare the two are widened by
 	// it. Default 100 ms, which hosts with working NTP keep.
@@ -71,9 +78,9 @@ type Link struct {
 	Store   string `mapstructure:"store"`
 	From    string `mapstructure:"from"`
 	To      string `mapstructure:"to"`
-	Channel string `mapstructure:"channel"` // a subscription, connection or channel, where there are several; nats: the origin's stream
+	Channel string `mapstructure:"channel"` // a subscription, connection or channel, where there are several; nats: the origin's stream; kafka: the consumer group, empty for MirrorMaker
 	End     string `mapstructure:"end"`     // source or target: which end this server is
-	Peer    string `mapstructure:"peer"`    // how the other end is known here: a slot, application name or host; nats: the copy's stream
+	Peer    string `mapstructure:"peer"`    // how the other end is known here: a slot, application name or host; nats: the copy's stream; kafka: the topics, with commas between, or MirrorMaker's source alias
 	Domain  string `mapstructure:"domain"`  // nats: the origin's JetStream domain, where it tells two sources apart
 }
 
@@ -87,7 +94,7 @@ const (
 )
 
 // Engines are the engines there are.
-func Engines() []string { return []string{"postgresql", "mysql", "redis", "nats"} }
+func Engines() []string { return []string{"postgresql", "mysql", "redis", "nats", "kafka"} }
 
 func createDefaultConfig() component.Config { return &Config{} }
 
@@ -221,6 +228,19 @@ func (s *Server) engine(ctx context.Context) (engine, error) {
 			})
 		}
 		e, err := nats.New(o)
+		if err != nil {
+			return engine{}, err
+		}
+		return engine{func(ctx context.Context) []sight { r := e.Look(ctx); return sights(r.Sightings, r.Beats) }, e.Close}, nil
+	case "kafka":
+		o := kafka.Options{
+			Server:  kafka.Server{Address: s.Address, User: s.User, PasswordFile: s.PasswordFile, Mechanism: s.Mechanism, TLS: secure},
+			Timeout: s.Timeout, ReadCommitted: s.ReadCommitted, Interval: s.HeartbeatInterval, Silence: s.Silence,
+		}
+		for _, l := range s.Links {
+			o.Links = append(o.Links, kafka.LinkSpec{Store: l.Store, From: l.From, To: l.To, Channel: l.Channel, End: replica.End(l.End), Peer: l.Peer})
+		}
+		e, err := kafka.New(o)
 		if err != nil {
 			return engine{}, err
 		}

@@ -42,6 +42,9 @@ func Settle(s Sighting, m Memory, look Look) (Status, Memory) {
 		slack += look.ClockErr
 	}
 	m.alive(s, look)
+	if s.State == Resyncing {
+		m.CompleteTo = time.Time{} // what it had is thrown away
+	}
 	if s.Written != "" && s.Written != m.Written {
 		m.Written, m.Since = s.Written, look.Began
 	}
@@ -68,7 +71,10 @@ func Settle(s Sighting, m Memory, look Look) (Status, Memory) {
 		st.Lower = Some(silent(m, look, slack))
 		if look.Heartbeat && s.Upper.OK && (look.ClockKnown || !s.SourceClock) {
 			st.Upper = Some(max(s.Upper.V, 0) + slack)
-			st.Lower.V = min(max(s.Lower.Or(0)-slack, st.Lower.V), st.Upper.V)
+			if s.Lower.OK {
+				st.Lower.V = max(s.Lower.V-slack, 0) // measured, which is better than supposed
+			}
+			st.Lower.V = min(st.Lower.V, st.Upper.V)
 		}
 	case Unknown, NoPrimary, IdleLinkOK:
 		// no figure is better than a wrong one

@@ -62,6 +62,7 @@ func TestSettle(t *testing.T) {
 	f("no answer", follow(ok, Sighting{State: Unknown, Reason: ReasonTimeout}), Unknown, ReasonTimeout, "-", "-", "1s")
 	f("stopped", follow(ok, ok, Sighting{State: ApplierStopped, Reason: ReasonPaused}), ApplierStopped, ReasonPaused, "0s", "1s", "1s")
 	f("copied anew", follow(ok, Sighting{State: Resyncing}), Resyncing, "", "1ms", "-", "-")
+	f("copied anew and not yet complete", follow(ok, Sighting{State: Resyncing}, Sighting{State: CatchingUp}), CatchingUp, "", "0s", "-", "-")
 	f("complete as of the newest word", follow(Sighting{State: CaughtUp, Upper: Some(3 * second)}), CaughtUp, "", "0s", "3s", "3s")
 	f("down after old news", follow(Sighting{State: CaughtUp, Upper: Some(3 * second)}, Sighting{State: Unknown, Reason: ReasonTimeout}), Unknown, ReasonTimeout, "-", "-", "4s")
 	f("complete in the future", follow(Sighting{State: CaughtUp, Upper: Some(-5 * second), SourceClock: true}), Unknown, ReasonClockSkew, "-", "-", "-")
@@ -80,6 +81,10 @@ func TestSettle(t *testing.T) {
 	beat.Heartbeat = true
 	st, _ = Settle(Sighting{State: LinkDown, Lower: Some(3 * second), Upper: Some(4 * second), SourceClock: true}, m, beat)
 	f("down with a heartbeat", st, LinkDown, "", "2.9s", "4.1s", "1s")
+	late := at(9)
+	late.Heartbeat = true
+	st, _ = Settle(Sighting{State: LinkDown, Lower: Some(300 * time.Millisecond), Upper: Some(400 * time.Millisecond)}, m, late)
+	f("down, and what is missing is younger than the silence", st, LinkDown, "", "300ms", "400ms", "400ms")
 }
 
 // Idle is when nothing was written for a while, not when nothing was looked at.
