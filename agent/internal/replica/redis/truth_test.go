@@ -108,11 +108,6 @@ func judge(t *testing.T, verdicts []verdict, writes []committed, reads []visible
 		if next == 0 || next == len(reads) || !v.st.Lower.OK {
 			continue
 		}
-		// Under steady writes acknowledgements are seldom equal to the source's offset, and the lower bound of a link that
-		// is down counts from when they last were: it is not what the source's end measured.
-		if v.agent == "source" && v.st.State == replica.LinkDown {
-			continue
-		}
 		// What was read before At was visible at At; what was not yet there in a read that began after At was not.
 		low := next - 1
 		high := next
