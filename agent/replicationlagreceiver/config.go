@@ -155,6 +155,17 @@ func (l Link) link() replica.Link {
 	return replica.Link{Store: l.Store, From: l.From, To: l.To, Channel: l.Channel}
 }
 
+// declared is one end of a link in the shape that engines take.
+type declared struct {
+	Store, From, To, Channel string
+	End                      replica.End
+	Peer                     string
+}
+
+func (l Link) declared() declared {
+	return declared{Store: l.Store, From: l.From, To: l.To, Channel: l.Channel, End: replica.End(l.End), Peer: l.Peer}
+}
+
 // key names one end of a link.
 func (l Link) key() string { return strings.Join([]string{l.link().Name(), l.Channel, l.End}, "|") }
 
@@ -183,7 +194,7 @@ func (s *Server) engine(ctx context.Context) (engine, error) {
 	case "postgresql":
 		o := postgresql.Options{DSN: s.DSN, PasswordFile: s.PasswordFile, Timeout: s.Timeout, Silence: s.Silence}
 		for _, l := range s.Links {
-			o.Links = append(o.Links, postgresql.LinkSpec{Store: l.Store, From: l.From, To: l.To, Channel: l.Channel, End: replica.End(l.End), Peer: l.Peer})
+			o.Links = append(o.Links, postgresql.LinkSpec(l.declared()))
 		}
 		e, err := postgresql.New(o)
 		if err != nil {
@@ -196,7 +207,7 @@ func (s *Server) engine(ctx context.Context) (engine, error) {
 			HeartbeatDatabase: s.HeartbeatDatabase,
 		}
 		for _, l := range s.Links {
-			o.Links = append(o.Links, mysql.LinkSpec{Store: l.Store, From: l.From, To: l.To, Channel: l.Channel, End: replica.End(l.End), Peer: l.Peer})
+			o.Links = append(o.Links, mysql.LinkSpec(l.declared()))
 		}
 		e, err := mysql.New(o)
 		if err != nil {
@@ -209,7 +220,7 @@ func (s *Server) engine(ctx context.Context) (engine, error) {
 			o.Source = &redis.Server{Address: s.OtherEnd.Address, User: s.OtherEnd.User, PasswordFile: s.OtherEnd.PasswordFile, TLS: secure}
 		}
 		for _, l := range s.Links {
-			o.Links = append(o.Links, redis.LinkSpec{Store: l.Store, From: l.From, To: l.To, Channel: l.Channel, End: replica.End(l.End), Peer: l.Peer})
+			o.Links = append(o.Links, redis.LinkSpec(l.declared()))
 		}
 		e, err := redis.New(o)
 		if err != nil {
@@ -238,7 +249,7 @@ func (s *Server) engine(ctx context.Context) (engine, error) {
 			Timeout: s.Timeout, ReadCommitted: s.ReadCommitted, Interval: s.HeartbeatInterval, Silence: s.Silence,
 		}
 		for _, l := range s.Links {
-			o.Links = append(o.Links, kafka.LinkSpec{Store: l.Store, From: l.From, To: l.To, Channel: l.Channel, End: replica.End(l.End), Peer: l.Peer})
+			o.Links = append(o.Links, kafka.LinkSpec(l.declared()))
 		}
 		e, err := kafka.New(o)
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	driver "github.com/nats-io/nats.go"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/heartbeat"
 )
 
 // Heartbeat writes and reads heartbeats and echoes in one stream. It is used by one goroutine at a time. All its errors are
@@ -19,7 +20,7 @@ type Heartbeat struct {
 	conn    *conn
 	stream  string
 	timeout time.Duration
-	writers map[string]writer // by origin
+	writers map[string]heartbeat.Writer // by origin
 }
 
 // NewHeartbeat makes a Heartbeat; it does not connect. timeout bounds each call; 0: 2 seconds.
@@ -34,7 +35,7 @@ func NewHeartbeat(s Server, stream string, timeout time.Duration) (*Heartbeat, e
 	if err != nil {
 		return nil, err
 	}
-	return &Heartbeat{conn: c, stream: stream, timeout: timeout, writers: map[string]writer{}}, nil
+	return &Heartbeat{conn: c, stream: stream, timeout: timeout, writers: map[string]heartbeat.Writer{}}, nil
 }
 
 // Close closes the connection.
@@ -44,7 +45,7 @@ func (h *Heartbeat) Close() { h.conn.close() }
 // not), and with reason split_brain where the stored beat is of another writer that is alive; two that write at the same
 // moment are told apart by the server. After any other error it is not known whether the beat was written.
 func (h *Heartbeat) Write(ctx context.Context, b Beat) error {
-	if !site(b.Origin) || b.Seq < 0 || b.Epoch < 0 || b.Interval < time.Millisecond || b.Interval > longest || b.At.UnixMicro() < 0 {
+	if !site(b.Origin) || b.Seq < 0 || b.Epoch < 0 || b.Interval < time.Millisecond || b.Interval > heartbeat.Longest || b.At.UnixMicro() < 0 {
 		return &Failure{replica.ReasonMisconfigured, "the beat is not complete"}
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.timeout)
@@ -58,9 +59,9 @@ func (h *Heartbeat) Write(ctx context.Context, b Beat) error {
 	}
 	// Remembered before it is written: an answer that is lost must not make our own beat look like another's.
 	w := h.writers[b.Origin]
-	w.wrote = replica.Some(b)
+	w.Wrote = replica.Some(b)
 	h.writers[b.Origin] = w
-	err = h.publish(ctx, beatSubject(b.Origin), b.text(), last.V.Seq)
+	err = h.publish(ctx, beatSubject(b.Origin), b.Text(), last.V.Seq)
 	if !errors.Is(err, errOvertaken) {
 		return err
 	}
@@ -84,14 +85,14 @@ func (h *Heartbeat) check(b Beat, last replica.Opt[MessageRow]) error {
 		return err
 	}
 	w := h.writers[b.Origin]
-	if stored.OK && w.conflict(stored.V, b) {
+	if stored.OK && w.Conflict(stored.V, b) {
 		return &Failure{
 			replica.ReasonSplitBrain,
 			fmt.Sprintf("another writer of origin %s is alive: epoch %d, this one is %d", b.Origin, stored.V.Epoch, b.Epoch),
 		}
 	}
-	if !w.wrote.OK {
-		w.displaced = stored
+	if !w.Wrote.OK {
+		w.Displaced = stored
 		h.writers[b.Origin] = w
 	}
 	return nil
@@ -120,7 +121,7 @@ func (h *Heartbeat) WriteEcho(ctx context.Context, e Echo) error {
 	if err != nil {
 		return classify(err)
 	}
-	return h.publish(ctx, subject, e.text(), last.V.Seq)
+	return h.publish(ctx, subject, e.Text(), last.V.Seq)
 }
 
 // ReadEcho reads how far the observer has seen the origin; absent when it has told nothing.
@@ -134,7 +135,7 @@ func (h *Heartbeat) ReadEcho(ctx context.Context, observer, origin string) (repl
 		}
 		return replica.Opt[Echo]{}, nil
 	}
-	e, ok := ParseEcho(observer, origin, string(m.V.Data))
+	e, ok := heartbeat.ParseEcho(observer, origin, string(m.V.Data))
 	if !ok {
 		return replica.Opt[Echo]{}, &Failure{replica.ReasonIncomplete, "the echo's subject holds something else"}
 	}
@@ -145,7 +146,7 @@ func beat(origin string, m replica.Opt[MessageRow]) (replica.Opt[Beat], error) {
 	if !m.OK {
 		return replica.Opt[Beat]{}, nil
 	}
-	b, ok := ParseBeat(origin, string(m.V.Data))
+	b, ok := heartbeat.ParseBeat(origin, string(m.V.Data))
 	if !ok {
 		return replica.Opt[Beat]{}, &Failure{replica.ReasonIncomplete, "the heartbeat's subject holds something else"}
 	}

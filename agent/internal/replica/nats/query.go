@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/heartbeat"
 )
 
 // Options of an Engine.
@@ -293,7 +294,7 @@ func alone(ctx context.Context, c *conn, l LinkSpec, up upstream, v *View) error
 		}
 		return err
 	}
-	if b, ok := ParseBeat(l.From, string(m.V.Data)); m.OK && ok {
+	if b, ok := heartbeat.ParseBeat(l.From, string(m.V.Data)); m.OK && ok {
 		v.Beat = replica.Some(b)
 	}
 	return nil

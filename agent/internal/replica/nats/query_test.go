@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/heartbeat"
 )
 
 func TestNewRefuses(t *testing.T) {
@@ -304,7 +305,7 @@ func TestHeartbeat(t *testing.T) {
 		t.Errorf("the older writer wrote: %+v %v", got, err)
 	}
 	// Two that write at the same moment: the server takes one.
-	if err := other.publish(ctx, beatSubject("a"), newer.text(), 1); !errors.Is(err, errOvertaken) {
+	if err := other.publish(ctx, beatSubject("a"), newer.Text(), 1); !errors.Is(err, errOvertaken) {
 		t.Errorf("written over another beat: %v", err)
 	}
 	p.origin.publish("evenkeel.hb.odd", 3)
@@ -322,20 +323,20 @@ func TestConflict(t *testing.T) {
 	b := func(epoch, seq int64) Beat {
 		return Beat{Origin: "a", Epoch: epoch, Seq: seq, At: at, Interval: time.Second}
 	}
-	f := func(name string, w writer, stored, next Beat, want bool) {
+	f := func(name string, w heartbeat.Writer, stored, next Beat, want bool) {
 		t.Helper()
-		if got := w.conflict(stored, next); got != want {
+		if got := w.Conflict(stored, next); got != want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
-	wrote := func(own Beat) writer { return writer{wrote: replica.Some(own)} }
-	f("follows an older one", writer{}, b(1, 9), b(2, 1), false)
-	f("another one of the same epoch", writer{}, b(2, 9), b(2, 1), true)
-	f("a newer one", writer{}, b(3, 1), b(2, 1), true)
+	wrote := func(own Beat) heartbeat.Writer { return heartbeat.Writer{Wrote: replica.Some(own)} }
+	f("follows an older one", heartbeat.Writer{}, b(1, 9), b(2, 1), false)
+	f("another one of the same epoch", heartbeat.Writer{}, b(2, 9), b(2, 1), true)
+	f("a newer one", heartbeat.Writer{}, b(3, 1), b(2, 1), true)
 	f("its own", wrote(b(2, 5)), b(2, 5), b(2, 6), false)
 	f("its own, a failover lost some", wrote(b(2, 5)), b(2, 3), b(2, 6), false)
 	f("further than it wrote", wrote(b(2, 5)), b(2, 6), b(2, 6), true)
 	f("an older one lives", wrote(b(2, 5)), b(1, 9), b(2, 6), true)
-	f("an older one came back by a failover", writer{displaced: replica.Some(b(1, 9)), wrote: replica.Some(b(2, 5))}, b(1, 9), b(2, 6), false)
-	f("an older one goes on", writer{displaced: replica.Some(b(1, 9)), wrote: replica.Some(b(2, 5))}, b(1, 10), b(2, 6), true)
+	f("an older one came back by a failover", heartbeat.Writer{Displaced: replica.Some(b(1, 9)), Wrote: replica.Some(b(2, 5))}, b(1, 9), b(2, 6), false)
+	f("an older one goes on", heartbeat.Writer{Displaced: replica.Some(b(1, 9)), Wrote: replica.Some(b(2, 5))}, b(1, 10), b(2, 6), true)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/heartbeat"
 )
 
 const streamText = `{"config":{"name":"ORDERS","subjects":["orders.>"]},"created":"2026-01-01T00:00:00Z",
@@ -152,10 +153,10 @@ func FuzzOrigin(f *testing.F) {
 func FuzzBeat(f *testing.F) {
 	f.Add("1 1700000000000000 2 1000", "1 2 1700000000000000")
 	f.Fuzz(func(t *testing.T, beat, echo string) {
-		if b, ok := ParseBeat("a", beat); ok && (b.text() != beat || b.Interval <= 0) {
+		if b, ok := heartbeat.ParseBeat("a", beat); ok && (b.Text() != beat || b.Interval <= 0) {
 			t.Errorf("%q: %+v", beat, b)
 		}
-		if e, ok := ParseEcho("a", "b", echo); ok && e.text() != echo {
+		if e, ok := heartbeat.ParseEcho("a", "b", echo); ok && e.Text() != echo {
 			t.Errorf("%q: %+v", echo, e)
 		}
 	})

@@ -94,7 +94,7 @@ func judge(s replica.Sighting, up upstream, v View, silence time.Duration, m *Me
 	}
 	beat := false
 	if !compared {
-		s, beat = heartbeat(s, v)
+		s, beat = byHeartbeat(s, v)
 	}
 	switch {
 	case !alive:
@@ -149,8 +149,8 @@ func compare(s replica.Sighting, v View) (_ replica.Sighting, complete bool) {
 	return s, false
 }
 
-// heartbeat sets the bounds that the origin's heartbeat in the copy gives.
-func heartbeat(s replica.Sighting, v View) (replica.Sighting, bool) {
+// byHeartbeat sets the bounds that the origin's heartbeat in the copy gives.
+func byHeartbeat(s replica.Sighting, v View) (replica.Sighting, bool) {
 	if !v.Beat.OK {
 		return s, false
 	}

@@ -10,13 +10,14 @@ import (
 	driver "github.com/redis/go-redis/v9"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/heartbeat"
 )
 
 // Heartbeat writes and reads heartbeats and echoes on one server. It is used by one goroutine at a time. All its errors
 // are of type *Failure.
 type Heartbeat struct {
 	conn    *conn
-	writers map[string]writer // by origin
+	writers map[string]heartbeat.Writer // by origin
 }
 
 // NewHeartbeat makes a Heartbeat; it does not connect. timeout bounds each question; 0: 2 seconds.
@@ -28,7 +29,7 @@ func NewHeartbeat(s Server, timeout time.Duration) (*Heartbeat, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Heartbeat{conn: c, writers: map[string]writer{}}, nil
+	return &Heartbeat{conn: c, writers: map[string]heartbeat.Writer{}}, nil
 }
 
 // Close closes the connection.
@@ -38,7 +39,7 @@ func (h *Heartbeat) Close() error { return h.conn.Close() }
 // split_brain where the stored beat is of another writer that is alive. After any other error it is not known whether the
 // beat was written.
 func (h *Heartbeat) Write(ctx context.Context, b Beat) error {
-	if !site(b.Origin) || b.Seq < 0 || b.Epoch < 0 || b.Interval < time.Millisecond || b.At.UnixMicro() < 0 {
+	if !site(b.Origin) || b.Seq < 0 || b.Epoch < 0 || b.Interval < time.Millisecond || b.Interval > heartbeat.Longest || b.At.UnixMicro() < 0 {
 		return &Failure{replica.ReasonMisconfigured, "the beat is not complete"}
 	}
 	if err := h.writable(ctx); err != nil {
@@ -49,19 +50,19 @@ func (h *Heartbeat) Write(ctx context.Context, b Beat) error {
 		return err
 	}
 	w := h.writers[b.Origin]
-	if stored.OK && w.conflict(stored.V, b) {
+	if stored.OK && w.Conflict(stored.V, b) {
 		return &Failure{
 			replica.ReasonSplitBrain,
 			fmt.Sprintf("another writer of origin %s is alive: epoch %d, this one is %d", b.Origin, stored.V.Epoch, b.Epoch),
 		}
 	}
-	if !w.wrote.OK {
-		w.displaced = stored
+	if !w.Wrote.OK {
+		w.Displaced = stored
 	}
 	// Remembered before it is written: an answer that is lost must not make our own beat look like another's.
-	w.wrote = replica.Some(b)
+	w.Wrote = replica.Some(b)
 	h.writers[b.Origin] = w
-	return h.set(ctx, beatKey(b.Origin), b.text())
+	return h.set(ctx, beatKey(b.Origin), b.Text())
 }
 
 // Read reads the beat of an origin that this server has; absent when it has none.
@@ -70,7 +71,7 @@ func (h *Heartbeat) Read(ctx context.Context, origin string) (replica.Opt[Beat],
 	if err != nil || !text.OK {
 		return replica.Opt[Beat]{}, err
 	}
-	b, ok := parseBeat(origin, text.V)
+	b, ok := heartbeat.ParseBeat(origin, text.V)
 	if !ok {
 		return replica.Opt[Beat]{}, &Failure{replica.ReasonIncomplete, "the heartbeat key holds something else"}
 	}
@@ -85,7 +86,7 @@ func (h *Heartbeat) WriteEcho(ctx context.Context, e Echo) error {
 	if err := h.writable(ctx); err != nil {
 		return err
 	}
-	return h.set(ctx, echoKey(e.Observer, e.Origin), e.text())
+	return h.set(ctx, echoKey(e.Observer, e.Origin), e.Text())
 }
 
 // ReadEcho reads how far the observer has seen the origin; absent when it has told nothing.
@@ -94,7 +95,7 @@ func (h *Heartbeat) ReadEcho(ctx context.Context, observer, origin string) (repl
 	if err != nil || !text.OK {
 		return replica.Opt[Echo]{}, err
 	}
-	e, ok := parseEcho(observer, origin, text.V)
+	e, ok := heartbeat.ParseEcho(observer, origin, text.V)
 	if !ok {
 		return replica.Opt[Echo]{}, &Failure{replica.ReasonIncomplete, "the echo key holds something else"}
 	}

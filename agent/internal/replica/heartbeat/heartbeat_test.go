@@ -1,4 +1,4 @@
-package redis
+package heartbeat
 
 import (
 	"testing"
@@ -6,6 +6,8 @@ import (
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
 )
+
+var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 func TestBounds(t *testing.T) {
 	beat := Beat{Origin: "a", Epoch: 1, Seq: 7, At: start, Interval: time.Second}
@@ -35,24 +37,24 @@ func TestConflict(t *testing.T) {
 		return Beat{Epoch: epoch, Seq: seq, At: start.Add(time.Duration(seq) * time.Second)}
 	}
 	some := func(epoch, seq int64) replica.Opt[Beat] { return replica.Some(beat(epoch, seq)) }
-	f := func(what string, w writer, stored, next Beat, want bool) {
+	f := func(what string, w Writer, stored, next Beat, want bool) {
 		t.Helper()
-		if got := w.conflict(stored, next); got != want {
+		if got := w.Conflict(stored, next); got != want {
 			t.Errorf("%s: %v", what, got)
 		}
 	}
-	f("first beat after an older writer", writer{}, beat(1, 9), beat(2, 1), false)
-	f("first beat, a newer writer is there", writer{}, beat(3, 1), beat(2, 1), true)
-	f("first beat, the same epoch is there", writer{}, beat(2, 5), beat(2, 1), true)
-	f("own beat", writer{wrote: some(2, 4)}, beat(2, 4), beat(2, 5), false)
-	f("own beat that was thought lost", writer{wrote: some(2, 6)}, beat(2, 4), beat(2, 7), false)
-	f("same epoch, more beats", writer{wrote: some(2, 4)}, beat(2, 5), beat(2, 6), true)
-	f("same epoch and number, another time", writer{wrote: some(2, 4)}, Beat{Epoch: 2, Seq: 4, At: start}, beat(2, 5), true)
-	f("taken over", writer{wrote: some(2, 4)}, beat(3, 1), beat(2, 5), true)
-	f("the displaced writer still writes", writer{displaced: some(1, 9), wrote: some(2, 4)}, beat(1, 10), beat(2, 5), true)
-	f("a failover brought the displaced beat back", writer{displaced: some(1, 9), wrote: some(2, 4)}, beat(1, 8), beat(2, 5), false)
-	f("an older writer where there was none", writer{wrote: some(2, 4)}, beat(1, 1), beat(2, 5), true)
-	f("own earlier epoch", writer{displaced: some(1, 9), wrote: some(2, 4)}, beat(2, 4), beat(3, 1), false)
+	f("first beat after an older writer", Writer{}, beat(1, 9), beat(2, 1), false)
+	f("first beat, a newer writer is there", Writer{}, beat(3, 1), beat(2, 1), true)
+	f("first beat, the same epoch is there", Writer{}, beat(2, 5), beat(2, 1), true)
+	f("own beat", Writer{Wrote: some(2, 4)}, beat(2, 4), beat(2, 5), false)
+	f("own beat that was thought lost", Writer{Wrote: some(2, 6)}, beat(2, 4), beat(2, 7), false)
+	f("same epoch, more beats", Writer{Wrote: some(2, 4)}, beat(2, 5), beat(2, 6), true)
+	f("same epoch and number, another time", Writer{Wrote: some(2, 4)}, Beat{Epoch: 2, Seq: 4, At: start}, beat(2, 5), true)
+	f("taken over", Writer{Wrote: some(2, 4)}, beat(3, 1), beat(2, 5), true)
+	f("the displaced writer still writes", Writer{Displaced: some(1, 9), Wrote: some(2, 4)}, beat(1, 10), beat(2, 5), true)
+	f("a failover brought the displaced beat back", Writer{Displaced: some(1, 9), Wrote: some(2, 4)}, beat(1, 8), beat(2, 5), false)
+	f("an older writer where there was none", Writer{Wrote: some(2, 4)}, beat(1, 1), beat(2, 5), true)
+	f("own earlier epoch", Writer{Displaced: some(1, 9), Wrote: some(2, 4)}, beat(2, 4), beat(3, 1), false)
 }
 
 func FuzzParseBeat(f *testing.F) {
@@ -60,11 +62,11 @@ func FuzzParseBeat(f *testing.F) {
 	f.Add("7 1700000000000000 3")
 	f.Add("-7 +1 03 1e3")
 	f.Fuzz(func(t *testing.T, text string) {
-		if b, ok := parseBeat("a", text); ok && (b.text() != text || b.Interval <= 0) {
-			t.Errorf("%q became %q", text, b.text())
+		if b, ok := ParseBeat("a", text); ok && (b.Text() != text || b.Interval <= 0) {
+			t.Errorf("%q became %q", text, b.Text())
 		}
-		if e, ok := parseEcho("b", "a", text); ok && e.text() != text {
-			t.Errorf("%q became %q", text, e.text())
+		if e, ok := ParseEcho("b", "a", text); ok && e.Text() != text {
+			t.Errorf("%q became %q", text, e.Text())
 		}
 	})
 }
