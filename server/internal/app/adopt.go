@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 
-	"github.com/evenkeel/evenkeel/remediations"
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
@@ -21,33 +19,21 @@ func (s *Server) adoptable(ctx context.Context, clusterID string, epoch int64) e
 	if epoch == 0 {
 		epoch = own.Epoch + 1
 	}
-	ctx, cancel := context.WithTimeout(ctx, preflightWait)
-	defer cancel()
-	standings := make([]*remediations.Standing, len(s.config.Targets))
-	var all sync.WaitGroup
-	for i, t := range s.config.Targets {
-		all.Go(func() {
-			if standing, err := s.askers[t.Name].Preflight(ctx, cluster); err == nil {
-				standings[i] = &standing
-			}
-		})
-	}
-	all.Wait()
 	var others []string
 	known := false
-	for i, standing := range standings {
-		if standing == nil {
+	for _, a := range s.standings(ctx, cluster) {
+		if a.err != nil {
 			continue
 		}
-		if high := standing.Highest(cluster).Epoch; high >= epoch {
+		if high := a.standing.Highest(cluster).Epoch; high >= epoch {
 			return &core.Error{
 				Code:    core.CodeInvalid,
-				Message: fmt.Sprintf("%s has obeyed epoch %d of cluster %s, and would not obey epoch %d", s.config.Targets[i].Name, high, cluster, epoch),
+				Message: fmt.Sprintf("%s has obeyed epoch %d of cluster %s, and would not obey epoch %d", a.target, high, cluster, epoch),
 				Hint:    fmt.Sprintf("adopt with --epoch %d or higher", high+1),
 			}
 		}
-		known = known || slices.Contains(standing.Obeys, cluster)
-		others = append(others, standing.Obeys...)
+		known = known || slices.Contains(a.standing.Obeys, cluster)
+		others = append(others, a.standing.Obeys...)
 	}
 	if clusterID == "" || clusterID == own.ClusterID || known || len(others) == 0 {
 		return nil

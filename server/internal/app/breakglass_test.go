@@ -14,6 +14,7 @@ import (
 	"github.com/evenkeel/evenkeel/remediations"
 	"github.com/evenkeel/evenkeel/remediations/receiver"
 	"github.com/evenkeel/evenkeel/remediations/webhook"
+	"github.com/evenkeel/evenkeel/server/internal/app/config"
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
@@ -140,11 +141,19 @@ func TestBreakGlassThatCannotBe(t *testing.T) {
 	f(core.CodeInvalid, "cannot be read", func(o *BreakGlassOptions) { o.ConfigPath = "nowhere" })
 }
 
+// askOne is what a server says of one executor.
+func askOne(t *testing.T, name string, target remediations.Preflighter, next remediations.Fencing) core.Preflight {
+	t.Helper()
+	c := config.Config{Targets: []config.Target{{Name: name}}}
+	s := &Server{config: c, askers: map[string]remediations.Preflighter{name: target}}
+	return s.standings(t.Context(), next.ClusterID)[0].judged(next)
+}
+
 func TestPreflight(t *testing.T) {
 	h := newHand(t)
 	f := func(next remediations.Fencing, want string) {
 		t.Helper()
-		if got := ask(t.Context(), "director", h.target, next); got.Result != want || got.Sentence == "" || (want == "ok") != (got.Remedy == "") {
+		if got := askOne(t, "director", h.target, next); got.Result != want || got.Sentence == "" || (want == "ok") != (got.Remedy == "") {
 			t.Errorf("%+v, want %s", got, want)
 		}
 	}

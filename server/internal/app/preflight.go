@@ -22,23 +22,43 @@ const (
 func (s *Server) Preflight(ctx context.Context) ([]core.Preflight, error) {
 	identity := s.ledger.Identity()
 	next := remediations.Fencing{ClusterID: identity.ClusterID, Epoch: identity.Epoch, Seq: s.ledger.Revision() + 1}
-	ctx, cancel := context.WithTimeout(ctx, preflightWait)
-	defer cancel()
-	out := make([]core.Preflight, len(s.config.Targets))
-	var all sync.WaitGroup
-	for i, t := range s.config.Targets {
-		all.Go(func() { out[i] = ask(ctx, t.Name, s.askers[t.Name], next) })
+	out := make([]core.Preflight, 0, len(s.config.Targets))
+	for _, a := range s.standings(ctx, next.ClusterID) {
+		out = append(out, a.judged(next))
 	}
-	all.Wait()
 	slices.SortFunc(out, func(a, b core.Preflight) int { return cmp.Compare(a.Target, b.Target) })
 	return out, nil
 }
 
-func ask(ctx context.Context, name string, target remediations.Preflighter, next remediations.Fencing) core.Preflight {
-	standing, err := target.Preflight(ctx, next.ClusterID)
-	if err != nil {
+// asked is what one executor said of the tokens it holds.
+type asked struct {
+	target   string
+	standing remediations.Standing
+	err      error
+}
+
+// standings asks all executors at once which tokens of a cluster they hold, in the order of the configuration.
+func (s *Server) standings(ctx context.Context, cluster string) []asked {
+	ctx, cancel := context.WithTimeout(ctx, preflightWait)
+	defer cancel()
+	out := make([]asked, len(s.config.Targets))
+	var all sync.WaitGroup
+	for i, t := range s.config.Targets {
+		all.Go(func() {
+			standing, err := s.askers[t.Name].Preflight(ctx, cluster)
+			out[i] = asked{t.Name, standing, err}
+		})
+	}
+	all.Wait()
+	return out
+}
+
+// judged says whether the executor would obey the next command.
+func (a asked) judged(next remediations.Fencing) core.Preflight {
+	name, standing := a.target, a.standing
+	if a.err != nil {
 		return core.Preflight{
-			Target: name, Result: "cannot_tell", Sentence: name + " cannot be asked: " + firstLine(err.Error()),
+			Target: name, Result: "cannot_tell", Sentence: name + " cannot be asked: " + firstLine(a.err.Error()),
 			Remedy: "see that it runs and knows the question (it does when it is built on remediations/receiver), or look at its own records",
 		}
 	}
