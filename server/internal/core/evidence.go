@@ -36,6 +36,7 @@ const (
 	SignalSlow    = "slow"    // answers past the objective
 	SignalSilence = "silence"
 	SignalAnomaly = "anomaly" // a series out of its band
+	SignalBehind  = "behind"  // a copy that is behind, or that nothing arrives at
 )
 
 // Number is one figure of a ruling or a piece of evidence, with its unit ("s", "1", "1/s", "%").
@@ -178,6 +179,8 @@ type Observation struct {
 	Traffic     []Traffic    `json:"traffic"`     // sorted by service and site
 	Writers     []Writer     `json:"writers"`     // sorted by name
 	FreshSites  int          `json:"fresh_sites"` // sites and witnesses with fresh inputs
+	// Links are the replication links that are configured or heard of, sorted by name.
+	Links []LinkStanding `json:"links,omitempty"`
 	// Members is how many replicas are configured; 0 and 1 mean that this one is alone. Replicas are the last words of
 	// all that were heard, this one's included, sorted by name.
 	Members  int           `json:"members,omitempty"`

@@ -12,7 +12,7 @@ const (
 	FactHeartbeat             // an agent with role site is alive; Seq is its sequence
 	FactEdgeRequests          // Value is a cumulative count, Reason the code class (2xx, 3xx, 4xx, 5xx, error)
 	FactEdgeWeight            // Value is the weight in percent of normal, 0 to 100
-	FactLink                  // State is a LinkState, Value the lag in seconds where known, Target the link name
+	FactLink                  // State is a LinkState, Target the link name, Link the rest
 )
 
 // Fact is one thing the fast lane carries: small, recent, newest wins. It reaches health and the in-memory
@@ -37,6 +37,15 @@ type Fact struct {
 	ClockErr    time.Duration
 	ClockKnown  bool
 	Seq         uint64
+	Link        *LinkFigures // links only
+}
+
+// LinkFigures are what the fact of a link's end has besides its state. A figure that is not known is nil.
+type LinkFigures struct {
+	Channel string // where there are several between the same two sites
+	End     string // source or target: which end was looked at
+	// Lower and Upper enclose the lag, Exposure bounds from above the age of what would be lost; seconds, at the look.
+	Lower, Upper, Exposure *float64
 }
 
 // clockAllowance is how far off a writer's clock may be while nobody knows how far it is.

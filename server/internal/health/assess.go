@@ -34,7 +34,7 @@ func (b *bench) assess(i int) core.Assessment {
 	in := &t.seen[i*n+s.site]
 	a.Claims[0] = claim("edge", ups, downs)
 	a.Claims[1] = claim("app", in.ups, in.downs)
-	a.Claims[2] = claim("data", 0, 0) // links are not judged yet: nothing is claimed
+	a.Claims[2] = dataClaim(s.subject.Site, b.links)
 	a.Evidence = b.evidence(i)
 
 	if c.condition <= core.Healthy {
@@ -136,7 +136,7 @@ func (b *bench) evidence(i int) []core.Evidence {
 			})
 		}
 	}
-	return out
+	return b.linkEvidence(out, s.subject)
 }
 
 // outside is what vantage v holds against the subject: down now, or gray or slow over the window.

@@ -51,3 +51,20 @@ func checkAssessment(tb fataler, a core.Assessment) {
 		}
 	}
 }
+
+// checkLink holds what is said of a link against what must always be true of it.
+func checkLink(tb fataler, l core.LinkStanding) {
+	tb.Helper()
+	switch {
+	case l.Sentence == "" || l.Since == nil:
+		tb.Errorf("%s: no sentence or no time", l.Link)
+	case l.State == core.LinkUnknown && (l.LagLower != nil || l.LagUpper != nil || l.Reason == ""):
+		tb.Errorf("%s: unknown with a figure or without a reason: %s", l.Link, l.Sentence)
+	case l.State == core.LinkDown && l.LagUpper != nil:
+		tb.Errorf("%s: nothing bounds the lag of a link that is down: %s", l.Link, l.Sentence)
+	case l.LagLower != nil && l.LagUpper != nil && *l.LagLower > *l.LagUpper:
+		tb.Errorf("%s: the bounds exclude each other: %s", l.Link, l.Sentence)
+	case (l.CompleteTo == nil) != (l.Exposure == nil) || (l.Exposure != nil && *l.Exposure < 0):
+		tb.Errorf("%s: exposure and what it is complete to contradict each other: %s", l.Link, l.Sentence)
+	}
+}

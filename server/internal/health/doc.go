@@ -37,6 +37,15 @@
 // fast as they were made: a backlog proves nothing. A counter that falls more than once in a few reports is two
 // writers under one name: its traffic is unknown.
 //
+// # Replication
+//
+// Both ends of a link say what they see, each with bounds for the lag. Together they are worth the worse of the states that
+// are known and the bounds that both allow, aged by the time since they looked: a lag cannot grow faster than time goes by.
+// A link that flows at one end and is down at the other for longer than three intervals is not known. From every exposure
+// of a writer whose clock is known follows a time to which the target is complete; the newest of these stays proven when
+// the source and its agent die, so that what would be lost with them only grows with the clock. Silence, two writers and
+// a copy that is made anew prove nothing. Links are causes and link evidence: they explain and never accuse.
+//
 // # Paths
 //
 // Evidence names the network path it came over, so that two classes over one path count as one:

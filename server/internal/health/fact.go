@@ -48,7 +48,7 @@ func (t *Tracker) Fact(f core.Fact, at time.Time) {
 	case core.FactEdgeRequests, core.FactEdgeWeight:
 		t.edgeFact(f, factAt, id, ivl, now)
 	case core.FactLink:
-		t.link(f, when)
+		t.link(f, factAt, ivl)
 	case core.FactUnknown:
 		t.counts.Malformed++
 	default:
@@ -193,38 +193,4 @@ func (t *Tracker) rebuild(s *subject) {
 		s.run.down(at, gap)
 	}
 	t.scratch = downs
-}
-
-func (t *Tracker) link(f core.Fact, when time.Time) {
-	if _, ok := t.vIndex[f.Site]; !ok {
-		t.counts.Unknown++
-		return
-	}
-	k := linkKey{f.Target, f.Site}
-	old, ok := t.links[k]
-	if !ok && len(t.links) >= maxLinks {
-		t.counts.Dropped++
-		return
-	}
-	if ok && !when.After(old.At()) {
-		t.counts.Duplicate++
-		return
-	}
-	t.links[k] = f
-}
-
-// Links are the newest facts of replication links, sorted by link and writer. They are kept for the screens;
-// nothing is judged by them yet.
-func (t *Tracker) Links() []core.Fact {
-	out := make([]core.Fact, 0, len(t.links))
-	for _, f := range t.links {
-		out = append(out, f)
-	}
-	slices.SortFunc(out, func(a, b core.Fact) int {
-		if c := strings.Compare(a.Target, b.Target); c != 0 {
-			return c
-		}
-		return strings.Compare(a.Site, b.Site)
-	})
-	return out
 }

@@ -42,6 +42,7 @@ func (t *Tracker) Judge(at time.Time, routing []core.Routing) core.Observation {
 		Assessments: make([]core.Assessment, len(t.subjects)),
 		Traffic:     make([]core.Traffic, 0, len(t.subjects)),
 		Writers:     make([]core.Writer, 0, n+len(t.edges)),
+		Links:       t.standings(now),
 	}
 	for i := range t.vantages {
 		v := &t.vantages[i]
@@ -78,7 +79,7 @@ func (t *Tracker) Judge(at time.Time, routing []core.Routing) core.Observation {
 	})
 
 	b := bench{
-		t: t, now: now, routes: routes, sums: sums, signals: t.signalEvidence(now, routes), fresh: out.FreshSites,
+		t: t, now: now, links: out.Links, routes: routes, sums: sums, signals: t.signalEvidence(now, routes), fresh: out.FreshSites,
 		votes: make([]core.Vote, len(t.subjects)*n), claims: make([]core.Claim, 3*len(t.subjects)),
 		times: make([]time.Time, len(t.subjects)), cases: make([]trial, len(t.subjects)),
 	}
@@ -189,6 +190,7 @@ func (t *Tracker) NextWake(at time.Time) time.Time {
 			}
 		}
 	}
+	t.wakeLinks(wake)
 	for _, st := range t.signals {
 		wake(st.until)
 		wake(st.voidUntil)

@@ -16,6 +16,7 @@ import (
 //	world   who is there
 //	story   one fault or wait per line; the answer is every change of judgement, with its time in seconds
 //	show    one subject in full: votes, evidence, claims
+//	links   what is known of every replication link
 //	traffic what the edge says now, or only of what it counted after "since" seconds
 func TestScenarios(t *testing.T) {
 	datadriven.Walk(t, "testdata/stories", func(t *testing.T, path string) {
@@ -23,7 +24,7 @@ func TestScenarios(t *testing.T) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			switch d.Cmd {
 			case "world":
-				var sites, witnesses, services []string
+				var sites, witnesses, services, links []string
 				for _, a := range d.CmdArgs {
 					switch a.Key {
 					case "sites":
@@ -32,12 +33,16 @@ func TestScenarios(t *testing.T) {
 						witnesses = a.Vals
 					case "services":
 						services = a.Vals
+					case "links":
+						links = a.Vals
 					}
 				}
 				if services == nil {
 					services = []string{"checkout"}
 				}
-				w = newWorld(t, testTopology(sites, witnesses, services))
+				topo := testTopology(sites, witnesses, services)
+				topo.Stores = testStores(d, t, links)
+				w = newWorld(t, topo)
 				w.run(10 * time.Second)
 				return w.take()
 			case "story":
@@ -54,6 +59,8 @@ func TestScenarios(t *testing.T) {
 				return w.take()
 			case "show":
 				return w.show(d.CmdArgs[0].Key)
+			case "links":
+				return w.showLinks()
 			case "traffic":
 				return w.traffic(t, d)
 			}
@@ -61,6 +68,41 @@ func TestScenarios(t *testing.T) {
 			return ""
 		})
 	})
+}
+
+// testStores reads "orders:fra>ams/5s": a link and its objective.
+func testStores(d *datadriven.TestData, t *testing.T, links []string) []core.Store {
+	var out []core.Store
+	for _, text := range links {
+		name, objective, _ := strings.Cut(text, "/")
+		store, from, to, ok := core.SplitLinkName(name)
+		rpo, err := time.ParseDuration(objective)
+		if !ok || err != nil {
+			d.Fatalf(t, "%q is no link with an objective", text)
+		}
+		out = append(out, core.Store{Name: store, Links: []core.Link{{From: from, To: to, RPO: rpo}}})
+	}
+	return out
+}
+
+// showLinks is what is known of every link, its ends below it.
+func (w *world) showLinks() string {
+	var b strings.Builder
+	for _, l := range w.last.Links {
+		complete := "-"
+		if l.CompleteTo != nil {
+			complete = fmt.Sprintf("%.2f", l.CompleteTo.Sub(w.start).Seconds())
+		}
+		fmt.Fprintf(&b, "%s since %.2f, complete to %s, declared %t\n", l.Sentence, l.Since.Sub(w.start).Seconds(), complete, l.Declared)
+		for _, e := range l.Ends {
+			fmt.Fprintf(&b, "  %s %s by %s: %s %s at %.2f", e.Channel, e.End, e.Writer, e.State, e.Reason, e.At.Sub(w.start).Seconds())
+			if !e.Fresh {
+				b.WriteString(" (too old)")
+			}
+			b.WriteByte('\n')
+		}
+	}
+	return b.String()
 }
 
 // take is what was written down since the last time.

@@ -3,6 +3,7 @@ package health
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
@@ -34,6 +35,13 @@ func (t *Tracker) SetTopology(topo core.Topology) {
 			v.userPath[j] = "user:" + name + ">" + to
 		}
 		t.vantages[i] = v
+	}
+
+	t.declared = map[string]time.Duration{}
+	for _, s := range topo.Stores {
+		for _, l := range s.Links {
+			t.declared[core.LinkName(s.Name, l.From, l.To)] = l.RPO
+		}
 	}
 
 	t.subjects = nil

@@ -33,7 +33,7 @@ const (
 	maxEdges      = 32   // writers of edges
 	maxWriters    = 8    // writers of one edge
 	maxSignals    = 4096 // series of detectors
-	maxLinks      = 1024 // replication links, both ends
+	maxLinks      = 1024 // channels of replication links
 	maxInterval   = time.Minute
 	maxSignalAge  = 2 * time.Hour
 	abandonedEdge = int64(time.Minute) // an edge silent for longer no longer makes traffic unknown
@@ -65,9 +65,12 @@ type Tracker struct {
 
 	edges   []*edge // writers of edges, sorted by name, agent and clock
 	signals map[string]*signalState
-	links   map[linkKey]core.Fact
 	tilt    doubt
 	counts  Counts
+
+	channels  map[channelKey]*channel
+	declared  map[string]time.Duration // configured links and the objective of their exposure, 0 for none
+	linkSince map[string]stateSince
 
 	seen    []seen // scratch of Judge, one per subject and vantage
 	matrix  matrix // scratch of Judge
@@ -77,9 +80,6 @@ type Tracker struct {
 
 // key names a subject without its unit.
 type key struct{ site, service string }
-
-// linkKey names one end of a replication link.
-type linkKey struct{ link, writer string }
 
 // vantage is one location that looks at the sites, and its agent.
 type vantage struct {
@@ -140,8 +140,9 @@ func New(replica string, topo core.Topology) *Tracker {
 	t := &Tracker{
 		replica: replica,
 		signals: map[string]*signalState{},
-		links:   map[linkKey]core.Fact{},
 		phrases: map[phrase]string{},
+
+		channels: map[channelKey]*channel{}, linkSince: map[string]stateSince{},
 	}
 	t.SetTopology(topo)
 	return t

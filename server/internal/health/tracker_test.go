@@ -219,14 +219,19 @@ func TestMemoryIsBounded(t *testing.T) {
 		tr.Fact(e, at)
 		e.Site = "0"
 		tr.Fact(e, at)
-		tr.Fact(core.Fact{Kind: core.FactLink, Site: "fra", Target: name, AgentAt: at, ReceivedAt: at}, at)
+		tr.Fact(core.Fact{
+			Kind: core.FactLink, Site: "fra", Agent: name, Target: name + ":fra>ams", AgentAt: at, ReceivedAt: at, Link: &core.LinkFigures{End: "source"},
+		}, at)
+		tr.Fact(core.Fact{
+			Kind: core.FactLink, Site: "fra", Agent: name, Target: "orders:fra>ams", AgentAt: at, ReceivedAt: at, Link: &core.LinkFigures{End: "source"},
+		}, at)
 		tr.Signal(core.Signal{Detector: name, Subject: core.Subject{Site: "fra"}, Class: core.ClassCause, At: at, State: core.DetectorAnomalous})
 	}
 	fra := tr.subjects[tr.sIndex[key{"fra", "checkout"}]]
 	lon, ams := tr.vIndex["lon"], tr.vIndex["ams"]
 	if len(fra.user[lon]) > maxTargets || len(fra.private[lon]) > maxTargets || len(fra.user[ams][0].results) > maxResults ||
 		len(tr.edges) > maxEdges || len(tr.edges[0].series[tr.sIndex[key{"fra", "checkout"}]].reports) > maxReports ||
-		len(tr.links) > maxLinks || len(tr.signals) > maxSignals {
+		len(tr.channels) > maxLinks || len(tr.channels[channelKey{"orders:fra>ams", ""}].voices) > maxVoices || len(tr.signals) > maxSignals {
 		t.Fatal("a bound does not hold")
 	}
 	if tr.Counts().Dropped == 0 {

@@ -21,6 +21,7 @@ type bench struct {
 	routes  []route
 	sums    []sum
 	signals [][]*signalState
+	links   []core.LinkStanding
 	fresh   int
 	votes   []core.Vote
 	claims  []core.Claim

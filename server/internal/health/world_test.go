@@ -47,6 +47,7 @@ type world struct {
 	rate    map[string]float64       // subject -> requests/s at the edge
 	errors  map[string]float64       // subject -> share of them that fail
 	counter map[string]float64
+	copies  []*linkAgent
 	frozen  bool // the server stands still: facts wait
 	waiting []core.Fact
 }
@@ -55,6 +56,12 @@ type prober struct {
 	from, site, service string
 	private             bool
 	next                time.Time
+}
+
+// linkAgent repeats what an agent says of one end of a link.
+type linkAgent struct {
+	fact core.Fact
+	next time.Time
 }
 
 type arrival struct {
@@ -191,6 +198,9 @@ func (w *world) do(line string) error {
 		w.naive[arg(1)] = arg(3) == "unknown"
 		return err
 	}
+	if arg(1) == "source" || arg(1) == "target" {
+		return w.replicate(f)
+	}
 	switch arg(1) {
 	case "down":
 		w.down[f[0]] = arg(2)
@@ -234,6 +244,73 @@ func (w *world) do(line string) error {
 		return fmt.Errorf("nobody knows what %q means", line)
 	}
 	return nil
+}
+
+// replicate obeys "orders:fra>ams target caught_up 0.1..0.3 exposure 0.4 channel c reason r" and "orders:fra>ams target quiet":
+// the agent at the end says so every five seconds.
+func (w *world) replicate(f []string) error {
+	_, from, to, ok := core.SplitLinkName(f[0])
+	if !ok {
+		return fmt.Errorf("%q is no link", f[0])
+	}
+	x := core.Fact{Kind: core.FactLink, Site: from, Target: f[0], Interval: 5 * time.Second, Link: &core.LinkFigures{End: f[1]}}
+	if f[1] == "target" {
+		x.Site = to
+	}
+	number := func(text string) *float64 {
+		n, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			return nil
+		}
+		return &n
+	}
+	for i := 3; i < len(f); i++ {
+		next := ""
+		if i+1 < len(f) {
+			next = f[i+1]
+		}
+		switch lower, upper, bounds := strings.Cut(f[i], ".."); {
+		case bounds:
+			x.Link.Lower, x.Link.Upper = number(lower), number(upper)
+			continue
+		case f[i] == "exposure":
+			x.Link.Exposure = number(next)
+		case f[i] == "channel":
+			x.Link.Channel = next
+		case f[i] == "reason":
+			x.Reason = next
+		case f[i] == "by":
+			x.Site = next
+		default:
+			return fmt.Errorf("nobody knows what %q means of a link", f[i])
+		}
+		i++
+	}
+	w.copies = slices.DeleteFunc(w.copies, func(a *linkAgent) bool {
+		return a.fact.Target == x.Target && a.fact.Site == x.Site && a.fact.Link.End == x.Link.End && a.fact.Link.Channel == x.Link.Channel
+	})
+	if f[2] == "quiet" {
+		return nil
+	}
+	var state core.LinkState
+	if err := state.UnmarshalText([]byte(f[2])); err != nil {
+		return err
+	}
+	x.State = uint8(state)
+	w.copies = append(w.copies, &linkAgent{fact: x, next: w.now})
+	return nil
+}
+
+// links lets the agents look at replication. An exposure that was said once is as old as the look.
+func (w *world) links() {
+	for _, a := range w.copies {
+		if !w.now.Before(a.next) {
+			f := a.fact
+			f.AgentAt = w.now
+			w.send(f)
+			a.next = w.now.Add(f.Interval)
+		}
+	}
 }
 
 // edge obeys "edge sends fra/checkout 100 failing 40%", "edge restarts" and "edge weight fra/checkout 0".
@@ -282,6 +359,7 @@ func (w *world) run(d time.Duration) {
 		w.facts = 0
 		w.agents()
 		w.edges()
+		w.links()
 		slices.SortStableFunc(w.arriving, func(a, b arrival) int { return a.at.Compare(b.at) })
 		for len(w.arriving) > 0 && !w.arriving[0].at.After(w.now) {
 			w.send(w.arriving[0].fact)
@@ -432,6 +510,17 @@ func (w *world) judge() {
 		}
 		fmt.Fprintf(&w.out, "%s  this replica: %s\n", w.at(), say)
 	}
+	for _, l := range w.last.Links {
+		say := l.State.String() + l.Reason
+		if w.judged[l.Link] == say {
+			continue
+		}
+		if w.facts == 0 && !due && !w.told && w.judged[l.Link] != "" {
+			w.tb.Errorf("%s: %s changed from %q to %q without a fact before the wake at %s", w.at(), l.Link, w.judged[l.Link], say, w.wake)
+		}
+		w.judged[l.Link] = say
+		fmt.Fprintf(&w.out, "%s  %s | %s\n", w.at(), l.Link, l.Sentence)
+	}
 	w.told = false
 	w.wake = w.tracker.NextWake(w.now)
 	if !w.wake.IsZero() && !w.wake.After(w.now) {
@@ -444,6 +533,9 @@ func (w *world) judge() {
 func (w *world) invariants() {
 	for _, a := range w.last.Assessments {
 		checkAssessment(w.tb, a)
+	}
+	for _, l := range w.last.Links {
+		checkLink(w.tb, l)
 	}
 }
 

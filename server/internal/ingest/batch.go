@@ -41,6 +41,8 @@ type batch struct {
 	writer    string   // the same for facts: it outlives the request
 	facts     []core.Fact
 	durations map[probeKey]float64
+	figures   map[lookKey][linkFigures]*float64
+	fast      bool // the request came by the fast lane, which repeats what the bulk brings as well
 	refused   refusals
 	stale     int
 	notFacts  int // too many or too long to be facts
@@ -77,7 +79,7 @@ func (d *Door) release(b *batch) {
 	clear(b.base[:cap(b.base)])
 	clear(b.scratch[:cap(b.scratch)])
 	clear(b.points[:cap(b.points)])
-	b.facts, b.durations, b.agent, b.writer = nil, nil, "", ""
+	b.facts, b.durations, b.figures, b.agent, b.writer = nil, nil, nil, "", ""
 	d.batches.pool.Put(b)
 }
 
@@ -195,8 +197,13 @@ func (b *batch) finish(ctx context.Context) error {
 	d := b.door
 	for i := range b.facts {
 		f := &b.facts[i]
-		if f.Kind == core.FactProbe {
+		switch f.Kind {
+		case core.FactProbe:
 			f.Value = b.durations[keyOf(f)]
+		case core.FactLink:
+			all := b.figures[lookKey{f.Target, f.Link.Channel, f.Link.End, f.AgentAt.UnixNano()}]
+			f.Link.Lower, f.Link.Upper, f.Link.Exposure = all[linkLower], all[linkUpper], all[linkExposure]
+		case core.FactUnknown, core.FactHeartbeat, core.FactEdgeRequests, core.FactEdgeWeight:
 		}
 	}
 	d.handOn(b.facts, b.now)

@@ -792,6 +792,50 @@ func TestFactsOfProbesEdgesAndLinks(t *testing.T) {
 	wantLines(t, h, "evenkeel_edge_requests_total{code_class=5xx,service=checkout,site=director,target_site=ams} 12")
 }
 
+// The figures of a look at a link belong to its state. The fast lane brings them for the fact alone: the bulk brings them to
+// the store, where an outage does not lose them.
+func TestFiguresOfLinks(t *testing.T) {
+	about := []string{"link", "orders:fra>ams", "channel", "c1", "end", "target"}
+	look := func(at time.Time) pmetric.Metrics {
+		md := gauge("evenkeel.link.state", "", 2, at, append(about, "reason", "")...)
+		ms := md.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics()
+		for name, v := range map[string]float64{"lag.lower": 0.25, "lag.upper": 0.75, "exposure": 1.5, "link.age": 3} {
+			m := ms.AppendEmpty()
+			m.SetName("evenkeel.replication." + name)
+			m.SetUnit("s")
+			fill(m.SetEmptyGauge().DataPoints().AppendEmpty(), v, at, about...)
+			fill(m.Gauge().DataPoints().AppendEmpty(), 99, at.Add(-5*time.Second), about...) // of another look
+			fill(m.Gauge().DataPoints().AppendEmpty(), -1, at, "link", "orders:fra>ams", "channel", "c2", "end", "target")
+		}
+		fill(metricOf(md).Gauge().DataPoints().AppendEmpty(), 2, at, "link", "orders:fra>ams", "channel", "c2", "end", "target")
+		return md
+	}
+	for _, lane := range []string{"fast", ""} {
+		h := newHouse(nil)
+		rejected(t, h.otlp(look(h.now), "Evenkeel-Lane", lane))
+		if len(h.facts) != 2 {
+			t.Fatalf("facts %+v", h.facts)
+		}
+		l := h.facts[0].Link
+		if l == nil || l.Channel != "c1" || l.End != "target" || l.Lower == nil || *l.Lower != 0.25 || l.Upper == nil || *l.Upper != 0.75 ||
+			l.Exposure == nil || *l.Exposure != 1.5 {
+			t.Errorf("%q: %+v", lane, l)
+		}
+		if l := h.facts[1].Link; l.Channel != "c2" || l.Lower != nil || l.Upper != nil || l.Exposure != nil {
+			t.Errorf("%q: a figure below zero is none: %+v", lane, l)
+		}
+		stored := 0
+		for _, line := range h.lines() {
+			if strings.Contains(line, "_replication_lag_") || strings.Contains(line, "_replication_exposure_") {
+				stored++
+			}
+		}
+		if want := map[string]int{"fast": 0, "": 9}[lane]; stored != want {
+			t.Errorf("%q: %d figures stored, want %d: %v", lane, stored, want, h.lines())
+		}
+	}
+}
+
 func TestFactsAreFewAndSmall(t *testing.T) {
 	h := newHouse(nil)
 	md := gauge("evenkeel.probe.state", "", 1, h.now, "target", strings.Repeat("x", 3000))

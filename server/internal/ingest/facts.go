@@ -37,9 +37,53 @@ func keyOf(f *core.Fact) probeKey {
 	return probeKey{f.TargetSite, f.Service, f.Target, f.Path, f.AgentAt.UnixNano()}
 }
 
+// linkFigure is which figure of a link's fact a metric carries; zero: none.
+type linkFigure uint8
+
+const (
+	linkNoFigure linkFigure = iota
+	linkLower
+	linkUpper
+	linkExposure
+	linkFigures
+)
+
+// figureOf is the figure of a link's fact that a metric carries. What else is known of a link is no fact.
+func figureOf(name string) linkFigure {
+	switch name {
+	case "evenkeel.replication.lag.lower", "evenkeel_replication_lag_lower_seconds":
+		return linkLower
+	case "evenkeel.replication.lag.upper", "evenkeel_replication_lag_upper_seconds":
+		return linkUpper
+	case "evenkeel.replication.exposure", "evenkeel_replication_exposure_seconds":
+		return linkExposure
+	}
+	return linkNoFigure
+}
+
+// lookKey finds the figures of one look at one end of a link.
+type lookKey struct {
+	link, channel, end string
+	at                 int64
+}
+
+// addFigure keeps a figure for the state of the same look. A negative one is none.
+func (b *batch) addFigure(which linkFigure, p *point, value float64, at time.Time) {
+	if value < 0 || len(b.figures) >= maxFacts {
+		return
+	}
+	if b.figures == nil {
+		b.figures = map[lookKey][linkFigures]*float64{}
+	}
+	k := lookKey{p.link, p.channel, p.end, at.UnixNano()}
+	all := b.figures[k]
+	all[which] = &value
+	b.figures[k] = all
+}
+
 // point is the part of a data point that a fact is made of.
 type point struct {
-	targetSite, service, target, path, reason, codeClass, link string
+	targetSite, service, target, path, reason, codeClass, link, channel, end string
 }
 
 // set takes an attribute if it belongs to a fact.
@@ -59,6 +103,10 @@ func (p *point) set(name, value string) {
 		p.codeClass = value
 	case "link":
 		p.link = value
+	case "channel":
+		p.channel = value
+	case "end":
+		p.end = value
 	}
 }
 
@@ -71,7 +119,8 @@ const (
 
 // addFact makes a fact of a data point. Values that are no state are unknown: never good, never down.
 func (b *batch) addFact(kind core.FactKind, p *point, value float64, at time.Time) {
-	size := len(p.targetSite) + len(p.service) + len(p.target) + len(p.path) + len(p.reason) + len(p.codeClass) + len(p.link) + len(b.writer)
+	size := len(p.targetSite) + len(p.service) + len(p.target) + len(p.path) + len(p.reason) + len(p.codeClass) + len(p.link) + len(p.channel) + len(p.end) +
+		len(b.writer)
 	if len(b.facts) >= maxFacts || size > maxFactBytes {
 		b.notFacts++
 		return
@@ -94,6 +143,7 @@ func (b *batch) addFact(kind core.FactKind, p *point, value float64, at time.Tim
 	case core.FactLink:
 		f.State, f.Interval = state(value, uint8(core.LinkNoPrimary)), b.door.o.LinkInterval
 		f.Target = strings.Clone(p.link)
+		f.Link = &core.LinkFigures{Channel: strings.Clone(p.channel), End: strings.Clone(p.end)}
 	case core.FactUnknown, core.FactHeartbeat:
 		return
 	}

@@ -73,6 +73,7 @@ func (d *Door) metricsOTLP(w http.ResponseWriter, r *http.Request, caller core.C
 	}
 
 	b := d.newBatch(caller)
+	b.fast = r.Header.Get("Evenkeel-Lane") == "fast"
 	defer d.release(b)
 	if err := b.otlp(raw, content == contentJSON); err != nil {
 		if e, ok := errors.AsType[*refusal](err); ok {

@@ -230,9 +230,9 @@ func (b *batch) timeSeries(raw []byte) error {
 	if foreign {
 		b.replaced += samples
 	}
-	fact, duration := factKind(name), isDuration(name)
+	fact, duration, figure := factKind(name), isDuration(name), figureOf(name)
 	var about point
-	if fact != core.FactUnknown || duration {
+	if fact != core.FactUnknown || duration || figure != linkNoFigure {
 		b.writer = ""
 		for _, l := range labels {
 			about.set(l.Name, l.Value)
@@ -249,6 +249,7 @@ func (b *batch) timeSeries(raw []byte) error {
 	switch {
 	case !b.allowed(name):
 		why, ok, fact, duration = refusedNotAllowed, false, core.FactUnknown, false
+		figure = linkNoFigure
 	case ok:
 		why, ok = b.checkLabels(name, labels)
 	}
@@ -266,10 +267,13 @@ func (b *batch) timeSeries(raw []byte) error {
 			b.refuse(r, 1)
 			continue
 		}
-		if fact != core.FactUnknown {
-			b.addFact(fact, &about, v, time.UnixMilli(ms))
-		} else if duration {
-			b.addDuration(&about, v, time.UnixMilli(ms))
+		switch at := time.UnixMilli(ms); {
+		case fact != core.FactUnknown:
+			b.addFact(fact, &about, v, at)
+		case duration:
+			b.addDuration(&about, v, at)
+		case figure != linkNoFigure:
+			b.addFigure(figure, &about, v, at)
 		}
 		if !ok {
 			b.refuse(why, 1)

@@ -187,10 +187,10 @@ func (b *batch) numbers(m pmetric.Metric, points pmetric.NumberDataPointSlice, k
 		return
 	}
 	fact := factKind(m.Name())
-	duration := isDuration(m.Name())
+	duration, figure := isDuration(m.Name()), figureOf(m.Name())
 	var about point
 	var p *point
-	if fact != core.FactUnknown || duration {
+	if fact != core.FactUnknown || duration || figure != linkNoFigure {
 		p = &about
 	}
 	for i := range points.Len() {
@@ -216,10 +216,15 @@ func (b *batch) numbers(m pmetric.Metric, points pmetric.NumberDataPointSlice, k
 		about = point{}
 		labels, ok := b.attributes(x.Attributes(), foreign, fact == core.FactProbe || fact == core.FactLink, p)
 		at := unixNano(x.Timestamp())
-		if fact != core.FactUnknown {
+		switch {
+		case fact != core.FactUnknown:
 			b.addFact(fact, p, v, at)
-		} else if duration {
+		case duration:
 			b.addDuration(p, v, at)
+		case figure != linkNoFigure:
+			if b.addFigure(figure, p, v, at); b.fast {
+				continue // the bulk brings it to the store, without loss
+			}
 		}
 		if !ok {
 			b.refuse(refusedLabels, 1)
