@@ -20,7 +20,9 @@
 //	 8 last_serving    x           refuses   min_serving sites, at least one, serve afterwards
 //	 9 max_drained     x           recorded  no more than max_drained_sites are out afterwards
 //	10 capacity        x           recorded  survivors can take the demand of before the failure x retry factor
-//	11 exposure        x           recorded  reads only, or the exposure of the stores is known
+//	11 exposure        x      x    recorded  reads only, or what every store would lack at the site that takes over is
+//	                                         within its objective, and a person answers for it where no fence is
+//	                                         proven; for a restore: the links of the site have caught up
 //	12 assertions      x           recorded  every assertion holds in the state afterwards, and nothing that is
 //	                                         declared to move with the subject stays behind
 //	13 brake           x      x    recorded  the brake is off

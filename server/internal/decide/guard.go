@@ -74,7 +74,7 @@ func guardList() []guard {
 		{8, guardLastServing, false, ruleLastServing},
 		{9, "max_drained", false, ruleMaxDrained},
 		{10, "capacity", false, ruleCapacity},
-		{11, "exposure", false, ruleExposure},
+		{11, "exposure", true, ruleExposure},
 		{12, "assertions", false, ruleAssertions},
 		{13, guardBrake, true, ruleBrake},
 		{14, guardBudget, false, ruleBudget},

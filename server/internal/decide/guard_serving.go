@@ -134,15 +134,3 @@ func leftBehind(v view) []string {
 	}
 	return out
 }
-
-// ruleExposure is guard 11. Until link facts reach this room, only a plan that moves no store is known to lose
-// nothing.
-func ruleExposure(v view) ruled {
-	switch v.p.plan.Moves {
-	case core.ScopeReads:
-		return pass("moves reads only, no store changes its owner")
-	case core.ScopeWrites:
-		return cannotTell("moves writes, and how much each store would lose is not known")
-	}
-	return cannotTell("the plan does not say whether it moves reads or writes")
-}

@@ -82,6 +82,12 @@ func scenarioWorld(t *testing.T, d *datadriven.TestData) *world {
 			topo.Guards.MinServing = int(number(t, a.Vals[0]))
 		case "moves":
 			topo.Plans[0].Moves = core.Scope(a.Vals[0])
+		case "links": // links=(orders:fra>ams/5s): a link and its objective
+			for _, v := range a.Vals {
+				name, objective, _ := strings.Cut(v, "/")
+				store, from, to, _ := core.SplitLinkName(name)
+				topo.Stores = append(topo.Stores, core.Store{Name: store, Links: []core.Link{{From: from, To: to, RPO: span(t, objective)}}})
+			}
 		case "on_fail":
 			topo.Plans[0].Steps[0].OnFail = a.Vals[0]
 		case "policies":
@@ -143,6 +149,15 @@ func (w *world) tell(d *datadriven.TestData) {
 	}
 	site := arg("site", "fra")
 	switch d.Cmd {
+	case "link": // link orders:fra>ams caught_up exposure=1s lower=0s upper=1s; without a state: nobody looks
+		w.copyState(d.CmdArgs[0].Key, arg)
+		if len(d.CmdArgs) > 1 {
+			l := w.links[d.CmdArgs[0].Key]
+			if err := l.State.UnmarshalText([]byte(d.CmdArgs[1].Key)); err != nil {
+				w.t.Fatal(err)
+			}
+			w.links[d.CmdArgs[0].Key] = l
+		}
 	case "see": // see fra dead signal=refused
 		st := state{what: d.CmdArgs[1].Key, since: w.at.Add(time.Second), signal: arg("signal", core.SignalTimeout)}
 		if g := arg("global", ""); g != "" {

@@ -35,6 +35,7 @@ type world struct {
 	inputs   []Input
 	outputs  [][]byte
 	out      []string
+	links    map[string]core.LinkStanding
 	shadow   bool // compare every observation with an engine restarted from the ledger
 	quiet    bool
 	wake     time.Time
@@ -65,7 +66,7 @@ func newWorld(t failer, topo core.Topology) *world {
 	start := time.Date(2026, 9, 1, 10, 0, 0, 0, time.UTC)
 	w := &world{
 		t: t, topo: topo, start: start, at: start, sick: map[core.Subject]state{}, weight: map[string]float64{},
-		fresh: -1, demand: 100, hand: "works", ledger: map[string][]byte{}, shadow: true, actions: map[string]core.Action{},
+		fresh: -1, demand: 100, hand: "works", ledger: map[string][]byte{}, links: map[string]core.LinkStanding{}, shadow: true, actions: map[string]core.Action{},
 	}
 	for _, s := range topo.Sites {
 		w.weight[s.Name] = 100
@@ -249,10 +250,36 @@ func (w *world) observation() core.Observation {
 			o.Traffic = append(o.Traffic, w.trafficOf(sub))
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(w.links)) {
+		o.Links = append(o.Links, w.links[name])
+	}
 	if w.replicas != nil {
 		o.Members, o.Replicas = w.replicas(o)
 	}
 	return o
+}
+
+// copyState is what health would say of a link from now on; what it is complete to stands still.
+func (w *world) copyState(name string, arg func(key, def string) string) {
+	store, from, to, ok := core.SplitLinkName(name)
+	if !ok {
+		w.t.Fatalf("%q is no link", name)
+	}
+	l := core.LinkStanding{Link: name, Store: store, From: from, To: to, Declared: true, Reason: arg("reason", "")}
+	figure := func(key string) *float64 {
+		text := arg(key, "")
+		if text == "" {
+			return nil
+		}
+		v := span(w.t, text).Seconds()
+		return &v
+	}
+	l.LagLower, l.LagUpper, l.Exposure = figure("lower"), figure("upper"), figure("exposure")
+	if l.Exposure != nil {
+		at := w.at.Add(-time.Duration(*l.Exposure * float64(time.Second)))
+		l.CompleteTo = &at
+	}
+	w.links[name] = l
 }
 
 // step feeds one input, writes what comes out into the ledger and shows it.
