@@ -231,7 +231,7 @@ func everybody(t *testing.T) (*server, *tap, *program) {
 	up := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	entries := map[string]string{"fra": serveHere(t, up), "lon": serveHere(t, up), "ams": "http://" + freeAddr(t)}
 	x := newExecutor(t)
-	text := config(x, watches)
+	text := config(x, watches) + "stores:\n  - {name: cart, engine: redis, links: [{from: ams, to: fra, rpo: 5s}]}\n"
 	for site, entry := range entries {
 		text = strings.ReplaceAll(text, "http://checkout."+site+".example.net", entry)
 	}

@@ -74,15 +74,48 @@ func linksAreShown(t *testing.T, s *server, source *program) {
 			return slices.ContainsFunc(last, func(v view) bool { return v.Link == "cart:ams>fra" && v.Writer == "fra" && v.End == end && ok(v) })
 		}
 	}
+	var judged struct {
+		Links []struct {
+			Link, State, Reason, Sentence string
+			Declared                      bool
+			Lower                         *float64 `json:"lag_lower_seconds"`
+			Upper                         *float64 `json:"lag_upper_seconds"`
+			Exposure                      *float64 `json:"exposure_seconds"`
+			RPO                           float64  `json:"rpo_seconds"`
+			Ends                          []struct{ End, Writer string }
+		}
+		Assessments []struct {
+			Subject  struct{ Site string }
+			Evidence []struct{ Class, Source string }
+		}
+	}
+	together := func(state string, bounded bool, exposed float64) func() bool {
+		return func() bool {
+			judged.Links, judged.Assessments = nil, nil
+			s.get("/api/v1/conditions", &judged)
+			if len(judged.Links) != 1 {
+				return false
+			}
+			l := judged.Links[0]
+			return l.Link == "cart:ams>fra" && l.State == state && l.Declared && l.RPO == 5 && len(l.Ends) == 2 && l.Lower != nil &&
+				(l.Upper != nil) == bounded && l.Exposure != nil && *l.Exposure >= exposed
+		}
+	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("links: %+v", last)
+			t.Logf("links: %+v\njudged: %+v", last, judged)
 		}
 	})
 	well := func(v view) bool {
 		return (v.State == "caught_up" || v.State == "idle_link_ok") && v.Lower != nil && *v.Lower == 0 && v.Upper != nil && v.Exposure != nil
 	}
 	until(t, "both ends are caught up", 30*time.Second, func() bool { return seen("target", well)() && seen("source", well)() })
+	until(t, "both ends together are caught up", 30*time.Second, func() bool {
+		return together("caught_up", true, 0)() || together("idle_link_ok", true, 0)()
+	})
+	if n := len(s.query(`evenkeel_replication_lag_upper_seconds{end="target"}`)); n != 1 {
+		t.Errorf("the figure of one end makes %d series", n)
+	}
 	source.kill()
 	until(t, "the link is down, its lower bound grows, and nothing bounds it from above", 30*time.Second, seen("target", func(v view) bool {
 		return v.State == "link_down" && v.Lower != nil && *v.Lower > 1 && v.Upper == nil && v.Exposure != nil && *v.Exposure > 1
@@ -90,6 +123,21 @@ func linksAreShown(t *testing.T, s *server, source *program) {
 	until(t, "its source is unknown, without a figure", 30*time.Second, seen("source", func(v view) bool {
 		return v.State == "unknown" && v.Lower == nil && v.Upper == nil
 	}))
+	until(t, "the link is down for the judge as well, and what would be lost goes past the objective", 30*time.Second, together("link_down", false, 5))
+	told := 0
+	for _, a := range judged.Assessments {
+		for _, e := range a.Evidence {
+			if e.Class == "link" && e.Source == "cart:ams>fra" && (a.Subject.Site == "ams" || a.Subject.Site == "fra") {
+				told++
+			}
+		}
+	}
+	if told != 2 {
+		t.Errorf("%d of 2 sites are told of their link", told)
+	}
+	if out := s.order("links", "--ends"); !strings.Contains(out, "END") || !strings.Contains(out, "target") {
+		t.Errorf("the command says of the ends:\n%s", out)
+	}
 	if out := s.order("links"); !strings.Contains(out, "link_down") || !strings.Contains(out, "s or more") {
 		t.Errorf("the command says:\n%s", out)
 	}

@@ -200,6 +200,12 @@ type Leadership = core.Leadership
 // Line Line is one sentence of the story, in the order in which it happened.
 type Line = core.Line
 
+// LinkEnd LinkEnd is the last word of one agent about one end of a link.
+type LinkEnd = core.LinkEnd
+
+// LinkStanding LinkStanding is what is known at one time of a replication link, all its ends and channels taken together.
+type LinkStanding = core.LinkStanding
+
 // LinkState LinkState is the state of a replication link.
 type LinkState = core.LinkState
 
