@@ -37,6 +37,11 @@ type LinkStatus struct {
 	Behind  uint64 `json:"behind"`            // Source minus Applied; means nothing while the link is down
 	HeardNS int64  `json:"heard_ns,omitzero"` // when the origin was last heard, unix ns
 	Error   string `json:"error,omitempty"`
+	// CompleteNS: all that the origin had then is in the copy, unix ns.
+	CompleteNS int64 `json:"complete_ns,omitzero"`
+
+	asked  int64  // when the origin was asked how far it is, unix ns
+	wanted uint64 // what it answered
 }
 
 // link copies one peer's orders.
@@ -169,11 +174,16 @@ func (l *link) copy(ctx context.Context, nc *nats.Conn, source jetstream.Stream,
 		if l.paused() {
 			return errPaused
 		}
+		asked := time.Now().UnixNano()
 		info, err := source.Info(ctx)
 		if err != nil {
 			return fmt.Errorf("ask %s how far it is: %w", l.peer, err)
 		}
-		l.update(func(s *LinkStatus) { s.heard(info.State.LastSeq) })
+		l.update(func(s *LinkStatus) {
+			s.heard(info.State.LastSeq)
+			s.asked, s.wanted = asked, info.State.LastSeq
+			s.complete()
+		})
 		batch, err := consumer.Fetch(batchSize, jetstream.FetchMaxWait(time.Second))
 		if err != nil {
 			return fmt.Errorf("pull from %s: %w", l.peer, err)
@@ -211,6 +221,13 @@ func (s *LinkStatus) heard(last uint64) {
 	}
 }
 
+// complete notes when the copy has all that the origin had when it was asked last.
+func (s *LinkStatus) complete() {
+	if s.asked != 0 && s.Applied >= s.wanted {
+		s.CompleteNS = s.asked
+	}
+}
+
 // apply writes one message into the copy. Its id keeps a repeated write from being stored twice.
 func (l *link) apply(ctx context.Context, msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
 	origin := strconv.FormatUint(meta.Sequence.Stream, 10)
@@ -223,6 +240,7 @@ func (l *link) apply(ctx context.Context, msg jetstream.Msg, meta *jetstream.Msg
 	l.update(func(s *LinkStatus) {
 		s.Applied = meta.Sequence.Stream
 		s.heard(meta.Sequence.Stream + meta.NumPending)
+		s.complete()
 	})
 	return nil
 }

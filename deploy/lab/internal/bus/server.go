@@ -14,7 +14,6 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"go.opentelemetry.io/collector/pdata/pmetric"
 
 	"github.com/evenkeel/evenkeel/deploy/lab/internal/push"
 )
@@ -120,7 +119,7 @@ func (b *Bus) Run(ctx context.Context) {
 		all.Go(func() { l.run(ctx) })
 	}
 	if b.o.OTLP != "" {
-		p := push.Pusher{URL: b.o.OTLP, Interval: 5 * time.Second, Build: b.metrics(time.Now()), Log: b.o.Log}
+		p := push.Pusher{URL: b.o.OTLP, Interval: time.Second, Build: b.metrics(time.Now()), Log: b.o.Log}
 		all.Go(func() { p.Run(ctx) })
 	}
 	if b.o.Admin != "" {
@@ -163,21 +162,6 @@ func (b *Bus) serve(ctx context.Context) {
 	context.AfterFunc(ctx, func() { _ = srv.Close() })
 	if err := srv.ListenAndServe(); ctx.Err() == nil {
 		b.o.Log.Error("the state cannot be asked", slog.String("address", b.o.Admin), slog.Any("error", err))
-	}
-}
-
-// metrics are the lab's own measure of its links, reported by the side that applies.
-func (b *Bus) metrics(start time.Time) func(time.Time) pmetric.Metrics {
-	return func(at time.Time) pmetric.Metrics {
-		batch := push.NewBatch(at, start, push.Attr{Name: "service.name", Value: "nats"})
-		for _, s := range b.Status().Links {
-			attrs := []push.Attr{{Name: "link", Value: s.Link}, {Name: "end", Value: "target"}}
-			batch.Gauge("lab.replication.applied", "{message}", float64(s.Applied), attrs...)
-			if s.State == CaughtUp || s.State == CatchingUp { // a lag that is not known is not zero
-				batch.Gauge("lab.replication.behind", "{message}", float64(s.Behind), attrs...)
-			}
-		}
-		return batch.Metrics
 	}
 }
 

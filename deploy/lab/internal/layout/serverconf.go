@@ -53,6 +53,14 @@ func (l Layout) Config(c ServerConf) string {
 		fmt.Fprintf(&b, "      %s: \"http://%s/healthz\"\n", s, EntryHost(s))
 	}
 	b.WriteString("    objective: {latency_p99: 400ms, success: 99%}\n")
+	b.WriteString("stores:\n  - name: orders\n    engine: nats\n    links:\n")
+	for _, from := range l.Sites {
+		for _, to := range l.Sites {
+			if from != to {
+				fmt.Fprintf(&b, "      - {from: %s, to: %s, rpo: 5s}\n", from, to)
+			}
+		}
+	}
 	b.WriteString(watches())
 	fmt.Fprintf(&b, `policies:
   - {name: dead-service, when: {condition: failing, classes: [outside, inside]}, hold: %s, plan: drain, mode: automatic}
