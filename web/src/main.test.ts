@@ -53,7 +53,7 @@ beforeAll(async () => {
   document.body.innerHTML = page.slice(page.indexOf('<body>') + '<body>'.length, page.indexOf('</body>'));
   Object.assign(answers, {
     '/sites': [{ name: 'fra', kind: 'site', services: [{ name: 'checkout', condition: 'failing', routing: 'active', weight: 100 }] }],
-    '/episodes': [], '/actions': [],
+    '/episodes': [], '/actions': [], '/conditions': { links: [{ link: 'orders:fra>ams', store: 'orders', from: 'fra', to: 'ams', state: 'link_down' }] },
     '/timeline': [{ at: later(-60), subject: { site: 'fra', service: 'checkout' }, kind: 'system', sentence: 'One.', seq: 7, n: 0 }],
   });
   await import('./main');
@@ -111,6 +111,14 @@ test('an adopted ledger is told of, and its story read anew', async () => {
   await say({ status: { epoch: 2 } });
   expect(text('loud')).toBe('');
   expect(asked).toContain('/api/v1/timeline?limit=200');
+});
+
+test('the replication links are shown where there are any', async () => {
+  expect(document.getElementById('links-part')?.hidden).toBe(false);
+  expect(text('links')).toContain('link down');
+  answers['/conditions'] = {};
+  await say({});
+  expect(document.getElementById('links-part')?.hidden).toBe(true);
 });
 
 test('a server that is alone shows nothing of replicas', async () => {

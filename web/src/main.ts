@@ -1,8 +1,9 @@
 import { base, get, list, Trouble } from './api';
 import { byId, replace } from './dom';
+import { matrix } from './links';
 import * as replicas from './replicas';
 import { Story, storyLength } from './story';
-import type { Action, Decision, Episode, Line, Replicas, Site, Status } from './types';
+import type { Action, Decision, Episode, Line, Link, Replicas, Site, Status } from './types';
 import * as view from './view';
 
 const pollEvery = 2000;
@@ -52,7 +53,7 @@ async function read(): Promise<void> {
       : ((s.date ?? now).getTime() - new Date(status.observed_at).getTime()) / 1000;
     // Each part by itself: what one of them is missing must not hide the others.
     const parts = await Promise.allSettled([readSites(), readEpisodes(now, day), readActions(now, day), readStory(now),
-      readReplicas(status)]);
+      readReplicas(status), readLinks(now, day)]);
     const failures = parts.filter((p): p is PromiseRejectedResult => p.status === 'rejected').map((p) => p.reason as unknown);
     const lost = failures.find((f) => f instanceof Trouble && f.kind === 'lost');
     if (lost !== undefined) throw lost;
@@ -83,6 +84,13 @@ function words(e: unknown): string {
 async function readSites(): Promise<void> {
   sites = list((await get<Site[]>('/sites')).body);
   showReplicas();
+}
+
+async function readLinks(now: Date, day: string): Promise<void> {
+  const { links } = (await get<{ links?: Link[] }>('/conditions')).body;
+  const all = list(links ?? null);
+  byId('links-part').hidden = all.length === 0;
+  show('links', [all, day], () => matrix(all, now));
 }
 
 async function readReplicas(s: Status): Promise<void> {

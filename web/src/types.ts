@@ -36,6 +36,21 @@ export interface Site {
   services: SiteService[] | null;
 }
 
+/** A replication link, its ends taken together. What is not known is absent. */
+export interface Link {
+  link: string;
+  store: string;
+  from: string;
+  to: string;
+  state: string;
+  reason?: string;
+  since?: string;
+  lag_lower_seconds?: number;
+  lag_upper_seconds?: number;
+  exposure_seconds?: number;
+  rpo_seconds?: number;
+}
+
 export interface Status {
   version: string;
   cluster_id: string;

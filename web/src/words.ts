@@ -19,6 +19,15 @@ const looks: Record<string, Omit<Look, 'word'>> = {
   draining: { shape: '▼', tone: 'busy' },
   drained: { shape: '■', tone: 'watch' },
   restoring: { shape: '▲', tone: 'busy' },
+  // replication links
+  caught_up: { shape: '●', tone: 'good' },
+  idle_link_ok: { shape: '●', tone: 'good' },
+  catching_up: { shape: '◑', tone: 'busy' },
+  delayed_by_design: { shape: '◑', tone: 'watch' },
+  resyncing: { shape: '↻', tone: 'watch' },
+  applier_stopped: { shape: '■', tone: 'bad' },
+  link_down: { shape: '✖', tone: 'bad' },
+  no_primary: { shape: '✖', tone: 'bad' },
   // answers of guards
   pass: { shape: '✔', tone: 'good' },
   object: { shape: '✖', tone: 'bad' },
@@ -98,6 +107,13 @@ export function weight(commanded: number, t: Traffic | undefined): string {
   const said = `weight ${commanded} %`;
   if (!t?.weight_known) return `${said}, the edge's word unknown`;
   return Math.round(t.weight) === commanded ? said : `${said}, the edge says ${Math.round(t.weight)} %`;
+}
+
+/** A number of seconds, rounded up: a bound is never shown smaller than it is. */
+export function interval(seconds: number): string {
+  const ms = Math.ceil(seconds * 1000 - 1e-6);
+  if (ms < 1000) return `${ms} ms`;
+  return ms < 100_000 ? `${(Math.ceil(ms / 100) / 10).toFixed(1)} s` : `${Math.ceil(ms / 1000)} s`;
 }
 
 /** How long ago, in the largest unit that fits; undefined is not known. */
