@@ -23,10 +23,10 @@ describe('the matrix', () => {
   test('a cell has the state, the bounds and what is at risk', () => {
     expect(rows[1]?.[1]).toContain('caught up');
     expect(rows[1]?.[1]).toContain('at most 1 ms behind');
-    expect(rows[1]?.[1]).toContain('at risk: at most 1.3 s, within the objective of 5.0 s');
+    expect(rows[1]?.[1]).toContain('at risk: at most 1.3 s of 5.0 s');
     expect(rows[0]?.[2]).toContain('link down');
     expect(rows[0]?.[2]).toContain('12.3 s or more behind');
-    expect(rows[0]?.[2]).toContain('more than the objective');
+    expect(rows[0]?.[2]).toContain('at risk: at most 14.0 s over 5.0 s');
   });
   test('what is not known is said, and what is not there is hatched', () => {
     expect(rows[0]?.[3]).toContain('? unknown never seen');

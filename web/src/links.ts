@@ -12,8 +12,8 @@ export function matrix(all: Link[], now: Date): HTMLElement[] {
     const sites = [...new Set(links.flatMap((l) => [l.from, l.to]))].sort();
     const from = sites.filter((s) => links.some((l) => l.from === s));
     const to = sites.filter((s) => links.some((l) => l.to === s));
-    return h('table', {},
-      h('caption', {}, `${store}: rows write, columns copy`),
+    return h('table', { class: 'matrix' },
+      h('caption', {}, `${store}: rows write, columns copy; at risk is what would be lost with the writer, beside its objective`),
       h('thead', {}, h('tr', {}, h('th', { scope: 'col' }, 'From \u2192 to'), ...to.map((s) => h('th', { scope: 'col' }, s)))),
       h('tbody', {}, ...from.map((f) => h('tr', {}, h('th', { scope: 'row' }, f), ...to.map((t) =>
         cell(links.find((l) => l.from === f && l.to === t), f === t, now))))));
@@ -44,5 +44,5 @@ function atRisk(l: Link): Child {
   if (l.rpo_seconds === undefined) return `at risk: at most ${interval(lost)}`;
   const over = lost > l.rpo_seconds;
   return h('span', { class: over ? 'badge bad' : '' }, over && h('span', { class: 'shape', 'aria-hidden': 'true' }, '\u2716'),
-    `at risk: at most ${interval(lost)}, ${over ? 'more than the' : 'within the'} objective of ${interval(l.rpo_seconds)}`);
+    over && ' ', `at risk: at most ${interval(lost)} ${over ? 'over' : 'of'} ${interval(l.rpo_seconds)}`);
 }
