@@ -170,12 +170,18 @@ func (v *validator) storeList() {
 		if s.Fence != "" {
 			v.oneOf(fmt.Sprintf("stores[%d].fence", i), s.Fence, "none", "power", "storage", "network", "lease", "db-native")
 		}
+		linked := map[string]bool{}
 		for j, l := range s.Links {
 			path := fmt.Sprintf("stores[%d].links[%d]", i, j)
 			v.known(path+".from", "site", l.From, v.places)
 			v.known(path+".to", "site", l.To, v.places)
 			if l.From == l.To {
 				v.bad(path, "a link from a site to itself")
+			}
+			if k := l.From + ">" + l.To; linked[k] {
+				v.bad(path, "the link from %s to %s is there already; keep one", l.From, l.To)
+			} else {
+				linked[k] = true
 			}
 		}
 	}
