@@ -15,7 +15,6 @@ import (
 	"go.opentelemetry.io/collector/processor"
 	"go.opentelemetry.io/collector/processor/batchprocessor"
 	"go.opentelemetry.io/collector/processor/memorylimiterprocessor"
-	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/otlpreceiver"
 
 	"github.com/evenkeel/evenkeel/agent/controlextension"
@@ -25,6 +24,7 @@ import (
 	"github.com/evenkeel/evenkeel/agent/internal/vitals"
 	"github.com/evenkeel/evenkeel/agent/replicationlagreceiver"
 	"github.com/evenkeel/evenkeel/agent/selfreceiver"
+	"github.com/evenkeel/evenkeel/agent/seriescapprocessor"
 	"github.com/evenkeel/evenkeel/agent/siteprobereceiver"
 )
 
@@ -49,13 +49,13 @@ func (s shared) factories() (f otelcol.Factories, err error) {
 	); err != nil {
 		return otelcol.Factories{}, err
 	}
-	if f.Receivers, err = otelcol.MakeFactoryMap[receiver.Factory](
+	if f.Receivers, err = otelcol.MakeFactoryMap(append(scrapers(),
 		siteprobereceiver.NewFactory(s.board, s.vitals),
 		replicationlagreceiver.NewFactory(),
 		selfreceiver.NewFactory(s.meter, s.vitals),
 		hostmetricsreceiver.NewFactory(),
 		otlpreceiver.NewFactory(),
-	); err != nil {
+	)...); err != nil {
 		return otelcol.Factories{}, err
 	}
 	if f.Processors, err = otelcol.MakeFactoryMap[processor.Factory](
@@ -63,6 +63,7 @@ func (s shared) factories() (f otelcol.Factories, err error) {
 		resourceprocessor.NewFactory(),
 		batchprocessor.NewFactory(),
 		filterprocessor.NewFactory(),
+		seriescapprocessor.NewFactory(s.vitals),
 	); err != nil {
 		return otelcol.Factories{}, err
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/evenkeel/evenkeel/agent/controlextension"
 	"github.com/evenkeel/evenkeel/agent/fastexporter"
 	"github.com/evenkeel/evenkeel/agent/selfreceiver"
+	"github.com/evenkeel/evenkeel/agent/seriescapprocessor"
 	"github.com/evenkeel/evenkeel/agent/siteprobereceiver"
 )
 
@@ -62,7 +63,8 @@ func foreign(fields []zapcore.Field) bool {
 	id, _ := flat.Fields[componentKey].(string)
 	kind, _, _ := strings.Cut(id, "/")
 	switch kind {
-	case controlextension.TypeName, fastexporter.TypeName, selfreceiver.TypeName, siteprobereceiver.TypeName:
+	case controlextension.TypeName, fastexporter.TypeName, selfreceiver.TypeName, siteprobereceiver.TypeName,
+		seriescapprocessor.TypeName:
 		return false
 	}
 	return true

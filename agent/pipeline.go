@@ -31,6 +31,8 @@ type view struct {
 	BufferBytes int64
 	SiteRole    bool
 	HostMetrics bool
+	// BulkReceivers are those that can have many series, with commas between; empty: there are none.
+	BulkReceivers string
 }
 
 // serverView is one server with the names of its two ways out. They come from its address, not from its place
@@ -46,6 +48,7 @@ func render(s settings, host string) ([]byte, error) {
 		SiteRole:    s.Role == controlextension.RoleSite,
 		HostMetrics: s.Role == controlextension.RoleHost || s.HostMetrics,
 	}
+	v.BulkReceivers = bulkReceivers(v.HostMetrics, s.OTLP != "", s.Scraping())
 	for _, url := range s.Servers {
 		name := queueName(url)
 		v.Servers = append(v.Servers, serverView{
@@ -61,6 +64,19 @@ func render(s settings, host string) ([]byte, error) {
 		return nil, fmt.Errorf("render pipeline: %w", err)
 	}
 	return out.Bytes(), nil
+}
+
+func bulkReceivers(host, otlp, scraping bool) string {
+	var names []string
+	for _, r := range []struct {
+		on   bool
+		name string
+	}{{host, "host_metrics"}, {otlp, "otlp"}, {scraping, "prometheus"}} {
+		if r.on {
+			names = append(names, r.name)
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // quote makes a YAML scalar of any string. A dollar sign is doubled: confmap would expand it otherwise.

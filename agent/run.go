@@ -49,6 +49,9 @@ func newCollector(s settings) (*otelcol.Collector, error) {
 			URIs: []string{uri},
 			ProviderFactories: []confmap.ProviderFactory{
 				confmap.NewProviderFactory(func(confmap.ProviderSettings) confmap.Provider { return builtIn{yaml: yaml} }),
+				confmap.NewProviderFactory(func(confmap.ProviderSettings) confmap.Provider {
+					return scraped{file: s.Scrape, targets: s.Targets}
+				}),
 				envprovider.NewFactory(), fileprovider.NewFactory(), yamlprovider.NewFactory(),
 			},
 			DefaultScheme: "env",

@@ -17,6 +17,7 @@ import (
 	"github.com/evenkeel/evenkeel/agent/internal/deadman"
 	"github.com/evenkeel/evenkeel/agent/internal/probe"
 	"github.com/evenkeel/evenkeel/agent/internal/transport"
+	"github.com/evenkeel/evenkeel/agent/seriescapprocessor"
 	"github.com/evenkeel/evenkeel/remediations/pagerduty"
 )
 
@@ -36,6 +37,9 @@ type settings struct {
 	PageAfter   time.Duration
 	PageURL     string
 	Replication string // file of the replicationlag receiver; empty: no replication is looked at
+	Scrape      string // file of scrape configs; empty: none
+	Targets     []string
+	MaxSeries   int
 	Config      string // a pipeline of the operator's own; the settings above except Data do not apply
 }
 
@@ -113,6 +117,20 @@ func table() []setting {
 			text(func(s *settings) *string { return &s.Replication }),
 		},
 		{
+			"scrape", "EVENKEEL_SCRAPE", "", "YAML file with scrape_configs as Prometheus has them",
+			text(func(s *settings) *string { return &s.Scrape }),
+		},
+		{
+			"scrape-target", "EVENKEEL_SCRAPE_TARGET", "",
+			"addresses to scrape every 15 s, separated by commas, such as http://127.0.0.1:9100/metrics",
+			func(s *settings, value string) error { s.Targets = list(value); return nil },
+		},
+		{
+			"max-series", "EVENKEEL_MAX_SERIES", strconv.Itoa(seriescapprocessor.DefaultSeries),
+			"how many series of host, scraped and OTLP metrics may be alive; new ones over it are dropped and counted",
+			func(s *settings, value string) (err error) { s.MaxSeries, err = number(value); return err },
+		},
+		{
 			"config", "EVENKEEL_CONFIG", "", "a Collector configuration that replaces the built-in pipeline",
 			text(func(s *settings) *string { return &s.Config }),
 		},
@@ -165,6 +183,7 @@ func (s *settings) check() error {
 	}
 	for _, check := range []func() error{
 		s.checkSite, s.checkServers, s.checkToken, s.checkRole, s.checkConnectTo, s.checkPage, s.checkReplication,
+		s.checkScrape, func() error { return seriesSetting(s.MaxSeries) },
 		func() error { return checkListen("health", s.Health) },
 		func() error { return checkListen("otlp", s.OTLP) },
 	} {

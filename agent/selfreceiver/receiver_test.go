@@ -56,6 +56,9 @@ func TestBuffersAndLossesAreReported(t *testing.T) {
 		v.Lose("http://a", 2, 1)
 		v.Arm(true)
 		v.Page(vitals.Page{About: "no-server", Action: "trigger", Result: "failed"}, 4)
+		v.WatchSeries("seriescap", func() (alive, most int) { return 90, 100 })
+		v.DropSeries(vitals.OverCap, 5)
+		v.DropSeries(vitals.NoNumber, 0)
 		factory := NewFactory(meter, v)
 		cfg := factory.CreateDefaultConfig().(*Config)
 		cfg.Buffers = []BufferConfig{{Exporter: "otlp_http/a", Server: "http://a"}}
@@ -114,9 +117,11 @@ func check(t *testing.T, md pmetric.Metrics) {
 				t.Errorf("%s: attributes %v, declared %v", m.Name(), p.Attributes().AsRaw(), declared.Attributes)
 			}
 			key := m.Name()
+			if lane, ok := p.Attributes().Get("lane"); ok {
+				key += "/" + lane.AsString()
+			}
 			if reason, ok := p.Attributes().Get("reason"); ok {
-				lane, _ := p.Attributes().Get("lane")
-				key += "/" + lane.AsString() + "/" + reason.AsString()
+				key += "/" + reason.AsString()
 			}
 			if result, ok := p.Attributes().Get("result"); ok {
 				key += "/" + result.AsString()
@@ -129,6 +134,7 @@ func check(t *testing.T, md pmetric.Metrics) {
 		metricDropped + "/bulk/full": 7, metricDropped + "/bulk/refused": 0,
 		metricDropped + "/fast/stale": 2, metricDropped + "/fast/refused": 1, metricSkipped: 3,
 		metricArmed: 1, metricPages + "/failed": 4,
+		metricSeries: 90, metricMost: 100, metricOver + "/cap": 5, metricOver + "/not_a_number": 0,
 	}
 	for key, value := range want {
 		if got, ok := values[key]; !ok || got != value {

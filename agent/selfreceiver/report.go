@@ -18,6 +18,9 @@ const (
 	metricSkipped = "evenkeel.probe.skipped"
 	metricArmed   = "evenkeel.agent.page.armed"
 	metricPages   = "evenkeel.agent.pages"
+	metricSeries  = "evenkeel.agent.series"
+	metricMost    = "evenkeel.agent.series.limit"
+	metricOver    = "evenkeel.agent.series.dropped"
 	scopeName     = "evenkeel/self"
 )
 
@@ -65,6 +68,16 @@ func (m *mirror) report(since, now time.Time) pmetric.Metrics {
 	kinds, attempts := m.vitals.Pages()
 	for i, p := range kinds {
 		w.point(pages, pair{"about", p.About}, pair{"action", p.Action}, pair{"result", p.Result}).SetIntValue(attempts[i])
+	}
+	alive, most, over := w.gauge(metricSeries, "{series}"), w.gauge(metricMost, "{series}"), w.counter(metricOver, "{datapoint}")
+	if a, m, ok := m.vitals.Series(); ok {
+		w.point(alive).SetIntValue(int64(a))
+		w.point(most).SetIntValue(int64(m))
+	}
+	for _, reason := range []vitals.DropReason{vitals.OverCap, vitals.NoNumber} {
+		if n, ok := m.vitals.DroppedSeries(reason); ok {
+			w.point(over, pair{"reason", reason.String()}).SetIntValue(n)
+		}
 	}
 	scope.Metrics().RemoveIf(func(m pmetric.Metric) bool {
 		return m.Type() == pmetric.MetricTypeGauge && m.Gauge().DataPoints().Len() == 0 ||

@@ -48,6 +48,8 @@ type Vitals struct {
 	buffers   map[string]Buffer
 	pages     map[Page]int64
 	armed     *bool
+	dropped   map[DropReason]int64
+	series    map[string]func() (alive, most int)
 }
 
 // New returns empty vitals.
