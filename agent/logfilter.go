@@ -24,11 +24,16 @@ const (
 type quiet struct {
 	zapcore.Core
 	foreign bool
+	scraper bool
+	said    *repeats // nil: nothing is left out for having been said
 }
 
 // With notes who speaks.
 func (q quiet) With(fields []zapcore.Field) zapcore.Core {
-	return quiet{Core: q.Core.With(fields), foreign: q.foreign || foreign(fields)}
+	return quiet{
+		Core: q.Core.With(fields), foreign: q.foreign || foreign(fields), scraper: q.scraper || who(fields) == scraperType,
+		said: q.said,
+	}
 }
 
 // Check drops what is not worth a line. A component may be named in the logger or in the entry itself; the
@@ -45,27 +50,42 @@ func (q quiet) Write(entry zapcore.Entry, fields []zapcore.Field) error {
 	if entry.Level < zapcore.WarnLevel && (foreign(fields) || strings.HasPrefix(entry.Message, "Extension ")) {
 		return nil
 	}
+	if (q.scraper || who(fields) == scraperType) && q.said.lately(entry, fields) {
+		return nil
+	}
 	return q.Core.Write(entry, fields)
 }
 
 // foreign reports whether the fields name a component, and it is not one of ours. The Collector packs them into
 // one inline field, so they are laid out first.
 func foreign(fields []zapcore.Field) bool {
+	flat := laidOut(fields)
+	if _, ok := flat[kindKey]; !ok {
+		return false
+	}
+	switch typeOf(flat) {
+	case controlextension.TypeName, fastexporter.TypeName, selfreceiver.TypeName, siteprobereceiver.TypeName,
+		seriescapprocessor.TypeName:
+		return false
+	}
+	return true
+}
+
+// who is the type of the component that the fields name, empty for none.
+func who(fields []zapcore.Field) string { return typeOf(laidOut(fields)) }
+
+func laidOut(fields []zapcore.Field) map[string]any {
 	flat := zapcore.NewMapObjectEncoder()
 	for _, f := range fields {
 		if f.Type == zapcore.InlineMarshalerType || f.Key == componentKey || f.Key == kindKey {
 			f.AddTo(flat)
 		}
 	}
-	if _, ok := flat.Fields[kindKey]; !ok {
-		return false
-	}
-	id, _ := flat.Fields[componentKey].(string)
+	return flat.Fields
+}
+
+func typeOf(fields map[string]any) string {
+	id, _ := fields[componentKey].(string)
 	kind, _, _ := strings.Cut(id, "/")
-	switch kind {
-	case controlextension.TypeName, fastexporter.TypeName, selfreceiver.TypeName, siteprobereceiver.TypeName,
-		seriescapprocessor.TypeName:
-		return false
-	}
-	return true
+	return kind
 }

@@ -53,3 +53,23 @@ func TestForeignComponentsSpeakFromWarningOn(t *testing.T) {
 		t.Errorf("%d lines of the service itself, want 1", seen.Len())
 	}
 }
+
+func TestTheScraperDoesNotRepeatItself(t *testing.T) {
+	core, seen := observer.New(zapcore.InfoLevel)
+	log := zap.New(quiet{Core: core, said: newRepeats()}).
+		With(zap.Inline(packed{kindKey: "receiver", componentKey: "prometheus"}))
+	other := zap.New(quiet{Core: core, said: newRepeats()}).
+		With(zap.Inline(packed{kindKey: "exporter", componentKey: "otlp_http/a"}))
+	for i := range int64(5) {
+		for _, target := range []string{"a", "b"} {
+			log.Warn("Failed to scrape", zap.Int64("scrape_timestamp", i), zap.String("target", target))
+		}
+		other.Warn("Exporting failed")
+	}
+	if n := seen.FilterMessage("Failed to scrape").Len(); n != 2 {
+		t.Errorf("%d lines about two targets, want 2", n)
+	}
+	if n := seen.FilterMessage("Exporting failed").Len(); n != 5 {
+		t.Errorf("%d lines of another component, want 5", n)
+	}
+}

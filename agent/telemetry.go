@@ -83,7 +83,7 @@ func createLogger(
 		if c.Logs.Level < zapcore.InfoLevel {
 			return core
 		}
-		return quiet{Core: core}
+		return quiet{Core: core, said: newRepeats()}
 	}))
 	if err != nil {
 		return nil, nil, fmt.Errorf("build logger: %w", err)

@@ -1,11 +1,13 @@
 package contract
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"testing"
 )
 
@@ -67,13 +69,33 @@ func buildAll(to string) error {
 }
 
 func build(out, pkg string) error {
-	cmd := exec.Command("go", "build", "-o", out, pkg)
+	tags, err := tagsOf(pkg)
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command("go", "build", "-tags", tags, "-o", out, pkg)
 	cmd.Dir = filepath.Join("..", "..")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("go build %s: %w\n%s", pkg, err, text)
 	}
 	return nil
+}
+
+// tagsOf are the build tags that the Makefile gives a program.
+func tagsOf(pkg string) (string, error) {
+	if pkg != "./agent" {
+		return "", nil
+	}
+	text, err := os.ReadFile(filepath.Join("..", "..", "Makefile"))
+	if err != nil {
+		return "", err
+	}
+	found := regexp.MustCompile(`(?m)^TAGS\s*\?= (\S+)$`).FindSubmatch(text)
+	if found == nil {
+		return "", errors.New("the Makefile has no TAGS")
+	}
+	return string(found[1]), nil
 }
 
 func binary(name string) string { return filepath.Join(folder, name) }

@@ -34,11 +34,12 @@ func check(path string, raw []byte, bare bool) error {
 		path, why = fmt.Sprintf("%s:%d", path, line), place[2]
 	}
 	if field := regexp.MustCompile(`^field (\w+) not found in type`).FindStringSubmatch(why); field != nil {
-		if discovery, ok := strings.CutSuffix(field[1], "_sd_configs"); ok {
-			return fmt.Errorf("%s: this agent does not have %s: build it with enable_%s_sd among TAGS of the Makefile, "+
-				"or let file_sd_configs or http_sd_configs name the targets", path, field[1], discovery)
+		if strings.HasSuffix(field[1], "_sd_configs") {
+			return fmt.Errorf("%s: this agent does not have %s: add the build tag of that discovery to TAGS in the Makefile, "+
+				"or let file_sd_configs or http_sd_configs name the targets", path, field[1])
 		}
 		return fmt.Errorf("%s: %s is no field of a scrape config here: see <scrape_config> in Prometheus' documentation", path, field[1])
 	}
-	return fmt.Errorf("%s: %s", path, strings.Join(strings.Fields(strings.TrimPrefix(why, "yaml: ")), " "))
+	return fmt.Errorf("%s: %s; see <scrape_config> in Prometheus' documentation",
+		path, strings.Join(strings.Fields(strings.TrimPrefix(why, "yaml: ")), " "))
 }
