@@ -84,6 +84,7 @@ type Options struct {
 	Tokens    Tokens
 	Self      Self
 	Links     Links       // what is known of replication links; nil: none is known
+	Changes   Changes     // declared changes; nil: none can be declared
 	Control   Control     // replicas, backup, preflight and adopt; nil: they do not exist
 	Parts     []PartCheck // ledger, store, config
 

@@ -41,6 +41,8 @@ func checkBody(route string, body []byte) error {
 	switch route {
 	case base + "/commands":
 		into = &CommandRequest{}
+	case routeChanges:
+		into = &ChangeRequest{}
 	case base + "/tokens":
 		into = &TokenRequest{}
 	case base + "/replicas":

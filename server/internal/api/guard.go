@@ -34,7 +34,7 @@ func (s *server) secured(next http.Handler) http.Handler {
 		if strings.HasPrefix(r.URL.Path, base+"/") {
 			h.Set("Cache-Control", "no-store")
 		}
-		if !agentRoute(r.URL.Path) && !s.knownHost(r) {
+		if !agentRoute(r.URL.Path) && !declares(r) && !s.knownHost(r) {
 			writeProblem(w, http.StatusMisdirectedRequest, &core.Error{
 				Code: core.CodeForbidden, Message: "this server is not called by that name",
 				Hint: "use 127.0.0.1 or localhost, or make the name of the reverse proxy that of server.url in the configuration",

@@ -84,7 +84,7 @@ func start(t *testing.T, change ...func(*Options)) *rig {
 	r := &rig{t: t, ledger: l, world: &world{topo: topology()}, control: &control{}, admin: secret.Reveal(), logs: &bytes.Buffer{}}
 	o := Options{
 		Records: l, Live: r.world, Commander: r.world, Tokens: l, Self: r.world,
-		Control: r.control,
+		Control: r.control, Changes: l,
 		Parts: []PartCheck{
 			{Name: "ledger", Ready: l.Ready},
 			{Name: "store", Ready: func(context.Context) error { return r.world.broken }},

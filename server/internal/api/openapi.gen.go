@@ -136,6 +136,30 @@ type Brake = core.Brake
 // BreakGlass BreakGlass is a command that a person gave to an executor directly, past the servers, as recorded on that machine. For reconcile.
 type BreakGlass = core.BreakGlass
 
+// ChangeRequest A change to be declared. Either end or ttl_s must be given.
+type ChangeRequest struct {
+	End *time.Time `json:"end,omitempty"`
+
+	// ID Made of the change when absent; give one to be able to retry.
+	ID *string `json:"id,omitempty"`
+
+	// Service all, when absent, is the whole site.
+	Service *string `json:"service,omitempty"`
+
+	// Site The token's own when it is of a site; else required.
+	Site *string `json:"site,omitempty"`
+
+	// Source What declares it, as ci.
+	Source *string `json:"source,omitempty"`
+
+	// Start Now when absent.
+	Start *time.Time `json:"start,omitempty"`
+
+	// TTLS Instead of end.
+	TTLS *float64 `json:"ttl_s,omitempty"`
+	What string   `json:"what"`
+}
+
 // Claim Claim is whether one thing about a site is alive, as a success ratio over the window.
 type Claim = core.Claim
 
@@ -178,6 +202,9 @@ type Credential = core.Credential
 
 // Decision Decision is one judgement of one episode, with every guard's ruling.
 type Decision = core.Decision
+
+// DeclaredChange DeclaredChange is what somebody says is being changed: a deploy, a migration. It is data, for people and for those who judge; by itself it does nothing.
+type DeclaredChange = core.DeclaredChange
 
 // Detail Detail is one name and value of a notice, in order.
 type Detail = core.Detail
@@ -459,6 +486,15 @@ type ListActionsParams struct {
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// ListChangesParams defines parameters for ListChanges.
+type ListChangesParams struct {
+	// Active Only those that are under way now.
+	Active *bool `form:"active,omitempty" json:"active,omitempty"`
+
+	// Limit At most so many; 100 when absent.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ListEpisodesParams defines parameters for ListEpisodes.
 type ListEpisodesParams struct {
 	// Open Only those that are not closed.
@@ -478,6 +514,9 @@ type ListLinesParams struct {
 
 // AdoptJSONRequestBody defines body for Adopt for application/json ContentType.
 type AdoptJSONRequestBody = AdoptRequest
+
+// DeclareChangeJSONRequestBody defines body for DeclareChange for application/json ContentType.
+type DeclareChangeJSONRequestBody = ChangeRequest
 
 // PostCommandJSONRequestBody defines body for PostCommand for application/json ContentType.
 type PostCommandJSONRequestBody = CommandRequest
@@ -502,6 +541,12 @@ type ServerInterface interface {
 	// GetBackup The whole ledger as it stands.
 	// (GET /backup)
 	GetBackup(c *gin.Context)
+	// ListChanges Declared changes such as deploys, the newest start first.
+	// (GET /changes)
+	ListChanges(c *gin.Context, params ListChangesParams)
+	// DeclareChange Declare a change.
+	// (POST /changes)
+	DeclareChange(c *gin.Context)
 	// PostCommand Give an order.
 	// (POST /commands)
 	PostCommand(c *gin.Context)
@@ -643,6 +688,54 @@ func (siw *ServerInterfaceWrapper) GetBackup(c *gin.Context) {
 	}
 
 	siw.Handler.GetBackup(c)
+}
+
+// ListChanges operation middleware
+func (siw *ServerInterfaceWrapper) ListChanges(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListChangesParams
+
+	// ------------- Optional query parameter "active" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "active", c.Request.URL.Query(), &params.Active, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter active: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListChanges(c, params)
+}
+
+// DeclareChange operation middleware
+func (siw *ServerInterfaceWrapper) DeclareChange(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.DeclareChange(c)
 }
 
 // PostCommand operation middleware
@@ -1026,6 +1119,8 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/sites", wrapper.ListSites)
 	router.GET(options.BaseURL+"/conditions", wrapper.GetConditions)
 	router.GET(options.BaseURL+"/links", wrapper.ListLinks)
+	router.GET(options.BaseURL+"/changes", wrapper.ListChanges)
+	router.POST(options.BaseURL+"/changes", wrapper.DeclareChange)
 	router.GET(options.BaseURL+"/episodes", wrapper.ListEpisodes)
 	router.GET(options.BaseURL+"/episodes/:id", wrapper.GetEpisode)
 	router.GET(options.BaseURL+"/episodes/:id/decisions", wrapper.ListDecisions)
@@ -1198,6 +1293,98 @@ type GetBackupdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response GetBackupdefaultApplicationProblemPlusJSONResponse) VisitGetBackupResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListChangesRequestObject struct {
+	Params ListChangesParams
+}
+
+type ListChangesResponseObject interface {
+	VisitListChangesResponse(w http.ResponseWriter) error
+}
+
+type ListChanges200JSONResponse []DeclaredChange
+
+func (response ListChanges200JSONResponse) VisitListChangesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListChangesdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListChangesdefaultApplicationProblemPlusJSONResponse) VisitListChangesResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeclareChangeRequestObject struct {
+	Body *DeclareChangeJSONRequestBody
+}
+
+type DeclareChangeResponseObject interface {
+	VisitDeclareChangeResponse(w http.ResponseWriter) error
+}
+
+type DeclareChange200JSONResponse DeclaredChange
+
+func (response DeclareChange200JSONResponse) VisitDeclareChangeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeclareChange201JSONResponse DeclaredChange
+
+func (response DeclareChange201JSONResponse) VisitDeclareChangeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type DeclareChangedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response DeclareChangedefaultApplicationProblemPlusJSONResponse) VisitDeclareChangeResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1906,6 +2093,12 @@ type StrictServerInterface interface {
 	// GetBackup The whole ledger as it stands.
 	// (GET /backup)
 	GetBackup(ctx context.Context, request GetBackupRequestObject) (GetBackupResponseObject, error)
+	// ListChanges Declared changes such as deploys, the newest start first.
+	// (GET /changes)
+	ListChanges(ctx context.Context, request ListChangesRequestObject) (ListChangesResponseObject, error)
+	// DeclareChange Declare a change.
+	// (POST /changes)
+	DeclareChange(ctx context.Context, request DeclareChangeRequestObject) (DeclareChangeResponseObject, error)
 	// PostCommand Give an order.
 	// (POST /commands)
 	PostCommand(ctx context.Context, request PostCommandRequestObject) (PostCommandResponseObject, error)
@@ -2130,6 +2323,74 @@ func (sh *strictHandler) GetBackup(ctx *gin.Context) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(GetBackupResponseObject); ok {
 		if err := validResponse.VisitGetBackupResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListChanges operation middleware
+func (sh *strictHandler) ListChanges(ctx *gin.Context, params ListChangesParams) {
+	var request ListChangesRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListChanges(ctx, request.(ListChangesRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListChanges")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListChangesResponseObject); ok {
+		if err := validResponse.VisitListChangesResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// DeclareChange operation middleware
+func (sh *strictHandler) DeclareChange(ctx *gin.Context) {
+	var request DeclareChangeRequestObject
+
+	var body DeclareChangeJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.DeclareChange(ctx, request.(DeclareChangeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "DeclareChange")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(DeclareChangeResponseObject); ok {
+		if err := validResponse.VisitDeclareChangeResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {

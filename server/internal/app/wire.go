@@ -223,7 +223,7 @@ func (s *Server) handler() (http.Handler, error) {
 			{Name: "config", Ready: func(context.Context) error { return nil }}, // a server without one does not start
 			{Name: "loop", Ready: func(context.Context) error { return s.loop.ready() }, ForOrders: s.several()},
 		},
-		Links: s, Control: s,
+		Links: s, Changes: s.ledger, Control: s,
 		Ingest: door.Handler(), Prometheus: s.store.Handler(), Web: web.Files(),
 		Metrics: promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}),
 		Hosts:   api.HostsOf(s.config.Server.URL),

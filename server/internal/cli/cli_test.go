@@ -93,7 +93,7 @@ func start(t *testing.T) *rig {
 		control: &control{leadership: core.Leadership{Leads: true, Quorum: true}}, // alone
 	}
 	h, err := api.New(api.Options{
-		Records: r.records, Live: r.loop, Commander: r.loop, Tokens: l, Self: r.loop, Version: "1.2.3", Control: r.control,
+		Records: r.records, Live: r.loop, Commander: r.loop, Tokens: l, Self: r.loop, Version: "1.2.3", Control: r.control, Changes: l,
 		Parts: []api.PartCheck{
 			{Name: "ledger", Ready: l.Ready}, {Name: "store", Ready: func(context.Context) error { return errors.New("full") }},
 		},

@@ -25,6 +25,7 @@ const (
 	prefixNotice   = keyRoot + "notice/"
 	prefixLine     = keyRoot + "line/"
 	prefixToken    = keyRoot + "token/"
+	prefixChange   = keyRoot + "change/" // <site>/<id>
 
 	// What is only true now: no watcher of the records is woken by it.
 	liveRoot        = "/evenkeel/live/"

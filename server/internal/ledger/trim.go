@@ -23,7 +23,7 @@ const trimBatch = 1000
 
 // Trim removes some of the records that ended before the given time and returns how many keys that were;
 // call it again until it is 0. What is removed: closed episodes with their decisions and notices, ended
-// actions with their intents unless their episode is open or a routing state rests on them, and lines.
+// actions with their intents unless their episode is open or a routing state rests on them, declared changes, and lines.
 // It works on a ledger that is full.
 //
 // Before anything is removed it is written to archive, a line of JSON for each record: key, revision and value. An error
@@ -139,6 +139,13 @@ func (l *Ledger) old(ctx context.Context, before time.Time) ([]string, error) {
 	if err := scan(ctx, l, prefixIntent, 0, decodeIntent, func(i core.Intent) {
 		if gone[i.ActionID] {
 			keys = append(keys, prefixIntent+part(i.ID))
+		}
+	}); err != nil {
+		return nil, err
+	}
+	if err := scan(ctx, l, prefixChange, 0, decode, func(c core.DeclaredChange) {
+		if c.End.Before(before) && len(keys) < trimBatch {
+			keys = append(keys, changeKey(c.Site, c.ID))
 		}
 	}); err != nil {
 		return nil, err

@@ -136,6 +136,30 @@ type Brake = core.Brake
 // BreakGlass BreakGlass is a command that a person gave to an executor directly, past the servers, as recorded on that machine. For reconcile.
 type BreakGlass = core.BreakGlass
 
+// ChangeRequest A change to be declared. Either end or ttl_s must be given.
+type ChangeRequest struct {
+	End *time.Time `json:"end,omitempty"`
+
+	// ID Made of the change when absent; give one to be able to retry.
+	ID *string `json:"id,omitempty"`
+
+	// Service all, when absent, is the whole site.
+	Service *string `json:"service,omitempty"`
+
+	// Site The token's own when it is of a site; else required.
+	Site *string `json:"site,omitempty"`
+
+	// Source What declares it, as ci.
+	Source *string `json:"source,omitempty"`
+
+	// Start Now when absent.
+	Start *time.Time `json:"start,omitempty"`
+
+	// TTLS Instead of end.
+	TTLS *float64 `json:"ttl_s,omitempty"`
+	What string   `json:"what"`
+}
+
 // Claim Claim is whether one thing about a site is alive, as a success ratio over the window.
 type Claim = core.Claim
 
@@ -178,6 +202,9 @@ type Credential = core.Credential
 
 // Decision Decision is one judgement of one episode, with every guard's ruling.
 type Decision = core.Decision
+
+// DeclaredChange DeclaredChange is what somebody says is being changed: a deploy, a migration. It is data, for people and for those who judge; by itself it does nothing.
+type DeclaredChange = core.DeclaredChange
 
 // Detail Detail is one name and value of a notice, in order.
 type Detail = core.Detail
@@ -459,6 +486,15 @@ type ListActionsParams struct {
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// ListChangesParams defines parameters for ListChanges.
+type ListChangesParams struct {
+	// Active Only those that are under way now.
+	Active *bool `form:"active,omitempty" json:"active,omitempty"`
+
+	// Limit At most so many; 100 when absent.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ListEpisodesParams defines parameters for ListEpisodes.
 type ListEpisodesParams struct {
 	// Open Only those that are not closed.
@@ -478,6 +514,9 @@ type ListLinesParams struct {
 
 // AdoptJSONRequestBody defines body for Adopt for application/json ContentType.
 type AdoptJSONRequestBody = AdoptRequest
+
+// DeclareChangeJSONRequestBody defines body for DeclareChange for application/json ContentType.
+type DeclareChangeJSONRequestBody = ChangeRequest
 
 // PostCommandJSONRequestBody defines body for PostCommand for application/json ContentType.
 type PostCommandJSONRequestBody = CommandRequest
@@ -595,6 +634,33 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /backup (the `GetBackup` operationId).
 	GetBackup(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListChanges Declared changes such as deploys, the newest start first.
+	//
+	// They are data. No condition and no decision follows from one by itself.
+	//
+	// Corresponds with GET /changes (the `ListChanges` operationId).
+	ListChanges(ctx context.Context, params *ListChangesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeclareChangeWithBody Declare a change.
+	//
+	// An admin token may declare one for any site, a site's token for its own. The same id with the same change any
+	// number of times is one change; another change under it is a conflict. A change lasts 24 h at most.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /changes (the `DeclareChange` operationId).
+	DeclareChangeWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DeclareChange Declare a change.
+	//
+	// An admin token may declare one for any site, a site's token for its own. The same id with the same change any
+	// number of times is one change; another change under it is a conflict. A change lasts 24 h at most.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /changes (the `DeclareChange` operationId).
+	DeclareChange(ctx context.Context, body DeclareChangeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PostCommandWithBody Give an order.
 	//
@@ -797,6 +863,63 @@ func (c *Client) Adopt(ctx context.Context, body AdoptJSONRequestBody, reqEditor
 // Corresponds with GET /backup (the `GetBackup` operationId).
 func (c *Client) GetBackup(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetBackupRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListChanges Declared changes such as deploys, the newest start first.
+//
+// They are data. No condition and no decision follows from one by itself.
+//
+// Corresponds with GET /changes (the `ListChanges` operationId).
+func (c *Client) ListChanges(ctx context.Context, params *ListChangesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListChangesRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeclareChangeWithBody Declare a change.
+//
+// An admin token may declare one for any site, a site's token for its own. The same id with the same change any
+// number of times is one change; another change under it is a conflict. A change lasts 24 h at most.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /changes (the `DeclareChange` operationId).
+func (c *Client) DeclareChangeWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeclareChangeRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DeclareChange Declare a change.
+//
+// An admin token may declare one for any site, a site's token for its own. The same id with the same change any
+// number of times is one change; another change under it is a conflict. A change lasts 24 h at most.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /changes (the `DeclareChange` operationId).
+func (c *Client) DeclareChange(ctx context.Context, body DeclareChangeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeclareChangeRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1294,6 +1417,112 @@ func NewGetBackupRequest(server string) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewListChangesRequest constructs an http.Request for the ListChanges method
+func NewListChangesRequest(server string, params *ListChangesParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/changes")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Active != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "active", *params.Active, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewDeclareChangeRequest calls the generic DeclareChange builder with application/json body
+func NewDeclareChangeRequest(server string, body DeclareChangeJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewDeclareChangeRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewDeclareChangeRequestWithBody constructs an http.Request for the DeclareChange method, with any body, and a specified content type
+func NewDeclareChangeRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/changes")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -2027,6 +2256,35 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /backup (the `GetBackup` operationId).
 	GetBackupWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetBackupResponse, error)
 
+	// ListChangesWithResponse Declared changes such as deploys, the newest start first.
+	//
+	// They are data. No condition and no decision follows from one by itself.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /changes (the `ListChanges` operationId).
+	ListChangesWithResponse(ctx context.Context, params *ListChangesParams, reqEditors ...RequestEditorFn) (*ListChangesResponse, error)
+
+	// DeclareChangeWithBodyWithResponse Declare a change.
+	//
+	// An admin token may declare one for any site, a site's token for its own. The same id with the same change any
+	// number of times is one change; another change under it is a conflict. A change lasts 24 h at most.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /changes (the `DeclareChange` operationId).
+	DeclareChangeWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeclareChangeResponse, error)
+
+	// DeclareChangeWithResponse Declare a change.
+	//
+	// An admin token may declare one for any site, a site's token for its own. The same id with the same change any
+	// number of times is one change; another change under it is a conflict. A change lasts 24 h at most.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /changes (the `DeclareChange` operationId).
+	DeclareChangeWithResponse(ctx context.Context, body DeclareChangeJSONRequestBody, reqEditors ...RequestEditorFn) (*DeclareChangeResponse, error)
+
 	// PostCommandWithBodyWithResponse Give an order.
 	//
 	// The answer is 200 whenever the order was judged; `ok` says whether it was taken.
@@ -2363,6 +2621,109 @@ func (r GetBackupResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetBackupResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListChangesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *[]DeclaredChange
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListChangesResponse) GetJSON200() *[]DeclaredChange {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListChangesResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListChangesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListChangesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListChangesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListChangesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DeclareChangeResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DeclaredChange
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *DeclaredChange
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DeclareChangeResponse) GetJSON200() *DeclaredChange {
+	return r.JSON200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r DeclareChangeResponse) GetJSON201() *DeclaredChange {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DeclareChangeResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DeclareChangeResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DeclareChangeResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DeclareChangeResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DeclareChangeResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -3289,6 +3650,53 @@ func (c *ClientWithResponses) GetBackupWithResponse(ctx context.Context, reqEdit
 	return ParseGetBackupResponse(rsp)
 }
 
+// ListChangesWithResponse Declared changes such as deploys, the newest start first.
+//
+// They are data. No condition and no decision follows from one by itself.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /changes (the `ListChanges` operationId).
+func (c *ClientWithResponses) ListChangesWithResponse(ctx context.Context, params *ListChangesParams, reqEditors ...RequestEditorFn) (*ListChangesResponse, error) {
+	rsp, err := c.ListChanges(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListChangesResponse(rsp)
+}
+
+// DeclareChangeWithBodyWithResponse Declare a change.
+//
+// An admin token may declare one for any site, a site's token for its own. The same id with the same change any
+// number of times is one change; another change under it is a conflict. A change lasts 24 h at most.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /changes (the `DeclareChange` operationId).
+func (c *ClientWithResponses) DeclareChangeWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeclareChangeResponse, error) {
+	rsp, err := c.DeclareChangeWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeclareChangeResponse(rsp)
+}
+
+// DeclareChangeWithResponse Declare a change.
+//
+// An admin token may declare one for any site, a site's token for its own. The same id with the same change any
+// number of times is one change; another change under it is a conflict. A change lasts 24 h at most.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /changes (the `DeclareChange` operationId).
+func (c *ClientWithResponses) DeclareChangeWithResponse(ctx context.Context, body DeclareChangeJSONRequestBody, reqEditors ...RequestEditorFn) (*DeclareChangeResponse, error) {
+	rsp, err := c.DeclareChange(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDeclareChangeResponse(rsp)
+}
+
 // PostCommandWithBodyWithResponse Give an order.
 //
 // The answer is 200 whenever the order was judged; `ok` says whether it was taken.
@@ -3684,6 +4092,79 @@ func ParseGetBackupResponse(rsp *http.Response) (*GetBackupResponse, error) {
 	}
 
 	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListChangesResponse parses an HTTP response from a ListChangesWithResponse call
+func ParseListChangesResponse(rsp *http.Response) (*ListChangesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListChangesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest []DeclaredChange
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseDeclareChangeResponse parses an HTTP response from a DeclareChangeWithResponse call
+func ParseDeclareChangeResponse(rsp *http.Response) (*DeclareChangeResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DeclareChangeResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DeclaredChange
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest DeclaredChange
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {

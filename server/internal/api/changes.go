@@ -1,0 +1,134 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+// Changes keeps what people and pipelines say they change. Errors are *core.Error.
+type Changes interface {
+	// Declare keeps a checked change; fresh is false when it was kept already.
+	Declare(ctx context.Context, c core.DeclaredChange) (kept core.DeclaredChange, fresh bool, err error)
+	Changes(ctx context.Context, limit int) ([]core.DeclaredChange, error) // newest start first; 0: all
+}
+
+const (
+	kindSite     = "site"
+	routeChanges = base + "/changes"
+)
+
+// declares says whether a request declares a change: agents do, and each such request carries a token.
+func declares(r *http.Request) bool { return r.Method == http.MethodPost && r.URL.Path == routeChanges }
+
+// ListChanges answers GET /changes.
+func (s *server) ListChanges(ctx context.Context, r ListChangesRequestObject) (ListChangesResponseObject, error) {
+	if s.Changes == nil {
+		return ListChanges200JSONResponse{}, nil
+	}
+	limit := defaultLimit
+	if r.Params.Limit != nil {
+		limit = *r.Params.Limit
+	}
+	if limit < 1 || limit > maxLimit {
+		return nil, invalid("limit is out of range", "give 1 to 1000")
+	}
+	all, err := s.Changes.Changes(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	if r.Params.Active != nil && *r.Params.Active {
+		now := time.Now()
+		all = slices.DeleteFunc(all, func(c core.DeclaredChange) bool { return !c.At(now) })
+	}
+	return ListChanges200JSONResponse(all[:min(len(all), limit)]), nil
+}
+
+// DeclareChange answers POST /changes.
+func (s *server) DeclareChange(ctx context.Context, r DeclareChangeRequestObject) (DeclareChangeResponseObject, error) {
+	if s.Changes == nil {
+		return nil, &core.Error{Code: core.CodeUnavailable, Message: "this server keeps no changes"}
+	}
+	c, err := toChange(*r.Body, by(ctx).Credential, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if err := inTopology(c, s.Live.Topology()); err != nil {
+		return nil, err
+	}
+	kept, fresh, err := s.Changes.Declare(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if !fresh {
+		return DeclareChange200JSONResponse(kept), nil
+	}
+	s.Log.LogAttrs(ctx, slog.LevelInfo, "change declared", slog.String("id", kept.ID), slog.String("site", kept.Site),
+		slog.String("service", kept.Service), slog.String("what", kept.What), slog.String("by", kept.By))
+	return DeclareChange201JSONResponse(kept), nil
+}
+
+// toChange makes the change that a request declares; who is the owner of its token. Times are of whole milliseconds.
+func toChange(r ChangeRequest, who core.Credential, now time.Time) (core.DeclaredChange, error) {
+	now = now.UTC().Truncate(time.Millisecond)
+	c := core.DeclaredChange{
+		ID: deref(r.ID), Site: deref(r.Site), Service: deref(r.Service), What: r.What, Source: deref(r.Source),
+		Start: now, By: who.Kind + " " + who.Name, DeclaredAt: now,
+	}
+	if unprintable(c.ID, c.Site, c.Service, c.What, c.Source) {
+		return c, errUnprintable()
+	}
+	switch {
+	case who.Kind == kindSite && c.Site == "":
+		c.Site = who.Name
+	case who.Kind == kindSite && c.Site != who.Name:
+		return c, &core.Error{
+			Code: core.CodeForbidden, Message: "the token of " + who.Name + " may declare changes of " + who.Name + " only",
+			Hint: "leave site out, or use an admin token",
+		}
+	case c.Site == "":
+		return c, invalid("site is missing", "name the site")
+	}
+	if c.Service == "" {
+		c.Service = core.AllServices
+	}
+	if r.Start != nil {
+		c.Start = r.Start.UTC().Truncate(time.Millisecond)
+	}
+	switch {
+	case (r.End == nil) == (r.TTLS == nil):
+		return c, invalid("give either end or ttl_s", "as in ttl_s: 1800")
+	case r.End != nil:
+		c.End = r.End.UTC().Truncate(time.Millisecond)
+	default:
+		c.End = c.Start.Add(time.Duration(min(*r.TTLS, 2*core.ChangeLongest.Seconds()) * float64(time.Second))).Truncate(time.Millisecond)
+	}
+	if c.ID == "" {
+		c.ID = core.ChangeID(c)
+	}
+	return c, c.Check(now)
+}
+
+// inTopology reports a site or a service that is not configured: a misspelt one would explain nothing.
+func inTopology(c core.DeclaredChange, t core.Topology) error {
+	known := slices.ContainsFunc(t.Sites, func(s core.Site) bool { return s.Name == c.Site }) || slices.Contains(t.Witnesses, c.Site)
+	if !known {
+		return invalid("there is no site "+c.Site, "name a configured site or witness")
+	}
+	if c.Service != core.AllServices && !slices.ContainsFunc(t.Services, func(s core.Service) bool { return s.Name == c.Service }) {
+		return invalid("there is no service "+c.Service, "name a configured service, or all")
+	}
+	return nil
+}
+
+// deref is the zero value for what is absent.
+func deref[T any](v *T) (out T) {
+	if v != nil {
+		out = *v
+	}
+	return out
+}

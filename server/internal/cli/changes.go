@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/evenkeel/evenkeel/server/internal/cli/client"
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+func changeCommand(o Options) *cobra.Command {
+	return group("change", "Declare deploys and other changes, and list them", changeDeclareCommand(o), changeListCommand(o))
+}
+
+// changeFlags are the settings of change declare.
+type changeFlags struct {
+	id, site, service, what, source, start string
+	lasts                                  time.Duration
+}
+
+func changeDeclareCommand(o Options) *cobra.Command {
+	var f changeFlags
+	cmd := newCommand(o, "declare --site SITE --what TEXT [--service SERVICE] [--for 30m]",
+		"Declare a change of a site; with the same --id it can be said again", cobra.NoArgs,
+		func(ctx context.Context, s *session, _ []string) error { return s.declare(ctx, f) })
+	flags := cmd.Flags()
+	flags.StringVar(&f.site, "site", "", "the site")
+	flags.StringVar(&f.service, "service", core.AllServices, "the service; all is the whole site")
+	flags.StringVar(&f.what, "what", "", `what is changed, as in "deploy checkout 1.4"`)
+	flags.StringVar(&f.source, "source", "operator", "what declares it")
+	flags.StringVar(&f.start, "start", "", "when it starts, as 2026-11-27T10:00:00Z; empty: now")
+	flags.DurationVar(&f.lasts, "for", 30*time.Minute, "how long it takes, up to 24h")
+	flags.StringVar(&f.id, "id", "", "its id, as that of a pipeline's run; empty: made of the change")
+	return cmd
+}
+
+func (s *session) declare(ctx context.Context, f changeFlags) error {
+	if f.site == "" || f.what == "" {
+		return &core.Error{
+			Code: core.CodeInvalid, Message: "a change needs a site and a text", Hint: `as in --site fra --what "deploy checkout 1.4"`,
+		}
+	}
+	if f.lasts < time.Second || f.lasts > core.ChangeLongest {
+		return &core.Error{Code: core.CodeInvalid, Message: "--for is out of range", Hint: "give 1s to 24h"}
+	}
+	start := time.Now().UTC().Truncate(time.Millisecond)
+	if f.start != "" {
+		var err error
+		if start, err = time.Parse(time.RFC3339, f.start); err != nil {
+			return &core.Error{Code: core.CodeInvalid, Message: fmt.Sprintf("--start %q is no time", f.start), Hint: "write it like 2026-11-27T10:00:00Z"}
+		}
+	}
+	end := start.Add(f.lasts)
+	req := client.ChangeRequest{Site: &f.site, Service: &f.service, What: f.what, Source: &f.source, Start: &start, End: &end}
+	if f.id != "" {
+		req.ID = &f.id
+		if f.start == "" { // a second word about the same id is about the same change, whenever it is said
+			seconds := f.lasts.Seconds()
+			req.Start, req.End, req.TTLS = nil, nil, &seconds
+		}
+	}
+	c, err := s.admin()
+	if err != nil {
+		return err
+	}
+	res, err := c.DeclareChangeWithResponse(ctx, req)
+	want := http.StatusCreated
+	if res != nil && res.StatusCode() == http.StatusOK {
+		want = http.StatusOK
+	}
+	if err := ask(s, want, func(r *client.DeclareChangeResponse) *client.Problem {
+		return r.ApplicationProblemJSONDefault
+	}, res, err); err != nil {
+		return err
+	}
+	made := res.JSON201
+	if want == http.StatusOK {
+		made = res.JSON200
+	}
+	if made == nil {
+		return s.strange()
+	}
+	return s.print(*made, func(w io.Writer) {
+		_, _ = fmt.Fprintf(w, "change %s of %s until %s: %s\n", printable(made.ID),
+			printable(core.Subject{Site: made.Site, Service: made.Service}.String()), clock(made.End), printable(made.What))
+	})
+}
+
+func changeListCommand(o Options) *cobra.Command {
+	var active bool
+	cmd := newCommand(o, "list", "List the declared changes, the newest start first", cobra.NoArgs,
+		func(ctx context.Context, s *session, _ []string) error {
+			c, err := s.client()
+			if err != nil {
+				return err
+			}
+			res, err := c.ListChangesWithResponse(ctx, &client.ListChangesParams{Active: &active})
+			if err := ask(s, http.StatusOK, func(r *client.ListChangesResponse) *client.Problem {
+				return r.ApplicationProblemJSONDefault
+			}, res, err); err != nil {
+				return err
+			}
+			if res.JSON200 == nil {
+				return s.strange()
+			}
+			return s.print(*res.JSON200, func(w io.Writer) {
+				rows := [][]string{{"START", "END", "SITE", "SERVICE", "WHAT", "SOURCE", "BY"}}
+				for _, c := range *res.JSON200 {
+					rows = append(rows, []string{clock(c.Start), clock(c.End), c.Site, c.Service, printable(c.What), printable(c.Source), c.By})
+				}
+				columns(w, rows...)
+			})
+		})
+	cmd.Flags().BoolVar(&active, "active", false, "only those that are under way")
+	return cmd
+}

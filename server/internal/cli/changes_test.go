@@ -1,0 +1,35 @@
+package cli_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+func TestChangeCommands(t *testing.T) {
+	r := start(t)
+	r.loop.topology = core.Topology{Sites: []core.Site{{Name: "fra"}}, Services: []core.Service{{Name: "checkout"}}}
+	args := []string{"change", "declare", "--site", "fra", "--service", "checkout", "--what", "deploy checkout 1.4", "--id", "run-7", "--server", r.url, "--data", r.data}
+	for range 2 {
+		out, _, err := run(t, args...)
+		if err != nil || !strings.HasPrefix(out, "change run-7 of checkout at fra until ") {
+			t.Fatalf("%q, %v", out, err)
+		}
+	}
+	out, _, err := run(t, "change", "list", "--active", "--server", r.url)
+	if err != nil || strings.Count(out, "deploy checkout 1.4") != 1 || !strings.Contains(out, "admin jo") {
+		t.Errorf("%q, %v", out, err)
+	}
+	f := func(want string, more ...string) {
+		t.Helper()
+		if _, _, err := run(t, append(append([]string{}, args...), more...)...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	f("another change has the id run-7", "--what", "another")
+	f("there is no site muc", "--site", "muc")
+	f("--for is out of range", "--for", "48h")
+	f("--start", "--start", "soon")
+	f("a change needs a site and a text", "--what", "")
+}

@@ -1,0 +1,60 @@
+package core
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"time"
+)
+
+// DeclaredChange is what somebody says is being changed: a deploy, a migration. It is data, for people and for those who
+// judge; by itself it does nothing.
+type DeclaredChange struct {
+	ID         string    `json:"id"`
+	Site       string    `json:"site"`
+	Service    string    `json:"service"` // all: the whole site
+	What       string    `json:"what"`
+	Source     string    `json:"source"` // what declared it, as "ci" or "dpkg"
+	Start      time.Time `json:"start"`
+	End        time.Time `json:"end"`
+	By         string    `json:"by"` // whose token it was
+	DeclaredAt time.Time `json:"declared_at"`
+}
+
+// Bounds of a declared change. A window without end would be a switch that turns judging down for good.
+const (
+	ChangeLongest = 24 * time.Hour
+	ChangeEarly   = 7 * 24 * time.Hour // how long before its start it may be declared
+	ChangeLate    = 24 * time.Hour     // how long after its start
+	changeText    = 200                // bytes
+)
+
+// At reports whether the change is under way at a time.
+func (c DeclaredChange) At(at time.Time) bool { return !at.Before(c.Start) && at.Before(c.End) }
+
+// ChangeID derives the id of a change that was declared without one. The same change declared twice has one id.
+func ChangeID(c DeclaredChange) string {
+	return derive("chg_", c.Site, c.Service, c.What, c.Source, strconv.FormatInt(c.Start.UnixMilli(), 10))
+}
+
+// Check reports what is wrong with a change declared at a time; nil or an *Error with CodeInvalid.
+func (c DeclaredChange) Check(at time.Time) error {
+	bad := func(message, hint string) error { return &Error{Code: CodeInvalid, Message: message, Hint: hint} }
+	switch {
+	case !regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$`).MatchString(c.ID):
+		return bad(fmt.Sprintf("%.120q is no id of a change", c.ID), "use up to 100 letters, digits, dots, colons, dashes and underscores")
+	case c.What == "" || len(c.What) > changeText:
+		return bad("what is missing or too long", fmt.Sprintf("say what is changed in at most %d bytes", changeText))
+	case len(c.Source) > changeText:
+		return bad("source is too long", fmt.Sprintf("name what declares it in at most %d bytes", changeText))
+	case !c.End.After(c.Start):
+		return bad("the change ends before it starts", "give end after start, or ttl_s")
+	case c.End.Sub(c.Start) > ChangeLongest:
+		return bad("the change lasts longer than 24 h", "declare it again when it goes on")
+	case c.Start.After(at.Add(ChangeEarly)):
+		return bad("the change starts in more than 7 days", "declare it later")
+	case c.Start.Before(at.Add(-ChangeLate)):
+		return bad("the change started more than 24 h ago", "declare changes when they begin")
+	}
+	return nil
+}

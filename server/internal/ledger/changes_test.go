@@ -1,0 +1,98 @@
+package ledger
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+func declared(site, id string, start time.Time) core.DeclaredChange {
+	return core.DeclaredChange{
+		ID: id, Site: site, Service: "all", What: "deploy " + id, Start: start, End: start.Add(time.Hour), By: "site " + site,
+		DeclaredAt: start.Add(time.Minute),
+	}
+}
+
+func TestDeclaredChangesAreKeptOnce(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "ledger")
+	l := open(t, dir)
+	a, b := declared("fra", "1", at(0)), declared("ams", "1", at(10))
+	f := func(c core.DeclaredChange, fresh bool) {
+		t.Helper()
+		_, got, err := l.Declare(t.Context(), c)
+		if err != nil || got != fresh {
+			t.Errorf("%s of %s: fresh %v, %v", c.ID, c.Site, got, err)
+		}
+	}
+	f(a, true)
+	f(b, true) // ids are of their sites
+	again := a
+	again.By, again.DeclaredAt = "admin jo", at(30)
+	f(again, false)
+	later := a // said without a start, so it is that of its declaration
+	later.Start, later.DeclaredAt = at(40), at(40)
+	later.End = later.Start.Add(time.Hour)
+	f(later, false)
+	other := a
+	other.What = "something else"
+	_, _, err := l.Declare(t.Context(), other)
+	wantCode(t, err, core.CodeConflict)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, dir)
+	got, err := l.Changes(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]core.DeclaredChange{b, a}, got); diff != "" {
+		t.Error(diff)
+	}
+	if got, _ := l.Changes(t.Context(), 1); len(got) != 1 {
+		t.Errorf("%d changes, asked for one", len(got))
+	}
+	if n, err := l.Trim(t.Context(), at(3605), nil); err != nil || n != 1 {
+		t.Errorf("%d records trimmed, %v; one change has ended before", n, err)
+	}
+}
+
+func TestASiteHasRoomForSoManyChanges(t *testing.T) {
+	l := fresh(t)
+	now := time.Now().UTC().Truncate(time.Second)
+	fill := func(from, to int, start time.Time) { // at once: one by one takes long
+		t.Helper()
+		var ops []clientv3.Op
+		for i := from; i < to; i++ {
+			value, err := json.Marshal(declared("fra", fmt.Sprint(i), start))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ops = append(ops, clientv3.OpPut(changeKey("fra", fmt.Sprint(i)), string(value)))
+		}
+		if _, err := l.client.Txn(t.Context()).Then(ops...).Commit(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fill(0, maxChanges, now)
+	_, _, err := l.Declare(t.Context(), declared("fra", "more", now))
+	wantCode(t, err, core.CodeTooLarge)
+	if _, _, err := l.Declare(t.Context(), declared("ams", "more", now)); err != nil {
+		t.Errorf("another site has no room: %v", err)
+	}
+	l = fresh(t)
+	fill(0, 10, now.Add(-30*time.Hour))
+	fill(10, maxChanges, now)
+	if _, _, err := l.Declare(t.Context(), declared("fra", "more", now)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := l.Changes(t.Context(), 0); err != nil || len(got) != maxChanges-9 {
+		t.Errorf("%d changes, %v; the ten old ones should have gone", len(got), err)
+	}
+}
