@@ -5,6 +5,7 @@ import (
 
 	"go.uber.org/zap/zapcore"
 
+	"github.com/evenkeel/evenkeel/agent/changesextension"
 	"github.com/evenkeel/evenkeel/agent/controlextension"
 	"github.com/evenkeel/evenkeel/agent/fastexporter"
 	"github.com/evenkeel/evenkeel/agent/selfreceiver"
@@ -65,7 +66,7 @@ func foreign(fields []zapcore.Field) bool {
 	}
 	switch typeOf(flat) {
 	case controlextension.TypeName, fastexporter.TypeName, selfreceiver.TypeName, siteprobereceiver.TypeName,
-		seriescapprocessor.TypeName:
+		seriescapprocessor.TypeName, changesextension.TypeName:
 		return false
 	}
 	return true

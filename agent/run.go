@@ -87,7 +87,7 @@ func prepare(s settings) (unlock func(), err error) {
 	if s.Config != "" {
 		return unlock, nil
 	}
-	for _, port := range []struct{ flag, address string }{{"health", s.Health}, {"otlp", s.OTLP}} {
+	for _, port := range []struct{ flag, address string }{{"health", s.Health}, {"otlp", s.OTLP}, {"changes", s.Changes}} {
 		if err := portFree(port.flag, port.address); err != nil {
 			unlock()
 			return nil, err

@@ -40,7 +40,10 @@ type settings struct {
 	Scrape      string // file of scrape configs; empty: none
 	Targets     []string
 	MaxSeries   int
-	Config      string // a pipeline of the operator's own; the settings above except Data do not apply
+	Changes     string // loopback address of the door for changes; empty: a socket in Data
+	// WatchPackages declares changes of dpkg's packages.
+	WatchPackages bool
+	Config        string // a pipeline of the operator's own; the settings above except Data do not apply
 }
 
 // setting is one row of the table of settings.
@@ -131,6 +134,15 @@ func table() []setting {
 			func(s *settings, value string) (err error) { s.MaxSeries, err = number(value); return err },
 		},
 		{
+			"changes", "EVENKEEL_CHANGES", "",
+			"loopback address at which changes may be declared, such as 127.0.0.1:13134; empty: a socket in the data directory",
+			text(func(s *settings) *string { return &s.Changes }),
+		},
+		{
+			"watch-packages", "EVENKEEL_WATCH_PACKAGES", "false", "declare a change when versions of Debian packages change",
+			func(s *settings, value string) (err error) { s.WatchPackages, err = truth(value); return err },
+		},
+		{
 			"config", "EVENKEEL_CONFIG", "", "a Collector configuration that replaces the built-in pipeline",
 			text(func(s *settings) *string { return &s.Config }),
 		},
@@ -183,7 +195,7 @@ func (s *settings) check() error {
 	}
 	for _, check := range []func() error{
 		s.checkSite, s.checkServers, s.checkToken, s.checkRole, s.checkConnectTo, s.checkPage, s.checkReplication,
-		s.checkScrape, func() error { return seriesSetting(s.MaxSeries) },
+		s.checkScrape, func() error { return seriesSetting(s.MaxSeries) }, s.checkChanges,
 		func() error { return checkListen("health", s.Health) },
 		func() error { return checkListen("otlp", s.OTLP) },
 	} {
