@@ -24,6 +24,7 @@ import (
 	"github.com/evenkeel/evenkeel/agent/internal/topology"
 	"github.com/evenkeel/evenkeel/agent/internal/vitals"
 	"github.com/evenkeel/evenkeel/agent/replicationlagreceiver"
+	"github.com/evenkeel/evenkeel/agent/saturationreceiver"
 	"github.com/evenkeel/evenkeel/agent/selfreceiver"
 	"github.com/evenkeel/evenkeel/agent/seriescapprocessor"
 	"github.com/evenkeel/evenkeel/agent/siteprobereceiver"
@@ -55,6 +56,7 @@ func (s shared) factories() (f otelcol.Factories, err error) {
 		siteprobereceiver.NewFactory(s.board, s.vitals),
 		replicationlagreceiver.NewFactory(),
 		selfreceiver.NewFactory(s.meter, s.vitals),
+		saturationreceiver.NewFactory(),
 		hostmetricsreceiver.NewFactory(),
 		otlpreceiver.NewFactory(),
 	)...); err != nil {

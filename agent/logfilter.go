@@ -8,6 +8,7 @@ import (
 	"github.com/evenkeel/evenkeel/agent/changesextension"
 	"github.com/evenkeel/evenkeel/agent/controlextension"
 	"github.com/evenkeel/evenkeel/agent/fastexporter"
+	"github.com/evenkeel/evenkeel/agent/saturationreceiver"
 	"github.com/evenkeel/evenkeel/agent/selfreceiver"
 	"github.com/evenkeel/evenkeel/agent/seriescapprocessor"
 	"github.com/evenkeel/evenkeel/agent/siteprobereceiver"
@@ -66,7 +67,7 @@ func foreign(fields []zapcore.Field) bool {
 	}
 	switch typeOf(flat) {
 	case controlextension.TypeName, fastexporter.TypeName, selfreceiver.TypeName, siteprobereceiver.TypeName,
-		seriescapprocessor.TypeName, changesextension.TypeName:
+		seriescapprocessor.TypeName, changesextension.TypeName, saturationreceiver.TypeName:
 		return false
 	}
 	return true
