@@ -119,7 +119,7 @@ func arrived(t *testing.T, s *server) map[string]row {
 			r.by = "server, its watches"
 		case site == "_server":
 			r.by = "server"
-		case strings.HasPrefix(name, "system_"):
+		case strings.HasPrefix(name, "system_"), strings.HasPrefix(name, "evenkeel_host_"), strings.HasPrefix(name, "evenkeel_site_"):
 			r.by = "agent, host metrics"
 		case site == "director":
 			r.by = "edge"
