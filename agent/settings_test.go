@@ -64,6 +64,14 @@ func TestBadSettingsNameTheRemedy(t *testing.T) {
 	f("choose another with --data", "--data=/dev/null/x")
 	f("set --data", "--data=")
 	f("give the path of a Collector configuration", "--config=/no/such/file")
+	f("--max-series 0 must be from 1 to 10000000", "--max-series=0")
+	f("must be a whole number", "--max-series=many")
+	f("not of this machine alone", "--changes=0.0.0.0:13134")
+	f("true or false", "--watch-packages=maybe")
+	if !canScrape { // deploy/contract has the errors of a build that can
+		f("built without the scraper", "--scrape-target=http://127.0.0.1:9100")
+		f("built without the scraper", "--scrape=/no/such/file")
+	}
 
 	taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -109,6 +117,7 @@ func TestThePipelineIsValidForAnyServerList(t *testing.T) {
 	f("--servers=https://a.example:8450,http://127.0.0.1:8450,https://[::1]:8450/base", "--role=site")
 	f("--servers=https://a.example", "--role=site", "--host-metrics=true", "--health=", "--otlp=")
 	f("--servers=https://a.example", "--role=site", "--connect-to=a:1=b:2")
+	f("--servers=https://a.example", "--changes=127.0.0.1:13134", "--watch-packages=true", "--max-series=100")
 	links := filepath.Join(t.TempDir(), "replication.yaml")
 	if err := os.WriteFile(links, []byte(`- {engine: redis, address: "127.0.0.1:6379", links: [{store: cart, from: ams, to: fra, end: target}]}`), 0o600); err != nil {
 		t.Fatal(err)

@@ -147,3 +147,34 @@ scrape_configs:
 		t.Error("the exporter's secret is in the log")
 	}
 }
+
+// TestWrongScrapeConfigsNamePlaceAndRemedy: what Prometheus itself would refuse is said before anything starts.
+func TestWrongScrapeConfigsNamePlaceAndRemedy(t *testing.T) {
+	t.Parallel()
+	if *update {
+		return
+	}
+	dir := t.TempDir()
+	file, token := filepath.Join(dir, "scrape.yaml"), filepath.Join(dir, "token")
+	if err := os.WriteFile(token, []byte("t"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := func(text, want string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command(binary("evenkeel-agent"), "validate", "--site", "fra", "--servers", "http://127.0.0.1:1", "--token-file", token,
+			"--data", dir, "--scrape", file).CombinedOutput()
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(string(out), want)) {
+			t.Errorf("%q: %v, %s want %q", text, err, out, want)
+		}
+	}
+	f("# ours\n---\n- job_name: a\n  static_configs: [{targets: [\"127.0.0.1:1\"]}]\n", "")
+	f("- job_name: a\n  dns_sd_configs: [{names: [_a._tcp.example.net]}]\n- job_name: b\n  kubernetes_sd_configs: [{role: pod}]\n"+
+		"- job_name: c\n  consul_sd_configs: [{server: 127.0.0.1:8500}]\n", "")
+	f("- job_name: a\n  scrape_intervall: 5s\n", file+":2: scrape_intervall is no field of a scrape config")
+	f("scrape_configs:\n- job_name: a\n  ec2_sd_configs: [{region: x}]\n", file+":3: this agent does not have ec2_sd_configs: add")
+	f("- job_name: a\n- job_name: a\n", `found multiple scrape configs with job name "a"`)
+	f("- job_name: a\n  scrape_interval: 5\n", "not a valid duration string")
+}

@@ -68,6 +68,7 @@ func onlyIn() map[string][]string {
 		"github.com/spf13/cobra":              {"server", "agent", "deploy"},
 		"go.yaml.in/yaml":                     {"server/internal/app", "agent", "deploy"},
 		"github.com/prometheus/client_golang": {"server/internal", "deploy"},
+		"github.com/prometheus/prometheus":    {"agent"},
 		"google.golang.org/protobuf":          {"server/internal/ingest"},
 		"github.com/oapi-codegen/":            {"server/internal/api", "server/internal/cli"},
 		"github.com/getkin/kin-openapi":       {"server/internal/api"},
