@@ -46,7 +46,7 @@ func (c *changes) Dependencies() []component.ID {
 const sendTimeout = 10 * time.Second
 
 // Start opens the door. A door that cannot be opened is a warning: an agent has more important work.
-func (c *changes) Start(_ context.Context, host component.Host) error { //nolint:contextcheck // a component outlives the context of its start
+func (c *changes) Start(starting context.Context, host component.Host) error { //nolint:contextcheck // a component outlives the context of its start
 	var err error
 	if c.queue, err = openQueue(c.cfg.Directory, c.cfg.Endpoints); err != nil {
 		c.log.Warn("changes that waited for a server cannot be read and are lost", zap.Error(err))
@@ -65,7 +65,7 @@ func (c *changes) Start(_ context.Context, host component.Host) error { //nolint
 		s := &sender{c: c, endpoint: endpoint, line: line, wake: wake, log: c.log.With(zap.String("server", endpoint))}
 		c.done.Go(func() { s.run(ctx) })
 	}
-	listener, err := c.listen(ctx)
+	listener, err := c.listen(starting)
 	if err != nil {
 		c.log.Warn("no changes can be declared at this agent: its door cannot be opened", zap.Error(err))
 	} else {

@@ -126,7 +126,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 // directory is a short path, as the name of a socket must be.
 func directory(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "ek")
+	dir, err := os.MkdirTemp("", "ek") //nolint:usetesting // its path is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,7 +296,7 @@ func TestManyPackagesAreNamedInPart(t *testing.T) {
 
 func FuzzParsePackages(f *testing.F) {
 	f.Add("Package: a\nStatus: install ok installed\nVersion: 1\n\n")
-	f.Fuzz(func(t *testing.T, text string) {
+	f.Fuzz(func(_ *testing.T, text string) {
 		_, _ = parsePackages(strings.NewReader(text))
 	})
 }

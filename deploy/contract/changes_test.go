@@ -19,7 +19,7 @@ func TestADeployIsToldThroughTheAgent(t *testing.T) {
 	s := newServer(t)
 	text := config(newExecutor(t))
 	s.start(text)
-	dir, err := os.MkdirTemp("", "ek") // short, as the name of a socket must be
+	dir, err := os.MkdirTemp("", "ek") //nolint:usetesting // its path is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}

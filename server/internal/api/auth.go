@@ -47,7 +47,7 @@ func (s *server) authorize(c *gin.Context) {
 		})
 	case err != nil:
 		s.failed(c, err)
-	case cred.Kind != "admin" && !(cred.Kind == kindSite && c.FullPath() == routeChanges):
+	case cred.Kind != "admin" && (cred.Kind != kindSite || c.FullPath() != routeChanges):
 		respond(c, http.StatusForbidden, &core.Error{
 			Code: core.CodeForbidden, Message: "a token of kind " + cred.Kind + " may not do this", Hint: "use an admin token",
 		})

@@ -34,7 +34,9 @@ func TestDeclaredChanges(t *testing.T) {
 	}
 	other := c
 	other.Site = "ams"
-	if ChangeID(c) != ChangeID(c) || ChangeID(c) == ChangeID(other) {
+	again := c
+	again.By = "somebody else"
+	if ChangeID(c) != ChangeID(again) || ChangeID(c) == ChangeID(other) {
 		t.Error("an id is not of its change alone")
 	}
 }
