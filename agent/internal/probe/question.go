@@ -106,6 +106,14 @@ func Ask(kind, raw string, o Options) (Question, error) {
 	return q, cmp.Or(q.readHTTP(), q.readTLS(), q.readDNS())
 }
 
+// Same reports whether both ask for the same. The zero question is the same as itself only.
+func (q Question) Same(o Question) bool {
+	if q.URL == nil || o.URL == nil {
+		return q.URL == o.URL
+	}
+	return q.Kind == o.Kind && q.URL.String() == o.URL.String() && q.Options.Equal(o.Options)
+}
+
 // base is the kind without its suffix.
 func (q *Question) base() string { return strings.TrimSuffix(q.Kind, "-expect") }
 
