@@ -253,3 +253,20 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// What the servers of this version send, by the file that their tests write.
+func TestTheStateOfAServerIsRead(t *testing.T) {
+	raw, err := os.ReadFile("../../../server/internal/app/testdata/agent-state.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := parsed(t, raw)
+	kinds := map[string]string{}
+	for _, p := range s.Probes {
+		kinds[p.TargetSite+" "+p.Name+" "+p.Path] = p.Question.Kind
+	}
+	if len(s.Refused) > 0 || len(s.Probes) != 6 || kinds["fra checkout-http user"] != "http" || kinds["ams checkout-http user"] != "http-expect" ||
+		kinds["ams api user"] != "grpc" || kinds["ams orders-db private"] != "tls" || kinds["ams names private"] != "dns" {
+		t.Errorf("read %v, refused %q", kinds, s.Refused)
+	}
+}
