@@ -93,7 +93,7 @@ func noRoute(err error) bool {
 	if !ok || op.Addr == nil {
 		return false
 	}
-	conn, err := net.Dial("udp", op.Addr.String()) //nolint:contextcheck // it does not wait for anything
+	conn, err := net.Dial("udp", op.Addr.String())
 	if err != nil {
 		return unreachable(err)
 	}

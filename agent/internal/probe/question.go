@@ -229,14 +229,14 @@ func (q *Question) readDNS() error {
 	if text := query.Get("type"); text != "" {
 		var ok bool
 		if q.qtype, ok = dns.StringToType[strings.ToUpper(text)]; !ok || q.qtype == dns.TypeANY || q.qtype == dns.TypeAXFR || q.qtype == dns.TypeIXFR {
-			return fmt.Errorf("type %.32q is no type of DNS record that can be asked for; write A, AAAA, CNAME, MX, NS, TXT, SRV, ...", text)
+			return fmt.Errorf("type %.32q is no type of DNS record that can be asked for; write A, AAAA, CNAME, MX, NS, TXT or SRV", text)
 		}
 	}
 	q.rcode = dns.RcodeSuccess
 	if text := q.Options.Rcode; text != "" {
 		var ok bool
 		if q.rcode, ok = dns.StringToRcode[strings.ToUpper(text)]; !ok {
-			return fmt.Errorf("rcode %.32q is not known; write NOERROR, NXDOMAIN, SERVFAIL, REFUSED, ...", text)
+			return fmt.Errorf("rcode %.32q is not known; write NOERROR, NXDOMAIN, SERVFAIL or REFUSED", text)
 		}
 	}
 	if len(q.Options.Answers) > maxList {

@@ -36,7 +36,7 @@ func TestTheVantagesOfATargetAreSpread(t *testing.T) {
 	}
 }
 
-var rewriteState = flag.Bool("rewrite-state", false, "rewrite testdata/agent-state.json") //nolint:gochecknoglobals // a flag of the test
+var rewriteState = flag.Bool("rewrite-state", false, "rewrite testdata/agent-state.json")
 
 // The state of an agent, as agents read it: their tests read the same file. Who knows less than this version must be able
 // to tell: a plain entry looks as it always did, and what expects more is of a kind that older agents refuse.
