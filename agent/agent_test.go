@@ -173,7 +173,8 @@ func TestASiteAgentKeepsTheContract(t *testing.T) {
 	data, otlp := t.TempDir(), freeAddress(t)
 	d.publish(7, probeOf("checkout-http", "http", url),
 		probeOf("checkout-tcp", "tcp", "tcp://shop.invalid:5432"), // reached by --connect-to only
-		probeOf("dead-http", "http", "http://"+freeAddress(t)))
+		probeOf("dead-http", "http", "http://"+freeAddress(t)),
+		probeOf("later-quic", "quic", "quic://shop.invalid:1")) // of a server that knows more than this agent
 	agent := startAgent(t, data, d.URL, "--role", "site", "--otlp", otlp, "--health", freeAddress(t),
 		"--connect-to", "shop.invalid:5432="+strings.TrimPrefix(url, "http://"))
 
@@ -193,6 +194,23 @@ func TestASiteAgentKeepsTheContract(t *testing.T) {
 	}
 	if !fact.fast || fact.encoding != "" {
 		t.Errorf("a fact came by fast=%v, encoding %q", fact.fast, fact.encoding)
+	}
+	eventually(t, 20*time.Second, "the probe that is not understood is unknown", func() bool {
+		all := d.seen("evenkeel.probe.state", "later-quic")
+		return len(all) > 1 && all[0].value == 0 && all[0].attributes["reason"] == "probe_error"
+	})
+	eventually(t, 20*time.Second, "where the time went, by bulk", func() bool {
+		return len(d.seen("evenkeel.probe.phase", "checkout-http")) > 0
+	})
+	for _, s := range d.seen("evenkeel.probe.phase", "") {
+		if s.fast || s.attributes["phase"] == "" {
+			t.Errorf("phase %q came by fast=%v", s.attributes["phase"], s.fast)
+		}
+	}
+	for _, s := range d.seen("evenkeel.probe.state", "") {
+		if !s.fast {
+			t.Error("a fact came by bulk")
+		}
 	}
 
 	// A change reaches the door at once: a probe interval, not a batch, is the longest wait.

@@ -16,6 +16,8 @@ const (
 	metricState    = "evenkeel.probe.state"
 	metricDuration = "evenkeel.probe.duration"
 	metricFailures = "evenkeel.probe.failures"
+	metricPhase    = "evenkeel.probe.phase"
+	metricExpiry   = "evenkeel.probe.tls.expiry"
 	scopeName      = "evenkeel/siteprobe"
 )
 
@@ -47,13 +49,11 @@ func report(p topology.Probe, res probe.Result, t *tally, at time.Time) pmetric.
 	point.Attributes().PutStr("reason", string(res.Reason))
 
 	if res.State != probe.Unknown {
-		duration := scope.Metrics().AppendEmpty()
-		duration.SetName(metricDuration)
-		duration.SetUnit("s")
-		point := duration.SetEmptyGauge().DataPoints().AppendEmpty()
-		point.SetTimestamp(stamp)
-		point.SetDoubleValue(res.Phases.Total.Seconds())
-		attributes(point.Attributes(), p)
+		gauge(scope, metricDuration, p, stamp, res.Phases.Total.Seconds())
+		phases(scope, p, stamp, res.Phases)
+	}
+	if !res.Expires.IsZero() {
+		gauge(scope, metricExpiry, p, stamp, res.Expires.Sub(at).Seconds())
 	}
 	if len(t.counts) == 0 {
 		return md
@@ -78,6 +78,48 @@ func report(p topology.Probe, res probe.Result, t *tally, at time.Time) pmetric.
 		point.Attributes().PutStr("reason", string(reason))
 	}
 	return md
+}
+
+// gauge adds a metric of one point, in seconds.
+func gauge(scope pmetric.ScopeMetrics, name string, p topology.Probe, stamp pcommon.Timestamp, seconds float64) {
+	m := scope.Metrics().AppendEmpty()
+	m.SetName(name)
+	m.SetUnit("s")
+	point := m.SetEmptyGauge().DataPoints().AppendEmpty()
+	point.SetTimestamp(stamp)
+	point.SetDoubleValue(seconds)
+	attributes(point.Attributes(), p)
+}
+
+// phases adds how long each phase took. One that was not reached or not needed is absent.
+func phases(scope pmetric.ScopeMetrics, p topology.Probe, stamp pcommon.Timestamp, took probe.Phases) {
+	parts := []struct {
+		name string
+		took time.Duration
+	}{
+		{"dns", took.DNS},
+		{"connect", took.Connect},
+		{"tls", took.TLS},
+		{"first_byte", took.FirstByte},
+		{"body", took.Body},
+	}
+	m := pmetric.NewMetric()
+	m.SetName(metricPhase)
+	m.SetUnit("s")
+	points := m.SetEmptyGauge().DataPoints()
+	for _, phase := range parts {
+		if phase.took <= 0 {
+			continue
+		}
+		point := points.AppendEmpty()
+		point.SetTimestamp(stamp)
+		point.SetDoubleValue(phase.took.Seconds())
+		attributes(point.Attributes(), p)
+		point.Attributes().PutStr("phase", phase.name)
+	}
+	if points.Len() > 0 {
+		m.MoveTo(scope.Metrics().AppendEmpty())
+	}
 }
 
 func attributes(m pcommon.Map, p topology.Probe) {

@@ -1,6 +1,7 @@
 package siteprobereceiver
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"sync"
@@ -153,14 +154,14 @@ func (v *vantage) keepAsking(ctx context.Context, p topology.Probe, counts *tall
 
 // ask makes one probe. late is how much later than planned it starts.
 func (v *vantage) ask(ctx context.Context, p topology.Probe, late time.Duration) probe.Result {
-	ask, ok := v.kinds[p.Kind]
-	if !ok {
-		return probe.Result{Reason: probe.ReasonOurs, Detail: "this agent has no probe of kind " + p.Kind}
+	ask, ok := v.kinds[p.Question.Kind]
+	if p.Flaw != "" || !ok {
+		return probe.Result{Reason: probe.ReasonOurs, Detail: cmp.Or(p.Flaw, "this agent has no probe of kind "+p.Question.Kind)}
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.Deadline)
 	defer cancel()
 	w := startWatch()
-	res := ask(ctx, v.via, p.URL)
+	res := ask(ctx, v.via, p.Question)
 	return doubt(res, w.stop(), late, p.Deadline)
 }
 

@@ -3,7 +3,6 @@ package siteprobereceiver
 import (
 	"context"
 	"errors"
-	"net/url"
 	"os"
 	"sync"
 	"testing"
@@ -37,7 +36,7 @@ type script struct {
 	next  func(ctx context.Context, n int) probe.Result
 }
 
-func (s *script) ask(ctx context.Context, _ probe.Via, _ *url.URL) probe.Result {
+func (s *script) ask(ctx context.Context, _ probe.Via, _ probe.Question) probe.Result {
 	s.mu.Lock()
 	s.asked = append(s.asked, time.Now())
 	n := len(s.asked)
@@ -84,7 +83,7 @@ func watchFor(t *testing.T, d time.Duration, next func(context.Context, int) pro
 func TestProbesKeepTheirPhase(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, sink, _ := watchFor(t, 10*time.Second, func(context.Context, int) probe.Result { return up })
-		if len(s.asked) != 10 || sink.DataPointCount() != 20 {
+		if len(s.asked) != 10 || sink.DataPointCount() != 20 { // state and duration
 			t.Errorf("%d probes in 10 s, %d points", len(s.asked), sink.DataPointCount())
 		}
 		for _, at := range s.asked {
@@ -289,7 +288,9 @@ func TestWhatIsReportedIsDeclared(t *testing.T) {
 		t.Fatal(err)
 	}
 	counts := &tally{since: time.Now(), counts: map[probe.Reason]int64{probe.ReasonDNS: 2}}
-	md := report(state.Probes[0], down, counts, time.Now())
+	seen := down
+	seen.Phases, seen.Expires = probe.Phases{Connect: time.Millisecond}, time.Now()
+	md := report(state.Probes[0], seen, counts, time.Now())
 	metrics := md.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics()
 	if metrics.Len() != len(meta.Metrics) {
 		t.Errorf("%d metrics are reported, %d declared", metrics.Len(), len(meta.Metrics))

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"cmp"
 	"compress/gzip"
+	"encoding/pem"
 	"io"
 	"log"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
@@ -224,6 +226,18 @@ func TestNames(t *testing.T) {
 	linksAreShown(t, s, source)
 }
 
+// secured is the entry of a server with a certificate, as the configuration names it.
+func secured(t *testing.T, h http.Handler) string {
+	t.Helper()
+	s := httptest.NewTLSServer(h)
+	t.Cleanup(s.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return `{url: "tls://` + s.Listener.Addr().String() + `", ca: "${file:` + ca + `}"}`
+}
+
 // everybody starts a server that watches, an agent with host metrics behind a tap, an edge, and a drain by hand: all
 // that writes series has something to write.
 func everybody(t *testing.T) (*server, *tap, *program) {
@@ -235,6 +249,7 @@ func everybody(t *testing.T) (*server, *tap, *program) {
 	for site, entry := range entries {
 		text = strings.ReplaceAll(text, "http://checkout."+site+".example.net", entry)
 	}
+	text = strings.Replace(text, "policies:\n", "    probes:\n      - {name: secure, path: private, at: {lon: "+secured(t, up)+"}}\npolicies:\n", 1)
 	s := newServer(t)
 	s.start(strings.ReplaceAll(text, watches, ""))
 	w := newWorld(t, s)
@@ -258,7 +273,7 @@ func everybody(t *testing.T) (*server, *tap, *program) {
 			t.Logf("the agent's log:\n%s", tail(out.String(), 4000))
 		}
 	})
-	until(t, "the agent's word has arrived", 30*time.Second, func() bool { return len(s.query("evenkeel_probe_state")) == 3 })
+	until(t, "the agent's word has arrived", 30*time.Second, func() bool { return len(s.query("evenkeel_probe_state")) == 4 })
 	s.order("drain", "ams", "checkout", "--reason", "the contract asks for an attempt")
 	return s, tap, source
 }

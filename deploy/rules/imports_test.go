@@ -62,6 +62,8 @@ func onlyIn() map[string][]string {
 		"github.com/go-sql-driver/":           {"agent/internal/replica"},
 		"github.com/redis/":                   {"agent/internal/replica"},
 		"github.com/twmb/":                    {"agent/internal/replica"},
+		"github.com/miekg/dns":                {"agent/internal/probe"},
+		"google.golang.org/grpc":              {"agent/internal/probe"},
 		"github.com/cenkalti/backoff":         {"server/internal/act", "remediations"},
 		"github.com/sony/gobreaker":           {"server/internal/act", "remediations"},
 		"code.dny.dev/ssrf":                   {"server/internal/act", "remediations"},

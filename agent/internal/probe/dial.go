@@ -3,7 +3,6 @@ package probe
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"net/http/httptrace"
 	"os"
@@ -60,16 +59,18 @@ func (d *dialTimes) phases(end time.Time) (dns, connect time.Duration) {
 	return d.dnsDone.Sub(d.start), end.Sub(d.dnsDone)
 }
 
-// dial opens a fresh connection to hostport, or to what stands in for it, and notes the phases in res.
-func dial(ctx context.Context, via Via, hostport string, res *Result) (*wire, error) {
+// dial opens a fresh connection to hostport, or to what stands in for it, and adds the phases to those in res.
+func dial(ctx context.Context, via Via, network, hostport string, res *Result) (*wire, error) {
 	times := &dialTimes{start: time.Now()}
-	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: false}, KeepAlive: -1}
-	conn, err := dialer.DialContext(httptrace.WithClientTrace(ctx, times.trace()), "tcp", via.Overrides.dial(hostport))
-	res.Phases.DNS, res.Phases.Connect = times.phases(time.Now())
+	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: false}, KeepAlive: -1, Resolver: bound(via.Resolver)}
+	conn, err := dialer.DialContext(httptrace.WithClientTrace(ctx, times.trace()), network, via.Overrides.dial(hostport))
+	dns, connect := times.phases(time.Now())
+	if dnsErr, ok := errors.AsType[*net.DNSError](err); ok && dnsErr != nil {
+		dns, connect = dns+connect, 0
+	}
+	res.Phases.DNS += dns
+	res.Phases.Connect += connect
 	if err != nil {
-		if dnsErr, ok := errors.AsType[*net.DNSError](err); ok && dnsErr != nil {
-			res.Phases.DNS, res.Phases.Connect = res.Phases.DNS+res.Phases.Connect, 0
-		}
 		return nil, err
 	}
 	res.Remote = conn.RemoteAddr().String()
@@ -83,17 +84,34 @@ func dial(ctx context.Context, via Via, hostport string, res *Result) (*wire, er
 	return w, nil
 }
 
+// bound is a resolver whose questions end with the context of who asks. That of Go goes on reading until its own
+// time-out of some seconds, so that probes of a name that does not resolve would pile up. nil is the resolver of the
+// system.
+func bound(r *net.Resolver) *net.Resolver {
+	if r == nil {
+		r = &net.Resolver{}
+	}
+	open := r.Dial
+	if open == nil {
+		open = (&net.Dialer{}).DialContext
+	}
+	return &net.Resolver{
+		PreferGo: r.PreferGo, StrictErrors: r.StrictErrors,
+		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := open(ctx, network, address)
+			if err == nil {
+				context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+			}
+			return conn, err
+		},
+	}
+}
+
 // cause prefers the reason the context ended over the deadline error the connection saw, so that being
 // stopped is told apart from being late.
 func cause(ctx context.Context, err error) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) && errors.Is(ctx.Err(), context.Canceled) {
 		return context.Canceled
 	}
-	return err
-}
-
-// drain reads a body to its end, at most limit bytes of it.
-func drain(r io.Reader, limit int64) error {
-	_, err := io.Copy(io.Discard, io.LimitReader(r, limit))
 	return err
 }

@@ -3,10 +3,10 @@ package probe
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
+	"maps"
+	"net"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -52,7 +52,7 @@ type Phases struct {
 	DNS       time.Duration
 	Connect   time.Duration
 	TLS       time.Duration
-	FirstByte time.Duration // from the request written to the first byte of the answer
+	FirstByte time.Duration // from the request to the first byte of the answer
 	Body      time.Duration
 	Total     time.Duration
 }
@@ -64,70 +64,50 @@ type Result struct {
 	Detail string // one sentence for a person; empty when up
 	Status int    // HTTP status, 0 when there was no answer
 	Remote string // the address that was really dialled, empty before a connection
-	Phases Phases
+	// Expires is when the certificate chain that was presented stops to be valid; the zero time when none was seen.
+	// For a chain that verifies it is the end of the last way to a root, else the earliest end of what was presented.
+	Expires time.Time
+	Phases  Phases
 }
 
 // Via is how probes leave this host. The zero value dials plainly and trusts the roots of the system.
 type Via struct {
 	Overrides Overrides
-	TLS       *tls.Config // nil: defaults; ServerName is always set from the URL
+	TLS       *tls.Config   // nil: defaults; ServerName is always set from the question
+	Resolver  *net.Resolver // nil: that of the system
 	UserAgent string
 }
 
 // Func is one kind of probe. It returns before or at the deadline of ctx, give or take the scheduler.
-type Func func(ctx context.Context, via Via, u *url.URL) Result
+type Func func(ctx context.Context, via Via, q Question) Result
 
-// Catalogue is every kind of probe this agent can make, by the name used in the topology.
+// Catalogue is every kind of probe this agent can make, by the name used in the topology. http-expect is http with
+// options: agents that know only plain http would leave the options out and accuse wrongly, so it has another name.
 func Catalogue() map[string]Func {
 	return map[string]Func{
-		"http": HTTP,
-		"tcp":  TCP,
+		"http":        HTTP,
+		"http-expect": HTTP,
+		"tcp":         TCP,
+		"tls":         TLS,
+		"dns":         DNS,
+		"grpc":        GRPC,
 	}
 }
 
 // Kinds lists the names in the catalogue, sorted.
-func Kinds() []string {
-	var kinds []string
-	for kind := range Catalogue() {
-		kinds = append(kinds, kind)
-	}
-	slices.Sort(kinds)
-	return kinds
-}
-
-// ParseURL reads the address of a probe of the given kind: an http or https URL, or tcp://host:port. The
-// error says what would be right.
-func ParseURL(kind, raw string) (*url.URL, error) {
-	if _, ok := Catalogue()[kind]; !ok {
-		return nil, fmt.Errorf("probe kind %q is not one of %s", kind, strings.Join(Kinds(), ", "))
-	}
-	if kind == "tcp" && !strings.Contains(raw, "://") {
-		raw = "tcp://" + raw
-	}
-	u, err := url.Parse(raw)
-	if err != nil {
-		return nil, fmt.Errorf("probe address is no URL: %w", err)
-	}
-	switch {
-	case u.Hostname() == "":
-		return nil, fmt.Errorf("probe address %q names no host", u.Redacted())
-	case kind == "http" && u.Scheme != "http" && u.Scheme != "https":
-		return nil, fmt.Errorf("probe address %q must start with http:// or https://", u.Redacted())
-	case kind == "tcp" && u.Scheme != "tcp":
-		return nil, fmt.Errorf("probe address %q must be tcp://host:port", u.Redacted())
-	case kind == "tcp" && u.Port() == "":
-		return nil, fmt.Errorf("probe address %q names no port", u.Redacted())
-	}
-	return u, nil
-}
+func Kinds() []string { return slices.Sorted(maps.Keys(Catalogue())) }
 
 // hostPort is the address a URL stands for, with the port its scheme implies.
 func hostPort(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
-		port = "80"
-		if u.Scheme == "https" {
+		switch u.Scheme {
+		case "https", "tls", "grpcs":
 			port = "443"
+		case "dns":
+			port = "53"
+		default:
+			port = "80"
 		}
 	}
 	return joinHostPort(u.Hostname(), port)

@@ -22,22 +22,26 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // try makes one probe with a deadline that a busy machine keeps.
-func try(t *testing.T, kind, raw string, via Via) Result {
+func try(t *testing.T, kind, raw string, via Via, options ...Options) Result {
 	t.Helper()
-	return within(t, 10*time.Second, kind, raw, via)
+	return within(t, 10*time.Second, kind, raw, via, options...)
 }
 
 // within makes one probe with the given deadline.
-func within(t *testing.T, deadline time.Duration, kind, raw string, via Via) Result {
+func within(t *testing.T, deadline time.Duration, kind, raw string, via Via, options ...Options) Result {
 	t.Helper()
-	u, err := ParseURL(kind, raw)
+	var o Options
+	if len(options) > 0 {
+		o = options[0]
+	}
+	q, err := Ask(kind, raw, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), deadline)
 	defer cancel()
 	began := time.Now()
-	res := Catalogue()[kind](ctx, via, u)
+	res := Catalogue()[kind](ctx, via, q)
 	if took := time.Since(began); took > deadline+5*time.Second {
 		t.Errorf("%s took %v with a deadline of %v", raw, took, deadline)
 	}
@@ -202,44 +206,14 @@ func TestClassify(t *testing.T) {
 
 func TestBeingStoppedIsNotALateAnswer(t *testing.T) {
 	address := serve(t, func(conn *net.TCPConn) { readRequest(conn); _, _ = io.Copy(io.Discard, conn) })
-	u, err := ParseURL("http", "http://"+address)
+	q, err := Ask("http", "http://"+address, Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	time.AfterFunc(50*time.Millisecond, cancel)
-	res := HTTP(ctx, Via{}, u)
+	res := HTTP(ctx, Via{}, q)
 	want(t, "stopped", res, Unknown, ReasonOurs)
-}
-
-func TestParseURL(t *testing.T) {
-	ok := func(kind, raw, address string) {
-		t.Helper()
-		u, err := ParseURL(kind, raw)
-		if err != nil {
-			t.Errorf("%s %s: %v", kind, raw, err)
-		} else if got := hostPort(u); got != address {
-			t.Errorf("%s dials %s, want %s", raw, got, address)
-		}
-	}
-	ok("http", "http://FRA.example.net/healthz", "fra.example.net:80")
-	ok("http", "https://fra.example.net", "fra.example.net:443")
-	ok("http", "https://[2001:db8::1]:8443/", "[2001:db8::1]:8443")
-	ok("tcp", "tcp://db:5432", "db:5432")
-	ok("tcp", "db:5432", "db:5432")
-	bad := func(kind, raw string) {
-		t.Helper()
-		if _, err := ParseURL(kind, raw); err == nil {
-			t.Errorf("%s %q was taken", kind, raw)
-		}
-	}
-	bad("icmp", "http://a")
-	bad("http", "ftp://a")
-	bad("http", "a:80")
-	bad("http", "http://")
-	bad("tcp", "tcp://db")
-	bad("tcp", "http://db:1")
-	bad("http", "http://a\x7f")
 }
 
 func TestDNSOfARealResolver(t *testing.T) {

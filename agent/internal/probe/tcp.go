@@ -3,15 +3,14 @@ package probe
 import (
 	"context"
 	"fmt"
-	"net/url"
 	"time"
 )
 
 // TCP asks whether the port of a tcp://host:port URL accepts a connection.
-func TCP(ctx context.Context, via Via, u *url.URL) (res Result) {
+func TCP(ctx context.Context, via Via, q Question) (res Result) {
 	start := time.Now()
 	defer func() { res.Phases.Total = time.Since(start) }()
-	conn, err := dial(ctx, via, hostPort(u), &res)
+	conn, err := dial(ctx, via, "tcp", hostPort(q.URL), &res)
 	if err != nil {
 		return failed(ctx, res, err, phaseDial, 0)
 	}

@@ -1,11 +1,11 @@
 package topology
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"time"
 
 	"github.com/evenkeel/evenkeel/agent/internal/probe"
@@ -40,8 +40,8 @@ type Probe struct {
 	TargetSite string
 	Service    string
 	Path       string // user or private
-	Kind       string // a name in probe.Catalogue
-	URL        *url.URL
+	Question   probe.Question
+	Flaw       string // why the probe cannot be made, one sentence; empty when it can
 	Interval   time.Duration
 	Deadline   time.Duration
 	Phase      time.Duration // probe when unix time mod Interval is Phase
@@ -53,7 +53,7 @@ type State struct {
 	Site    string
 	Kind    string // site or witness
 	Probes  []Probe
-	Refused []string // one sentence for each probe that cannot be made; the others are made
+	Refused []string // one sentence for each probe that cannot be made; those that can be named are in Probes as well
 	raw     []byte
 }
 
@@ -74,13 +74,16 @@ type wireProbe struct {
 	Path       string `json:"path"`
 	Kind       string `json:"kind"`
 	URL        string `json:"url"`
-	IntervalMS int64  `json:"interval_ms"`
-	DeadlineMS int64  `json:"deadline_ms"`
-	PhaseMS    int64  `json:"phase_ms"`
+	// Options are read strictly, unlike the rest: what an agent does not know of them it must not leave out.
+	Options    json.RawMessage `json:"options"`
+	IntervalMS int64           `json:"interval_ms"`
+	DeadlineMS int64           `json:"deadline_ms"`
+	PhaseMS    int64           `json:"phase_ms"`
 }
 
-// Parse reads a state. A probe that cannot be made is left out and named in Refused: a newer server may know
-// kinds that this agent does not. Errors are for answers that are no state at all.
+// Parse reads a state. A newer server may know kinds and options that this agent does not: such a probe keeps its place
+// with a flaw, so that it is reported as unknown. One that cannot even be named is left out. Both are in Refused.
+// Errors are for answers that are no state at all.
 func Parse(raw []byte) (State, error) {
 	if len(raw) > MaxBytes {
 		return State{}, fmt.Errorf("state is longer than %d bytes", MaxBytes)
@@ -115,6 +118,9 @@ func Parse(raw []byte) (State, error) {
 			continue
 		}
 		seen[key] = true
+		if p.Flaw != "" {
+			s.Refused = append(s.Refused, fmt.Sprintf("probe %.64q of %.64q: %s", wp.Name, wp.TargetSite, p.Flaw))
+		}
 		s.Probes = append(s.Probes, p)
 	}
 	return s, nil
@@ -132,11 +138,14 @@ func (w wireProbe) probe() (Probe, error) {
 	if w.Path != "user" && w.Path != "private" {
 		return Probe{}, fmt.Errorf("path %.32q is not user or private", w.Path)
 	}
-	u, err := probe.ParseURL(w.Kind, w.URL)
-	if err != nil {
-		return Probe{}, err
+	p := Probe{Name: w.Name, TargetSite: w.TargetSite, Service: w.Service, Path: w.Path}
+	options, err := readOptions(w.Options)
+	if err == nil {
+		p.Question, err = probe.Ask(w.Kind, w.URL, options)
 	}
-	p := Probe{Name: w.Name, TargetSite: w.TargetSite, Service: w.Service, Path: w.Path, Kind: w.Kind, URL: u}
+	if err != nil {
+		p.Question, p.Flaw = probe.Question{}, fmt.Sprintf("this agent cannot make the probe: %.500s", err)
+	}
 	if p.Interval, err = millis(w.IntervalMS, time.Second, 500*time.Millisecond, time.Hour); err != nil {
 		return Probe{}, fmt.Errorf("interval_ms: %w", err)
 	}
@@ -148,6 +157,19 @@ func (w wireProbe) probe() (Probe, error) {
 	}
 	p.Phase = (time.Duration(w.PhaseMS) * time.Millisecond) % p.Interval
 	return p, nil
+}
+
+func readOptions(raw json.RawMessage) (probe.Options, error) {
+	var o probe.Options
+	if len(raw) == 0 || string(raw) == "null" {
+		return o, nil
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&o); err != nil {
+		return o, fmt.Errorf("options are not understood: %w", err)
+	}
+	return o, nil
 }
 
 func millis(ms int64, standard, low, high time.Duration) (time.Duration, error) {
@@ -165,6 +187,6 @@ func (p Probe) Key() [4]string { return [4]string{p.TargetSite, p.Service, p.Nam
 
 // Same reports whether nothing about the probe differs, so that it may go on as it is.
 func (p Probe) Same(o Probe) bool {
-	return p.Key() == o.Key() && p.Kind == o.Kind && p.URL.String() == o.URL.String() &&
+	return p.Key() == o.Key() && p.Question.Same(o.Question) && p.Flaw == o.Flaw &&
 		p.Interval == o.Interval && p.Deadline == o.Deadline && p.Phase == o.Phase
 }

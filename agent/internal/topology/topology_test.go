@@ -60,14 +60,49 @@ func TestAProbeThatCannotBeMadeIsLeftOut(t *testing.T) {
 			t.Errorf("%s: %d probes, refused %q, want %q", change, len(s.Probes), s.Refused, want)
 		}
 	}
-	f(`"kind":"quic"`, "not one of http, tcp")
-	f(`"url":"gopher://a"`, "must start with http://")
 	f(`"path":"scenic"`, "user or private")
 	f(`"interval_ms":10`, "not between 500 and 3600000")
 	f(`"deadline_ms":1`, "not between")
 	f(`"phase_ms":-1`, "out of range")
 	f(`"service":""`, "must be given")
 	f(`"name":"n"`, "twice")
+}
+
+// What a newer server asks for and this agent does not know stays visible, as a probe that is unknown.
+func TestAProbeThatIsNotUnderstoodKeepsItsPlace(t *testing.T) {
+	f := func(change, want string) {
+		t.Helper()
+		raw := `{"cluster_id":"c","epoch":1,"revision":1,"site":"fra","probes":[
+			{"name":"n","target_site":"ams","service":"s","kind":"http","url":"http://a"},
+			{"name":"m","target_site":"ams","service":"s",` + change + `}]}`
+		s := parsed(t, []byte(raw))
+		if len(s.Probes) != 2 || s.Probes[0].Flaw != "" || !strings.Contains(s.Probes[1].Flaw, want) ||
+			s.Probes[1].Name != "m" || s.Probes[1].Interval != time.Second || len(s.Refused) != 1 {
+			t.Errorf("%s: %+v, refused %q, want %q", change, s.Probes, s.Refused, want)
+		}
+	}
+	f(`"kind":"quic","url":"quic://a:1"`, "not one of dns, grpc, http")
+	f(`"kind":"http","url":"gopher://a"`, "must start with http://")
+	f(`"kind":"http-expect","url":"http://a","options":{"status":["200"],"header":"x"}`, "not understood")
+	f(`"kind":"http-expect","url":"http://a","options":{"status":[200]}`, "not understood")
+	f(`"kind":"http-expect","url":"http://a","options":{"body_regexp":"("}`, "body_regexp")
+	f(`"kind":"tcp","url":"tcp://a:1","options":{"alpn":"h2"}`, "alpn is for")
+}
+
+func TestOptionsMakeAnotherProbe(t *testing.T) {
+	probe := func(options string) Probe {
+		t.Helper()
+		s := parsed(t, []byte(`{"cluster_id":"c","epoch":1,"revision":1,"site":"fra","probes":[{"name":"m","target_site":"ams",
+			"service":"s","kind":"http-expect","url":"http://a","options":`+options+`}]}`))
+		if len(s.Probes) != 1 || s.Probes[0].Flaw != "" {
+			t.Fatalf("%s: %+v", options, s)
+		}
+		return s.Probes[0]
+	}
+	if a := probe(`{"status":["200"],"body":"ok"}`); !a.Same(probe(`{"body": "ok", "status": ["200"]}`)) || a.Same(probe(`{"status":["2xx"],"body":"ok"}`)) ||
+		a.Same(Probe{}) {
+		t.Error("probes are told apart by what they expect")
+	}
 }
 
 func TestOnlyNewerIsTaken(t *testing.T) {
@@ -209,7 +244,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		for _, p := range s.Probes {
-			if p.URL == nil || p.Interval < 500*time.Millisecond || p.Deadline <= 0 || p.Phase < 0 || p.Phase >= p.Interval {
+			if (p.Question.URL == nil) != (p.Flaw != "") || p.Interval < 500*time.Millisecond || p.Deadline <= 0 || p.Phase < 0 || p.Phase >= p.Interval {
 				t.Fatalf("a probe that cannot run: %+v", p)
 			}
 		}
@@ -217,4 +252,21 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("kept state reads differently: %v", err)
 		}
 	})
+}
+
+// What the servers of this version send, by the file that their tests write.
+func TestTheStateOfAServerIsRead(t *testing.T) {
+	raw, err := os.ReadFile("../../../server/internal/app/testdata/agent-state.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := parsed(t, raw)
+	kinds := map[string]string{}
+	for _, p := range s.Probes {
+		kinds[p.TargetSite+" "+p.Name+" "+p.Path] = p.Question.Kind
+	}
+	if len(s.Refused) > 0 || len(s.Probes) != 6 || kinds["fra checkout-http user"] != "http" || kinds["ams checkout-http user"] != "http-expect" ||
+		kinds["ams api user"] != "grpc" || kinds["ams orders-db private"] != "tls" || kinds["ams names private"] != "dns" {
+		t.Errorf("read %v, refused %q", kinds, s.Refused)
+	}
 }

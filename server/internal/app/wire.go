@@ -336,17 +336,45 @@ func stateOf(t core.Topology, revision ingest.Revision, site string) (ingest.Age
 	for _, s := range t.Sites {
 		out.Sites = append(out.Sites, s.Name)
 	}
-	interval := t.Probe.Interval.Milliseconds()
-	for _, service := range t.Services {
-		for _, target := range t.Serving(service.Name) {
-			out.Probes = append(out.Probes, ingest.Probe{
-				Name: service.Name + "-http", TargetSite: target, Service: service.Name, Path: "user", Kind: "http",
-				URL: service.Entries[target], IntervalMS: interval, DeadlineMS: t.Probe.Deadline.Milliseconds(),
-				PhaseMS: phase(vantages, site, target, interval),
-			})
+	for _, p := range append(entries(t), t.Probes...) {
+		if slices.Contains(p.From, site) {
+			out.Probes = append(out.Probes, question(t, p, vantages, site))
 		}
 	}
 	return out, nil
+}
+
+// entries are the probes of the services' entries, which every location makes.
+func entries(t core.Topology) []core.Probe {
+	var out []core.Probe
+	for _, service := range t.Services {
+		for _, target := range t.Serving(service.Name) {
+			kind, _ := core.ProbeKind(service.Entries[target])
+			out = append(out, core.Probe{
+				Name: service.Name + "-" + kind, TargetSite: target, Service: service.Name, Path: "user",
+				URL: service.Entries[target], Expect: service.Expect[target], From: t.Vantages(),
+			})
+		}
+	}
+	return out
+}
+
+// question is the probe as the agent at site is told. An agent that knows only plain http would leave options out and
+// accuse wrongly, so http with options is a kind of its own, which such an agent refuses.
+func question(t core.Topology, p core.Probe, vantages []string, site string) ingest.Probe {
+	interval := t.Probe.Interval.Milliseconds()
+	kind, _ := core.ProbeKind(p.URL)
+	out := ingest.Probe{
+		Name: p.Name, TargetSite: p.TargetSite, Service: p.Service, Path: p.Path, Kind: kind, URL: p.URL,
+		IntervalMS: interval, DeadlineMS: t.Probe.Deadline.Milliseconds(), PhaseMS: phase(vantages, site, p.TargetSite, interval),
+	}
+	if !p.Expect.Empty() {
+		out.Options = &p.Expect
+		if kind == "http" {
+			out.Kind = "http-expect"
+		}
+	}
+	return out
 }
 
 // phase is when in each interval, in milliseconds, the vantage probes the target: the others evenly spread, the

@@ -2,6 +2,7 @@ package core
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -13,6 +14,7 @@ type Topology struct {
 	Sites      []Site
 	Witnesses  []string
 	Services   []Service
+	Probes     []Probe // besides the entries of the services
 	Stores     []Store
 	Policies   []Policy
 	Plans      []Plan
@@ -36,8 +38,54 @@ type Service struct {
 	Name      string
 	Survivors []string          // who may take the load; empty: every site
 	Entries   map[string]string // user-path URL by site
+	Expect    map[string]Expect // what an entry must show, by site; absent: nothing beyond the obvious
 	Objective Objective
 	MovesWith []string
+}
+
+// Probe is one question besides the entries. A user path that fails is users that fail; a private path that fails is
+// news about a link only.
+type Probe struct {
+	Name       string
+	TargetSite string
+	Service    string // AllServices: of the whole site, which only a private path can be
+	Path       string // user or private
+	URL        string
+	Expect     Expect
+	From       []string // the locations that ask
+}
+
+// Expect is what an answer must show to count as up. Its JSON is what agents read; zero fields ask for nothing.
+type Expect struct {
+	Status     []string `json:"status,omitempty"`
+	Body       string   `json:"body,omitempty"`
+	BodyRegexp string   `json:"body_regexp,omitempty"`
+	Redirects  string   `json:"redirects,omitempty"`
+	TLSName    string   `json:"tls_name,omitempty"`
+	CA         string   `json:"ca,omitempty"`
+	ALPN       string   `json:"alpn,omitempty"`
+	Rcode      string   `json:"rcode,omitempty"`
+	Answers    []string `json:"answers,omitempty"`
+}
+
+// Empty reports whether nothing is asked for.
+func (e Expect) Empty() bool {
+	return len(e.Status) == 0 && len(e.Answers) == 0 &&
+		e.Body+e.BodyRegexp+e.Redirects+e.TLSName+e.CA+e.ALPN+e.Rcode == ""
+}
+
+// ProbeKind is the kind of probe that the scheme of an address stands for; ok is false when it stands for none.
+func ProbeKind(address string) (kind string, ok bool) {
+	scheme, _, _ := strings.Cut(address, "://")
+	switch scheme = strings.ToLower(scheme); scheme {
+	case "http", "https":
+		return "http", true
+	case "grpc", "grpcs":
+		return "grpc", true
+	case "tcp", "tls", "dns":
+		return scheme, true
+	}
+	return "", false
 }
 
 // Objective is what users were promised. Zero fields promise nothing.

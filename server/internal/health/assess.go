@@ -132,7 +132,7 @@ func (b *bench) evidence(i int) []core.Evidence {
 			out = append(out, core.Evidence{
 				Class: core.ClassLink, Subject: s.subject, Signal: signalOf(reasons[r.reason]), Source: t.vantages[v].name,
 				Path: path, Onset: stamp(p.run.first), Last: stamp(r.at),
-				Sentence: "the private path " + path[len("private:"):] + " fails (" + reasons[r.reason] + ")",
+				Sentence: "the private path " + path[len("private:"):] + " fails (" + reasons[r.reason] + "), by the probe " + p.target,
 			})
 		}
 	}

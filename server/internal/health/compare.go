@@ -124,7 +124,7 @@ func (b *bench) contradicted(i, v int) bool {
 		if w == v || w == s.site || !t.seen[i*n+w].success {
 			continue
 		}
-		for _, c := range s.user[w] {
+		for _, c := range s.way(w) {
 			for k := len(c.results) - 1; k >= 0; k-- {
 				r := &c.results[k]
 				if r.at < o.since {

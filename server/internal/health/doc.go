@@ -10,16 +10,18 @@
 //
 // # Votes
 //
-// A location has one vote per subject: the newest result of each of its probes on the user path, combined
+// A location has one vote per subject and probe on the user path: the newest result of each of its agents, combined
 // by majority; anything else is unknown. Two agents of one location are members of the same vote when they say
-// who they are. A result votes for three intervals, and not at all when its age is not known. The denominator is every
+// who they are. A service with several user-path probes (its entry and further ways in) is judged by its worst one, all
+// votes being about that one: a success of another, a name that resolves or a port that is open, does not acquit it.
+// A private path has no vote; what fails there is link evidence, which explains and never accuses. A result votes for three intervals, and not at all when its age is not known. The denominator is every
 // configured site and witness but the accused; quorum is more than half of it and at least two. With exactly
 // two locations in the world no outside quorum can exist; there the accused's own agent, when it says down
 // itself, stands in as the second voice.
 //
 // # When a subject is failing
 //
-// FailingSince is the first failure after the newest success of any eligible vantage; one success anywhere
+// FailingSince is the first failure after the newest success of any eligible vantage on that probe; one success anywhere
 // resets it. A silence of all vantages longer than four intervals breaks the run: what nobody looked at is not
 // known to have failed. The condition is failing as soon as a quorum of locations each hold a failure newer than that
 // success: these are at least two distinct results from two places, and nothing is added to the hold, which

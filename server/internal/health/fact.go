@@ -93,15 +93,16 @@ func (t *Tracker) history(f core.Fact, when, at time.Time) {
 	if !ok || !known {
 		return
 	}
-	if s := t.subjects[i]; v != s.site && s.run.up(when.UnixNano()) {
-		t.rebuild(s)
+	s := t.subjects[i]
+	if front := s.front(f.Target); v != s.site && front.run.up(when.UnixNano()) {
+		t.rebuild(s, front)
 	}
 }
 
 func (t *Tracker) probe(f core.Fact, at, id, ivl int64) {
 	v, ok := t.vIndex[f.Site]
-	i, known := t.sIndex[key{f.TargetSite, f.Service}]
-	if !ok || !known {
+	subjects := t.asked(f)
+	if !ok || len(subjects) == 0 {
 		t.counts.Unknown++
 		return
 	}
@@ -113,8 +114,36 @@ func (t *Tracker) probe(f core.Fact, at, id, ivl int64) {
 	if f.Reason == core.ReasonProbeError {
 		state = core.ProbeUnknown
 	}
-	w, s := &t.vantages[v], t.subjects[i]
-	newer(&w.factAt, &w.factIvl, at, ivl)
+	newer(&t.vantages[v].factAt, &t.vantages[v].factIvl, at, ivl)
+	r := result{at: at, id: id, ivl: ivl, err: int64(f.ClockErr), took: f.Value, state: state, reason: reasonIndex(f.Reason)}
+	if math.IsNaN(r.took) || r.took < 0 {
+		r.took = 0
+	}
+	for _, i := range subjects {
+		t.result(t.subjects[i], v, f, r)
+	}
+}
+
+// asked are the subjects that a probe is about. A private path of a whole site is about all its services; nobody knows
+// which users a user path of a whole site is for.
+func (t *Tracker) asked(f core.Fact) []int {
+	if f.Service != core.AllServices {
+		if i, ok := t.sIndex[key{f.TargetSite, f.Service}]; ok {
+			return []int{i}
+		}
+		return nil
+	}
+	var out []int
+	for i, s := range t.subjects {
+		if f.Path == "private" && s.subject.Site == f.TargetSite {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// result takes the answer of a probe of the subject by vantage v.
+func (t *Tracker) result(s *subject, v int, f core.Fact, r result) {
 	cells := &s.user[v]
 	if f.Path == "private" {
 		cells = &s.private[v]
@@ -124,23 +153,21 @@ func (t *Tracker) probe(f core.Fact, at, id, ivl int64) {
 		t.counts.Dropped++
 		return
 	}
-	r := result{at: at, id: id, ivl: ivl, err: int64(f.ClockErr), took: f.Value, state: state, reason: reasonIndex(f.Reason)}
-	if math.IsNaN(r.took) || r.took < 0 {
-		r.took = 0
-	}
 	what := c.add(r)
 	if what == addedNothing {
 		t.counts.Duplicate++
 		return
 	}
-	if f.Path != "user" || v == s.site {
+	if f.Path != "user" {
 		return
 	}
+	front := s.front(f.Target)
 	switch {
-	case state == core.ProbeUp && s.run.up(at), what == addedInstead:
-		t.rebuild(s)
-	case state == core.ProbeDown:
-		s.run.down(at, GapIntervals*ivl)
+	case v == s.site:
+	case r.state == core.ProbeUp && front.run.up(r.at), what == addedInstead:
+		t.rebuild(s, front)
+	case r.state == core.ProbeDown:
+		front.run.down(r.at, GapIntervals*r.ivl)
 	}
 }
 
@@ -170,18 +197,18 @@ func (t *Tracker) cell(cells *[]*cell, target, agent string) *cell {
 	return c
 }
 
-// rebuild finds the failures after the last success anew.
-func (t *Tracker) rebuild(s *subject) {
+// rebuild finds the failures of the front after its last success anew.
+func (t *Tracker) rebuild(s *subject, f *front) {
 	var gap int64
-	s.run.clear()
+	f.run.clear()
 	downs := t.scratch[:0]
 	for v, cells := range s.user {
 		if v == s.site {
 			continue
 		}
-		for _, c := range cells {
+		for _, c := range ofTarget(cells, f.target) {
 			for _, r := range c.results {
-				if r.state == core.ProbeDown && r.at > s.run.lastUp {
+				if r.state == core.ProbeDown && r.at > f.run.lastUp {
 					downs = append(downs, r.at)
 					gap = max(gap, GapIntervals*r.ivl)
 				}
@@ -190,7 +217,7 @@ func (t *Tracker) rebuild(s *subject) {
 	}
 	slices.Sort(downs)
 	for _, at := range downs {
-		s.run.down(at, gap)
+		f.run.down(at, gap)
 	}
 	t.scratch = downs
 }

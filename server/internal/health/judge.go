@@ -24,10 +24,11 @@ func (t *Tracker) Judge(at time.Time, routing []core.Routing) core.Observation {
 	if len(t.seen) != len(t.subjects)*n {
 		t.seen = make([]seen, len(t.subjects)*n)
 	}
-	for i, s := range t.subjects {
-		for v := range n {
-			t.seen[i*n+v] = t.look(s.user[v], s.objective, now)
-		}
+	if len(t.view) != n {
+		t.view = make([]seen, n)
+	}
+	for i := range t.subjects {
+		t.choose(i, now)
 	}
 	t.matrix.fill(t)
 
@@ -149,8 +150,10 @@ func (t *Tracker) NextWake(at time.Time) time.Time {
 		}
 	}
 	for _, s := range t.subjects {
-		if s.run.first != 0 {
-			wake(s.run.first + int64(grayConfirm))
+		for _, f := range s.fronts {
+			if f.run.first != 0 {
+				wake(f.run.first + int64(grayConfirm))
+			}
 		}
 		ill, slides := false, int64(0)
 		for v := range t.vantages {

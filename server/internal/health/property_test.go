@@ -170,7 +170,11 @@ func TestOneSuccessIsEnough(t *testing.T) {
 			return
 		}
 		v := rapid.SampledFrom(saviours).Draw(t, "saviour")
-		tracker.Fact(probeFact(v, site, core.ProbeUp, at.Add(time.Millisecond)), at.Add(time.Millisecond))
+		for _, target := range []string{probeFact(v, site, core.ProbeUp, at).Target, "http", "tcp"} { // of every probe there is
+			f := probeFact(v, site, core.ProbeUp, at.Add(time.Millisecond))
+			f.Target = target
+			tracker.Fact(f, at.Add(time.Millisecond))
+		}
 		for _, a := range tracker.Judge(at.Add(10*time.Millisecond), nil).Assessments {
 			if a.Subject == (core.Subject{Site: site, Service: "checkout"}) && (a.Condition == core.Failing || a.FailingSince != nil) {
 				t.Fatalf("failing in spite of a success: %+v", a)

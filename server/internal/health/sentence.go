@@ -29,7 +29,7 @@ func (b *bench) sentence(i, ups, downs int) string {
 		}
 		return text
 	}
-	text := b.trouble(i, ups, downs) + b.routeText(i)
+	text := b.trouble(i, ups, downs) + b.frontText(i) + b.routeText(i)
 	if len(c.global) > 0 {
 		text += "; global: " + strings.Join(c.global, " and ") + " show " + c.signal + " together"
 	}
@@ -99,8 +99,8 @@ func (b *bench) trouble(i, ups, downs int) string {
 		return votes + "; what only its own agent says is not known to be so for users"
 	}
 	text := "nothing is known yet"
-	if s.run.lastUp != 0 || s.run.last != 0 {
-		text = "nothing fresh is known; last result " + seconds(b.now-max(s.run.lastUp, s.run.last)) + " ago"
+	if run := s.run(); run.lastUp != 0 || run.last != 0 {
+		text = "nothing fresh is known; last result " + seconds(b.now-max(run.lastUp, run.last)) + " ago"
 	}
 	if b.fresh == 0 {
 		text += "; no agent is heard"
@@ -136,6 +136,15 @@ func (b *bench) votesText(i int) string {
 func (b *bench) usersText(i int) string {
 	c := &b.cases[i]
 	return fmt.Sprintf("%s of %.0f user requests fail at the edge (elsewhere %s)", percent(c.failed), b.sums[i].count, percent(c.elsewhere))
+}
+
+// frontText names the probe that the subject is judged by, where there are several and it is in trouble.
+func (b *bench) frontText(i int) string {
+	s, c := b.t.subjects[i], &b.cases[i]
+	if len(s.fronts) < 2 || (c.down == 0 && c.gray == 0 && c.slow == 0 && c.inside != core.ProbeDown) {
+		return ""
+	}
+	return "; judged by its worst probe, " + s.fronts[s.judged].target
 }
 
 func (b *bench) routeText(i int) string {

@@ -57,7 +57,7 @@ func (t *Tracker) SetTopology(topo core.Topology) {
 			}
 			if j, ok := oldS[key{site.Name, svc.Name}]; ok {
 				old := oldSubjects[j]
-				s.run, s.onset, s.healthySince = old.run, old.onset, old.healthySince
+				s.fronts, s.judged, s.onset, s.healthySince = old.fronts, old.judged, old.onset, old.healthySince
 				s.symptomSince, s.graySince, s.gray, s.slowSince = old.symptomSince, old.graySince, old.gray, old.slowSince
 				for i, name := range names {
 					if k, ok := oldV[name]; ok {

@@ -28,7 +28,7 @@ const wakeStep = 50 * time.Millisecond
 // Bounds on memory, whatever is sent.
 const (
 	maxResults    = 64   // per probe
-	maxTargets    = 8    // probes per vantage, subject and kind of path, of all its agents
+	maxTargets    = 32   // probes per vantage, subject and kind of path, of all its agents
 	maxReports    = 64   // per writer of an edge and subject
 	maxEdges      = 32   // writers of edges
 	maxWriters    = 8    // writers of one edge
@@ -73,6 +73,7 @@ type Tracker struct {
 	linkSince map[string]stateSince
 
 	seen    []seen // scratch of Judge, one per subject and vantage
+	view    []seen // scratch of Judge, one per vantage
 	matrix  matrix // scratch of Judge
 	scratch []int64
 	phrases map[phrase]string
@@ -124,9 +125,10 @@ type subject struct {
 	eligible  int
 	user      [][]*cell // by vantage
 	private   [][]*cell // by vantage
-	run       run       // over the eligible vantages' user path
+	fronts    []*front  // user-path probes, sorted by target
 
 	// What Judge remembers from one judgement to the next.
+	judged       int // index of the front it is judged by
 	onset        int64
 	healthySince int64
 	symptomSince int64

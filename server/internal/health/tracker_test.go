@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -117,6 +118,47 @@ func TestHistoryHasNoVote(t *testing.T) {
 	}
 }
 
+// A private path of a whole site is news for each of its services, and accuses none of them. There is no user path of a
+// whole site.
+func TestAPrivatePathAccusesNobody(t *testing.T) {
+	topo := testTopology([]string{"fra", "ams", "waw"}, nil, []string{"checkout", "cart"})
+	tr := New("r1", topo)
+	at := epoch
+	for range 60 {
+		at = at.Add(time.Second)
+		for _, from := range topo.Vantages() {
+			for _, service := range []string{"checkout", "cart"} {
+				f := probeFact(from, "fra", core.ProbeUp, at)
+				f.Service, f.Target = service, service+"-http"
+				tr.Fact(f, at)
+			}
+			f := probeFact(from, "fra", core.ProbeDown, at)
+			f.Service, f.Target, f.Path = core.AllServices, "backbone", "private"
+			tr.Fact(f, at)
+			f.Path = "user"
+			tr.Fact(f, at)
+		}
+	}
+	o := tr.Judge(at, nil)
+	for _, service := range []string{"checkout", "cart"} {
+		i := slices.IndexFunc(o.Assessments, func(a core.Assessment) bool {
+			return a.Subject == core.Subject{Site: "fra", Service: service}
+		})
+		a := o.Assessments[i]
+		if a.Condition != core.Healthy || a.FailingSince != nil || a.Down != 0 || len(a.Evidence) != 2 {
+			t.Errorf("%s: %+v", service, a)
+		}
+		for _, e := range a.Evidence {
+			if e.Class != core.ClassLink || !strings.HasPrefix(e.Path, "private:") || !strings.Contains(e.Sentence, "backbone") {
+				t.Errorf("%s: %+v", service, e)
+			}
+		}
+	}
+	if n := tr.Counts().Unknown; n != 180 {
+		t.Errorf("%d facts were about nobody, want those of the user path of a site", n)
+	}
+}
+
 // A success that arrives late shortens the failure; it can do no harm.
 func TestLateSuccessIsHeard(t *testing.T) {
 	tr := New("r1", twoAndWitness())
@@ -140,7 +182,7 @@ func TestMembersOfOneLocation(t *testing.T) {
 		tr := New("r1", twoAndWitness())
 		for i, s := range states {
 			p := probeFact("lon", "fra", s, epoch)
-			p.Target = fmt.Sprintf("probe%d", i)
+			p.Agent = fmt.Sprintf("agent%d", i)
 			tr.Fact(p, epoch)
 		}
 		a := find(t, tr.Judge(epoch, nil), "fra")

@@ -52,6 +52,7 @@ type trial struct {
 func (b *bench) weigh(i int, row serviceRow) {
 	t := b.t
 	s, c := t.subjects[i], &b.cases[i]
+	run := s.run()
 	n := len(t.vantages)
 	view := t.seen[i*n : (i+1)*n]
 	success, sure := false, false
@@ -69,7 +70,7 @@ func (b *bench) weigh(i int, row serviceRow) {
 		case core.ProbeDown:
 			c.down++
 			sure = sure || o.downAt > o.since
-			if o.downAt > s.run.lastUp {
+			if o.downAt > run.lastUp {
 				c.confirmed++
 			}
 		case core.ProbeUnknown:
@@ -84,7 +85,7 @@ func (b *bench) weigh(i int, row serviceRow) {
 		}
 	}
 	if c.down > 0 && !success {
-		c.failing = s.run.first
+		c.failing = run.first
 	}
 	if w := &t.vantages[s.site]; w.silent(b.now) {
 		c.silentFor = b.now - w.heardAt()
@@ -98,7 +99,7 @@ func (b *bench) weigh(i int, row serviceRow) {
 
 	need := quorum(s.eligible)
 	s.gray = c.gray >= need
-	lone := s.eligible == 1 && c.inside == core.ProbeDown && view[s.site].downAt > s.run.lastUp // two locations in the world: the accused confesses
+	lone := s.eligible == 1 && c.inside == core.ProbeDown && view[s.site].downAt > run.lastUp // two locations in the world: the accused confesses
 	agreed := c.confirmed >= need || (lone && c.confirmed == 1)
 	shaky := c.gray > 0 && b.now-c.failing <= int64(grayConfirm)
 	switch {
@@ -220,7 +221,7 @@ func (b *bench) first(i int, who func(*seen) bool, what func(*result) bool) int6
 		if v == s.site || !who(&t.seen[i*n+v]) {
 			continue
 		}
-		for _, c := range s.user[v] {
+		for _, c := range s.way(v) {
 			for k := range c.results {
 				if r := &c.results[k]; b.now-r.at <= t.window && what(r) && (onset == 0 || r.at < onset) {
 					onset = r.at

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -39,6 +40,7 @@ type world struct {
 	inside  map[string]string        // subject -> reason, from inside only
 	cut     map[string]string        // "from>to" -> reason, that direction only
 	private map[string]string        // "from>to" -> reason, private path
+	further map[string]string        // subject -> reason, a further user-path probe; nobody makes it before the first
 	loss    map[string]float64       // subject or "from>to" -> share of probes that fail
 	took    map[string]time.Duration // subject -> duration of a success
 	silent  map[string]bool          // writer whose facts do not arrive
@@ -88,7 +90,7 @@ func newWorld(tb testing.TB, topo core.Topology) *world {
 	w := &world{
 		tb: tb, topo: topo, tracker: New("r1", topo), start: time.Unix(1_700_000_000, 0).UTC(), rng: rand.New(rand.NewPCG(7, 2026)),
 		judged: map[string]string{}, probes: map[string]*prober{}, down: map[string]string{}, outside: map[string]string{},
-		inside: map[string]string{}, cut: map[string]string{}, private: map[string]string{}, loss: map[string]float64{},
+		inside: map[string]string{}, cut: map[string]string{}, private: map[string]string{}, further: map[string]string{}, loss: map[string]float64{},
 		took: map[string]time.Duration{}, silent: map[string]bool{}, skew: map[string]time.Duration{}, naive: map[string]bool{},
 		rate: map[string]float64{}, errors: map[string]float64{}, counter: map[string]float64{},
 	}
@@ -217,6 +219,16 @@ func (w *world) do(line string) error {
 		w.cut[from+">"+to], w.cut[to+">"+from] = "timeout", "timeout"
 	case "private-cut":
 		w.private[f[0]] = "timeout"
+	case "api-up":
+		w.further[f[0]] = ""
+	case "api-down":
+		w.further[f[0]] = arg(2)
+	case "backbone-down":
+		for _, v := range w.topo.Vantages() {
+			if v != f[0] {
+				w.private[v+">"+f[0]] = arg(2)
+			}
+		}
 	case "blind":
 		for _, s := range w.topo.Sites {
 			if s.Name != f[0] {
@@ -412,6 +424,13 @@ func (w *world) agents() {
 		}
 		f.AgentAt = w.now.Add(took)
 		w.arriving = append(w.arriving, arrival{f.AgentAt, f})
+		if api, made := w.further[sub]; made && !p.private {
+			f.Target, f.State, f.Reason = p.service+"-api", uint8(core.ProbeUp), cmp.Or(api, w.cut[p.from+">"+p.site])
+			if f.Reason != "" {
+				f.State = uint8(core.ProbeDown)
+			}
+			w.arriving = append(w.arriving, arrival{f.AgentAt, f})
+		}
 	}
 }
 

@@ -32,15 +32,16 @@ type AgentState struct {
 
 // Probe is one question that the agent has to ask.
 type Probe struct {
-	Name       string `json:"name"`
-	TargetSite string `json:"target_site"`
-	Service    string `json:"service"`
-	Path       string `json:"path"` // user or private
-	Kind       string `json:"kind"` // http or tcp
-	URL        string `json:"url"`
-	IntervalMS int64  `json:"interval_ms"`
-	DeadlineMS int64  `json:"deadline_ms"`
-	PhaseMS    int64  `json:"phase_ms"` // probe at unix_ms mod interval_ms == phase_ms
+	Name       string       `json:"name"`
+	TargetSite string       `json:"target_site"`
+	Service    string       `json:"service"`
+	Path       string       `json:"path"` // user or private
+	Kind       string       `json:"kind"` // http, tcp, tls, dns, grpc; http-expect is http with options
+	URL        string       `json:"url"`
+	Options    *core.Expect `json:"options,omitempty"`
+	IntervalMS int64        `json:"interval_ms"`
+	DeadlineMS int64        `json:"deadline_ms"`
+	PhaseMS    int64        `json:"phase_ms"` // probe at unix_ms mod interval_ms == phase_ms
 }
 
 // Desired is where users of a service should go, as far as this site is concerned.

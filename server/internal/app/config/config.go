@@ -80,6 +80,7 @@ type Site struct {
 	Region   string             `yaml:"region"`
 	Pattern  string             `yaml:"pattern"`
 	Capacity map[string]float64 `yaml:"capacity"`
+	Probes   []SiteProbe        `yaml:"probes"`
 }
 
 // Witness is a location with vantages and no capacity.
@@ -89,11 +90,12 @@ type Witness struct {
 
 // Service is a product served by several sites.
 type Service struct {
-	Name      string            `yaml:"name"`
-	Survivors []string          `yaml:"survivors"`
-	Entries   map[string]string `yaml:"entries"`
-	Objective Objective         `yaml:"objective"`
-	MovesWith []string          `yaml:"moves_with"`
+	Name      string           `yaml:"name"`
+	Survivors []string         `yaml:"survivors"`
+	Entries   map[string]Entry `yaml:"entries"`
+	Probes    []ServiceProbe   `yaml:"probes"`
+	Objective Objective        `yaml:"objective"`
+	MovesWith []string         `yaml:"moves_with"`
 }
 
 // Objective is what users were promised.
@@ -120,8 +122,9 @@ type Link struct {
 
 // Probes is how agents probe.
 type Probes struct {
-	Interval Duration `yaml:"interval"`
-	Deadline Duration `yaml:"deadline"`
+	Interval  Duration `yaml:"interval"`
+	Deadline  Duration `yaml:"deadline"`
+	TLSExpiry Duration `yaml:"tls_expiry"` // a certificate that ends sooner is named as a cause; 0s: never
 }
 
 // Watch is a query, a schedule and a model.
@@ -294,7 +297,7 @@ func Default() Config {
 	return Config{
 		Ledger:  Ledger{Pattern: "cross-region"},
 		Storage: Storage{Retention: Duration(100 * 24 * time.Hour)},
-		Probes:  Probes{Interval: Duration(probe.Interval), Deadline: Duration(probe.Deadline)},
+		Probes:  Probes{Interval: Duration(probe.Interval), Deadline: Duration(probe.Deadline), TLSExpiry: Duration(14 * 24 * time.Hour)},
 		Guards: Guards{
 			MaxDrainedSites: 1, MinServing: 1, Cooldown: Duration(30 * time.Minute),
 			Budget: Budget{PerHour: 2, PerDay: 4}, RetryFactor: 1.2, DrainExpiry: Duration(4 * time.Hour),
@@ -344,6 +347,7 @@ func (c *Config) fill() {
 		orDefault(&c.Sites[i].TimeZone, "UTC")
 		orDefault(&c.Sites[i].Pattern, "cross-region")
 	}
+	c.fillProbes()
 	for i := range c.Watches {
 		w := &c.Watches[i]
 		orDefault(&w.About, "target_site")

@@ -5,9 +5,11 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/evenkeel/evenkeel/remediations"
 
@@ -133,6 +135,77 @@ func TestGoodFileIsReadWhole(t *testing.T) {
 	if got := c.Targets[0].Secret.Reveal(); !strings.HasPrefix(got, "whsec_") || strings.HasSuffix(got, "\n") {
 		t.Errorf("the secret was not read from its file")
 	}
+}
+
+// One value is an address alone; a mapping says what is expected there. Further probes are spread out by site.
+func TestProbesAreRead(t *testing.T) {
+	c, err := load(t, "testdata/good.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	topology := c.Topology(1)
+	checkout, _ := topology.Service("checkout")
+	want := core.Expect{
+		Status: []string{"200", "3xx", "401-403"}, Body: "pass", BodyRegexp: `"version": [1-9]`, Redirects: "refuse", TLSName: "www.example.net",
+	}
+	if checkout.Entries["waw"] != "https://waw.example.net/healthz" || !reflect.DeepEqual(checkout.Expect, map[string]core.Expect{"waw": want}) {
+		t.Errorf("entries %v, expected %+v", checkout.Entries, checkout.Expect)
+	}
+	var got []string
+	for _, p := range topology.Probes {
+		got = append(got, strings.Join([]string{p.Path, p.Service, p.Name, p.TargetSite, p.URL, strings.Join(p.From, "+")}, " "))
+		if pem := p.Expect.CA != ""; pem != (p.TargetSite == "fra" && p.Name == "orders-db") {
+			t.Errorf("certificates of %s: %t", p.Name, pem)
+		}
+	}
+	if !slices.Equal(got, []string{
+		"private all backbone waw tcp://10.3.0.1:179 fra+lon",
+		"user checkout checkout-api ams grpc://10.2.0.8:9000 fra+ams+waw+lon",
+		"user checkout checkout-api fra grpcs://api.fra.example.net:443/checkout.Api fra+ams+waw+lon",
+		"private checkout orders-db ams tcp://10.2.0.5:5432 fra+lon",
+		"private checkout orders-db fra tls://10.1.0.5:5433 ams+lon",
+		"private checkout names fra dns://10.1.0.53/www.example.net?type=AAAA ams+waw",
+	}) {
+		t.Errorf("probes\n%s", strings.Join(got, "\n"))
+	}
+	out, err := c.Render()
+	if err != nil || !strings.Contains(string(out), "fra: https://fra.example.net/healthz") || !strings.Contains(string(out), "redirects: refuse") {
+		t.Errorf("%v: not as it is read:\n%s", err, out)
+	}
+	if _, err := Parse("testdata/again.yaml", []byte(strings.ReplaceAll(string(out), "'[hidden]'", "")), noEnv); err != nil && strings.Contains(err.Error(), "entries") {
+		t.Errorf("what is shown cannot be read: %v", err)
+	}
+}
+
+// Certificates that end soon are a cause by a watch of their own, where any is probed.
+func TestCertificatesAreWatched(t *testing.T) {
+	f := func(want float64, text string) {
+		t.Helper()
+		c, err := Parse("evenkeel.yaml", []byte(text), noEnv)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := 0.0
+		for _, w := range c.Watches {
+			if w.Name == "tls-expiry" {
+				got = w.Threshold
+				if w.Class != "cause" || w.Direction != "below" {
+					t.Errorf("a certificate accuses: %+v", w)
+				}
+			}
+		}
+		if got != want {
+			t.Errorf("%s: watched below %g s, want %g", text, got, want)
+		}
+	}
+	day := (24 * time.Hour).Seconds()
+	plain := "sites: [{name: fra}]\nservices: [{name: a, entries: {fra: 'http://fra/'}"
+	f(0, plain+"}]\n")
+	f(14*day, plain+", probes: [{name: db, path: private, at: {fra: 'tls://fra:1'}}]}]\n")
+	f(14*day, strings.Replace(plain, "http:", "https:", 1)+"}]\n")
+	f(3*day, "probes: {tls_expiry: 3d}\n"+strings.Replace(plain, "http:", "https:", 1)+"}]\n")
+	f(0, "probes: {tls_expiry: 0s}\n"+strings.Replace(plain, "http:", "https:", 1)+"}]\n")
+	f(5, strings.Replace(plain, "http:", "https:", 1)+"}]\nwatches: [{name: tls-expiry, query: up, class: cause, direction: below, model: threshold, threshold: 5}]\n")
 }
 
 func TestEmptyFileActsOnNothing(t *testing.T) {

@@ -52,6 +52,9 @@ func (ps Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// shorthand is a struct that may also be written as one value.
+type shorthand interface{ short(text string) }
+
 type position struct{ line, column int }
 
 // decoder walks the nodes of one file into a value, and remembers where each path stands.
@@ -143,6 +146,12 @@ func (d *decoder) decode(node *yaml.Node, out reflect.Value, path string, depth 
 			if err := s.decode(text); err != nil {
 				d.add(path, at, "%s", err)
 			}
+		}
+		return
+	}
+	if s, ok := reflect.TypeAssert[shorthand](out.Addr()); ok && node.Kind == yaml.ScalarNode {
+		if text, ok := d.text(node, path); ok {
+			s.short(text)
 		}
 		return
 	}

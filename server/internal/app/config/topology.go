@@ -32,11 +32,12 @@ func (c Config) Topology(revision int64) core.Topology {
 	}
 	for _, s := range c.Services {
 		t.Services = append(t.Services, core.Service{
-			Name: s.Name, Survivors: slices.Clone(s.Survivors), Entries: maps.Clone(s.Entries),
+			Name: s.Name, Survivors: slices.Clone(s.Survivors), Entries: urls(s.Entries), Expect: expectations(s.Entries),
 			MovesWith: slices.Clone(s.MovesWith),
 			Objective: core.Objective{LatencyP99: s.Objective.LatencyP99.D(), Success: float64(s.Objective.Success)},
 		})
 	}
+	t.Probes = c.probes()
 	for _, s := range c.Stores {
 		store := core.Store{Name: s.Name, Engine: s.Engine, Controller: s.Controller, Fence: s.Fence}
 		for _, l := range s.Links {

@@ -22,6 +22,7 @@ func (c *Config) validate(d *decoder) {
 	v.locations()
 	v.replicaList()
 	v.serviceList()
+	v.probeLists()
 	v.storeList()
 	v.timing()
 	v.watchList()
@@ -117,7 +118,7 @@ func (v *validator) serviceList() {
 		for _, site := range slices.Sorted(maps.Keys(s.Entries)) {
 			path := fmt.Sprintf("services[%d].entries.%s", i, site)
 			v.known(path, "site", site, v.sites)
-			v.url(path, s.Entries[site])
+			v.entry(path, s.Entries[site])
 		}
 		for j, site := range s.Survivors {
 			v.known(fmt.Sprintf("services[%d].survivors[%d]", i, j), "site", site, v.sites)
