@@ -3,7 +3,6 @@ package main
 import (
 	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/bearertokenauthextension"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/healthcheckextension"
-	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/storage/filestorage"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/processor/filterprocessor"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/processor/resourceprocessor"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/receiver/hostmetricsreceiver"
@@ -18,6 +17,7 @@ import (
 	"go.opentelemetry.io/collector/receiver"
 	"go.opentelemetry.io/collector/receiver/otlpreceiver"
 
+	"github.com/evenkeel/evenkeel/agent/anyserverprocessor"
 	"github.com/evenkeel/evenkeel/agent/controlextension"
 	"github.com/evenkeel/evenkeel/agent/fastexporter"
 	"github.com/evenkeel/evenkeel/agent/internal/ownmeter"
@@ -26,6 +26,7 @@ import (
 	"github.com/evenkeel/evenkeel/agent/replicationlagreceiver"
 	"github.com/evenkeel/evenkeel/agent/selfreceiver"
 	"github.com/evenkeel/evenkeel/agent/siteprobereceiver"
+	"github.com/evenkeel/evenkeel/agent/storageextension"
 )
 
 // shared is what the components of one agent have in common. It outlives a reload of the pipeline.
@@ -44,7 +45,7 @@ func (s shared) factories() (f otelcol.Factories, err error) {
 	if f.Extensions, err = otelcol.MakeFactoryMap[extension.Factory](
 		controlextension.NewFactory(s.board, s.vitals),
 		bearertokenauthextension.NewFactory(),
-		filestorage.NewFactory(),
+		storageextension.NewFactory(),
 		healthcheckextension.NewFactory(),
 	); err != nil {
 		return otelcol.Factories{}, err
@@ -63,6 +64,7 @@ func (s shared) factories() (f otelcol.Factories, err error) {
 		resourceprocessor.NewFactory(),
 		batchprocessor.NewFactory(),
 		filterprocessor.NewFactory(),
+		anyserverprocessor.NewFactory(),
 	); err != nil {
 		return otelcol.Factories{}, err
 	}

@@ -5,272 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
-
-// away is a world whose servers can all be gone: two servers with one ledger's tokens, real agents at all sites, and a
-// service whose answers are ours to choose.
-type away struct {
-	t       *testing.T
-	servers []*Server
-	agents  map[string]*Agent
-	tokens  map[string]string
-	shops   map[string]*shopDoor
-}
-
-// shopDoor is the entry of the service at one site.
-type shopDoor struct {
-	*httptest.Server
-	down atomic.Bool
-}
-
-func awaySites() []string { return []string{"fra", "ams", "lon"} }
-
-// newAway starts servers, and agents with the defaults and what more gives.
-func newAway(t *testing.T, servers int, more ...string) *away {
-	t.Helper()
-	p, dir := programs(t), folder(t)
-	a := &away{t: t, agents: map[string]*Agent{}, tokens: map[string]string{}, shops: map[string]*shopDoor{}}
-	var entries strings.Builder
-	for _, site := range awaySites() {
-		d := &shopDoor{}
-		d.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			if d.down.Load() {
-				w.WriteHeader(http.StatusServiceUnavailable)
-			}
-		}))
-		t.Cleanup(d.Close)
-		a.shops[site] = d
-		fmt.Fprintf(&entries, "%s: %q, ", site, d.URL+"/healthz")
-	}
-	config := fmt.Sprintf(`lab: true
-sites:
-  - {name: fra, time_zone: Europe/Berlin, region: eu, pattern: same-city, capacity: {checkout: 1000}}
-  - {name: ams, time_zone: Europe/Amsterdam, region: eu, pattern: same-city, capacity: {checkout: 1000}}
-  - {name: lon, time_zone: Europe/London, region: eu, pattern: same-city, capacity: {checkout: 1000}}
-services:
-  - name: checkout
-    survivors: [fra, ams, lon]
-    entries: {%s}
-`, strings.TrimSuffix(entries.String(), ", "))
-	for i := range servers {
-		a.addServer(p, filepath.Join(dir, fmt.Sprintf("server-%d", i+1)), config)
-	}
-	ports := must[*Ports](t)(ClaimPorts())
-	t.Cleanup(ports.Release)
-	for i, site := range awaySites() {
-		var urls []string
-		for _, s := range a.servers {
-			urls = append(urls, s.URL)
-		}
-		agent := must[*Agent](t)(NewAgent(p, dir, ports, i, site, a.tokens[site], urls, more...))
-		a.agents[site] = agent
-		t.Cleanup(func() {
-			if t.Failed() && agent.Process != nil {
-				t.Logf("the agent at %s said:\n%s", site, agent.Process.Output())
-			}
-			if err := agent.Stop(); err != nil {
-				t.Error(err)
-			}
-		})
-		if err := agent.Start(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return a
-}
-
-// addServer starts one more server; the second begins as a copy of the first, so that it knows the same tokens.
-func (a *away) addServer(p Programs, dir, config string) {
-	a.t.Helper()
-	ports := must[*Ports](a.t)(ClaimPorts())
-	a.t.Cleanup(ports.Release)
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		a.t.Fatal(err)
-	}
-	if len(a.servers) > 0 {
-		first := a.servers[0]
-		if err := first.Stop(); err != nil {
-			a.t.Fatal(err)
-		}
-		if err := os.CopyFS(filepath.Join(dir, "server"), os.DirFS(first.Data)); err != nil {
-			a.t.Fatal(err)
-		}
-		a.back(first)
-	}
-	s := must[*Server](a.t)(StartServer(a.t.Context(), p, dir, ports, config))
-	a.t.Cleanup(func() {
-		if a.t.Failed() && s.Process != nil {
-			a.t.Logf("the server said:\n%s", s.Process.Output())
-		}
-		if err := s.Stop(); err != nil {
-			a.t.Error(err)
-		}
-	})
-	a.servers = append(a.servers, s)
-	if len(a.servers) == 1 {
-		for _, site := range awaySites() {
-			a.tokens[site] = must[string](a.t)(s.Token(a.t.Context(), "site", site))
-		}
-	}
-}
-
-// gone ends servers as a power cut does; back brings them back.
-func (a *away) gone(list ...*Server) {
-	for _, s := range list {
-		s.Kill()
-	}
-}
-
-func (a *away) back(list ...*Server) {
-	a.t.Helper()
-	for _, s := range list {
-		if err := s.Start(); err != nil {
-			a.t.Fatal(err)
-		}
-		if err := s.AwaitReady(a.t.Context()); err != nil {
-			a.t.Fatal(err)
-		}
-	}
-}
-
-func (a *away) until(patience time.Duration, what string, ok func() error) {
-	a.t.Helper()
-	if err := Until(patience, what, ok); err != nil {
-		a.t.Fatal(err)
-	}
-}
-
-func (a *away) step(format string, args ...any) {
-	a.t.Helper()
-	a.t.Logf("%s  %s", time.Now().Format("15:04:05"), fmt.Sprintf(format, args...))
-}
-
-// well is nil when a server hears all agents and has no doubt about any site.
-func (a *away) well(s *Server) error {
-	o, err := s.Conditions(a.t.Context())
-	if err != nil {
-		return err
-	}
-	if len(o.Assessments) != len(awaySites()) || len(o.Writers) != len(awaySites()) {
-		return fmt.Errorf("%d assessments, %d writers", len(o.Assessments), len(o.Writers))
-	}
-	for _, w := range o.Writers {
-		if !w.Fresh {
-			return fmt.Errorf("%s %s is not fresh", w.Kind, w.Name)
-		}
-	}
-	for _, as := range o.Assessments {
-		if as.Condition != "healthy" {
-			return errors.New(as.Sentence)
-		}
-	}
-	return nil
-}
-
-// feed is what an application at fra measures: so many series at each tick, which are numbered, so that each sample
-// can be told from each other.
-type feed struct {
-	name   string
-	series int
-	every  time.Duration // between two timestamps
-	pause  time.Duration // between two ticks
-	from   time.Time     // timestamp of the first tick
-	ticks  int
-	done   atomic.Int64 // ticks that the agent has taken
-}
-
-// run pushes all ticks; what the agent does not take is pushed again until it does, as an application's exporter would.
-func (f *feed) run(ctx context.Context, agent *Agent) error {
-	client := &http.Client{Timeout: 10 * time.Second}
-	defer client.CloseIdleConnections()
-	ticker := time.NewTicker(f.pause)
-	defer ticker.Stop()
-	for k := range f.ticks {
-		m := Metric{Name: f.name}
-		at := f.from.Add(time.Duration(k) * f.every)
-		for i := range f.series {
-			m.Points = append(m.Points, Point{Value: float64(k), At: at, Attrs: []string{"i", fmt.Sprint(i)}})
-		}
-		body, err := Export("app-1", f.from, m)
-		if err != nil {
-			return err
-		}
-		if err := Until(2*time.Minute, "the agent takes a push", func() error {
-			if ctx.Err() != nil {
-				return &Never{ctx.Err()}
-			}
-			answer, err := Post(ctx, client, "http://"+agent.OTLP+"/v1/metrics", "", body)
-			if err == nil && answer.Status != http.StatusOK {
-				err = fmt.Errorf("answered %d %.200s", answer.Status, answer.Body)
-			}
-			return err
-		}); err != nil {
-			return err
-		}
-		f.done.Add(1)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-ticker.C:
-		}
-	}
-	return nil
-}
-
-// stored counts the different samples of the feed in a server's store, and how many came twice.
-func (f *feed) stored(ctx context.Context, s *Server) (different, twice int, err error) {
-	window := fmt.Sprintf("[%ds]", int(time.Since(f.from).Seconds())+600)
-	one := func(expr string) (int, error) {
-		list, err := s.Query(ctx, expr)
-		if err != nil || len(list) == 0 {
-			return 0, err
-		}
-		return int(list[0].Value), nil
-	}
-	if different, err = one("sum(distinct_over_time(" + f.name + window + "))"); err != nil {
-		return 0, 0, err
-	}
-	all, err := one("sum(count_over_time(" + f.name + window + "))")
-	return different, all - different, err
-}
-
-// memories are samples of an agent's memory.
-type memories struct {
-	mu   sync.Mutex
-	list []Memory
-}
-
-// watch samples until ctx ends, also over a restart of the agent.
-func (m *memories) watch(ctx context.Context, pid func() int) {
-	for rest(ctx, time.Second) {
-		if p := pid(); p > 0 {
-			if one, err := MemoryOf(p); err == nil {
-				m.mu.Lock()
-				m.list = append(m.list, one)
-				m.mu.Unlock()
-			}
-		}
-	}
-}
-
-// most of the own memory in a part of the time, in bytes.
-func (m *memories) most(from, to float64) (most Memory) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	n := float64(len(m.list))
-	for _, one := range m.list[int(from*n):int(to*n)] {
-		most.Own, most.Files = max(most.Own, one.Own), max(most.Files, one.Files)
-	}
-	return most
-}
 
 // TestAnHourWithoutServers: all servers are gone for an hour, and come back. Nothing that was measured meanwhile is
 // lost, also not by a kill of the agent in the middle; its memory does not grow; and what the probes saw then is
@@ -349,13 +91,7 @@ func TestAnHourWithoutServers(t *testing.T) {
 	a.back(a.servers...)
 	a.step("both servers are back")
 	for i, s := range a.servers {
-		a.until(5*time.Minute, "every sample is stored", func() error {
-			different, _, err := f.stored(t.Context(), s)
-			if err == nil && different != f.ticks*f.series {
-				err = fmt.Errorf("%d of %d samples", different, f.ticks*f.series)
-			}
-			return err
-		})
+		a.allStored(f, s, f.ticks)
 		different, twice, err := f.stored(t.Context(), s)
 		a.step("server %d: sent %d, stored %d, %d of them twice, %s after it was back (%v)",
 			i+1, f.ticks*f.series, different, twice, time.Since(returned).Round(time.Second), err)
@@ -397,6 +133,232 @@ func (a *away) nothingSince(s *Server, since time.Time) {
 	for _, l := range must[[]Line](a.t)(s.Timeline(a.t.Context())) {
 		if l.At.After(since) && l.Kind == "condition" {
 			a.t.Errorf("the timeline has: %s", l.Sentence)
+		}
+	}
+}
+
+// TestTheQueueOfADeadServerFills: of two servers one is dead for so long that its queue is full. The other gets
+// everything once, the agent said beforehand how long the queue would last, and what the dead one lacks is counted and
+// is the newest.
+func TestTheQueueOfADeadServerFills(t *testing.T) {
+	t.Parallel()
+	a := newAway(t, 2, "--buffer-mib=8")
+	lives, dead := a.servers[0], a.servers[1]
+	a.until(time.Minute, "all is well", func() error { return a.well(lives) })
+	a.gone(dead)
+	began := time.Now()
+	f := &feed{name: "e2e_dead", series: 500, every: time.Second, pause: 150 * time.Millisecond, ticks: 800, gives: true}
+	f.from = began.Add(-time.Hour).Truncate(time.Second)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	fed := make(chan error, 1)
+	var all sync.WaitGroup
+	defer all.Wait()
+	all.Go(func() { fed <- f.run(ctx, a.agents["fra"]) })
+
+	buffer := func(name, function string) (float64, error) {
+		return a.value(lives, `max(%s(evenkeel_agent_%s{site="fra",server=%q}[%ds]))`, function, name, dead.URL, int(time.Since(began).Seconds())+1)
+	}
+	var foretold time.Time
+	a.until(3*time.Minute, "a third of the queue is full", func() error {
+		used, err := buffer("buffer_used_bytes", "last_over_time")
+		if err == nil && used < 8<<20/3 {
+			err = fmt.Errorf("%.0f bytes wait", used)
+		}
+		if err != nil {
+			return err
+		}
+		at, err := buffer("buffer_left_seconds", "tlast_over_time")
+		if err != nil {
+			return err
+		}
+		left, err := buffer("buffer_left_seconds", "last_over_time")
+		foretold = time.UnixMilli(int64((at + left) * 1000))
+		a.step("%.1f MB wait for the dead server; it may stay away for %.0f s more", used/1e6, left)
+		return err
+	})
+	told := time.Now()
+	a.until(5*time.Minute, "the queue is full", func() error {
+		n, err := a.value(lives, `max(last_over_time(evenkeel_agent_dropped_total{site="fra",server=%q,lane="bulk",reason="full"}[1m]))`, dead.URL)
+		if err == nil && n == 0 {
+			err = errors.New("nothing is dropped yet")
+		}
+		return err
+	})
+	full := time.Now()
+	a.step("the queue is full after %s, foretold were %s", full.Sub(began).Round(time.Second), foretold.Sub(began).Round(time.Second))
+	// It is reported each 10 s, and the rate is that of a busy machine.
+	if early, late := foretold.Sub(told), full.Sub(told); early < late/3-10*time.Second || early > 3*late+10*time.Second {
+		t.Errorf("%s were foretold, it took %s", early, late)
+	}
+	if err := <-fed; err != nil {
+		t.Fatal(err)
+	}
+	if n := f.lost.Load(); n > 0 {
+		t.Errorf("the agent refused %d pushes although a server takes them: %v", n, f.why.Load())
+	}
+	a.allStored(f, lives, f.ticks)
+	if _, twice, err := f.stored(t.Context(), lives); err != nil || twice > 0 {
+		t.Errorf("%d samples came twice to the server that was never away: %v", twice, err)
+	}
+	dropped := a.dropped(lives, dead.URL)
+	a.back(dead)
+	kept := int(must[float64](t)(a.awaitQuiet(f, dead))) + 1
+	a.allStored(f, dead, kept)
+	lost := (f.ticks - kept) * f.series
+	a.step("sent %d, stored by the server that lived %d, by the one that was dead %d; %d lost, %d counted", f.ticks*f.series,
+		f.ticks*f.series, kept*f.series, lost, dropped)
+	// The agent's own figures, some dozens each 10 s, were dropped as well.
+	if dropped < lost || dropped > lost+5*f.series || lost == 0 {
+		t.Errorf("%d samples are lost, %d are counted", lost, dropped)
+	}
+}
+
+// awaitQuiet waits until a server gets nothing new of the feed, and returns the number of the newest tick it has.
+func (a *away) awaitQuiet(f *feed, s *Server) (newest float64, err error) {
+	before, since := -1.0, time.Now()
+	err = Until(5*time.Minute, "the queue has drained", func() error {
+		newest, err := a.value(s, "max(max_over_time(%s[2h]))", f.name)
+		if err != nil {
+			return err
+		}
+		if newest != before {
+			before, since = newest, time.Now()
+		}
+		if time.Since(since) < 20*time.Second {
+			return fmt.Errorf("%.0f came just now", newest)
+		}
+		return nil
+	})
+	return before, err
+}
+
+// allStored waits until a server has so many ticks of the feed.
+func (a *away) allStored(f *feed, s *Server, ticks int) {
+	a.t.Helper()
+	a.until(5*time.Minute, "every sample is stored", func() error {
+		n, _, err := f.stored(a.t.Context(), s)
+		if err == nil && n != ticks*f.series {
+			err = fmt.Errorf("%d of %d samples", n, ticks*f.series)
+		}
+		return err
+	})
+}
+
+// TestAFullDiskUnderTheQueue: no room is left on the disk of the queue while the server is away. The agent lives on,
+// also through a restart, refuses what it cannot keep and counts it; what it has taken arrives.
+func TestAFullDiskUnderTheQueue(t *testing.T) {
+	t.Parallel()
+	asRoot(t)
+	dir := folder(t)
+	queue := filepath.Join(dir, "agent-fra", "queue")
+	if err := os.MkdirAll(queue, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", queue, "tmpfs", 0, "size=12m,mode=700"); err != nil {
+		t.Fatalf("mount a small disk: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(queue, 0); err != nil {
+			t.Errorf("unmount the small disk: %v", err)
+		}
+	})
+	a := newAwayIn(t, dir, 1)
+	s, fra := a.servers[0], a.agents["fra"]
+	a.until(time.Minute, "all is well", func() error { return a.well(s) })
+	a.gone(s)
+	f := &feed{name: "e2e_disk", series: 500, every: time.Second, pause: 20 * time.Millisecond, ticks: 1000, gives: true}
+	f.from = time.Now().Add(-time.Hour).Truncate(time.Second)
+	if err := f.run(t.Context(), fra); err != nil {
+		t.Fatal(err)
+	}
+	taken, refused := int(f.done.Load()), int(f.lost.Load())
+	a.step("%d pushes taken, %d refused: %v", taken, refused, f.why.Load())
+	if refused == 0 {
+		t.Fatal("the disk was not full")
+	}
+	a.back(s)
+	a.allStored(f, s, taken)
+	if n := a.dropped(s, s.URL); n < refused*f.series || n > refused*f.series+5*f.series {
+		t.Errorf("%d samples were refused, %d are counted", refused*f.series, n)
+	}
+
+	// Once more, and the agent dies on the full disk.
+	a.gone(s)
+	g := &feed{name: "e2e_disk_killed", series: 500, every: time.Second, pause: 20 * time.Millisecond, ticks: 1000, gives: true, from: f.from}
+	if err := g.run(t.Context(), fra); err != nil {
+		t.Fatal(err)
+	}
+	a.step("%d pushes taken, %d refused: %v", g.done.Load(), g.lost.Load(), g.why.Load())
+	fra.Kill()
+	if err := fra.Start(); err != nil {
+		t.Fatal(err)
+	}
+	a.back(s)
+	a.allStored(g, s, int(g.done.Load()))
+	a.step("both times all that was taken is stored: %d and %d samples", taken*f.series, int(g.done.Load())*g.series)
+}
+
+// TestOldFactsDoNotVote: all three sites say that ams is down, but what they say is old. Only when it is news does
+// anything change.
+func TestOldFactsDoNotVote(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	began := time.Now()
+	history := `evenkeel_ingest_facts_total{age="history",kind="probe"}`
+	before := must[float64](t)(b.Metric(t.Context(), history))
+	client := &http.Client{Timeout: 10 * time.Second}
+	defer client.CloseIdleConnections()
+	for _, age := range []time.Duration{time.Hour, time.Minute, 10 * time.Second} {
+		for range 5 {
+			for _, site := range benchSites() {
+				attrs := []string{"target_site", "ams", "service", "checkout", "target", "checkout-http", "path", "user", "reason", "status"}
+				body := must[[]byte](t)(Export("agent-"+site, began, Metric{Name: "evenkeel.probe.state", Points: []Point{{Value: 2, At: time.Now().Add(-age), Attrs: attrs}}}))
+				if a := must[Answer](t)(Post(t.Context(), client, b.URL+"/v1/metrics", b.fleet.Tokens[site], body)); a.Status != http.StatusOK {
+					t.Fatalf("answered %d %s", a.Status, a.Body)
+				}
+			}
+			b.healthy("after facts of " + age.String())
+			rest(t.Context(), 500*time.Millisecond)
+		}
+	}
+	if n := must[float64](t)(b.Metric(t.Context(), history)) - before; n != 45 {
+		t.Errorf("%.0f facts were taken for history, want 45", n)
+	}
+	if list := must[[]Episode](t)(b.Episodes(t.Context())); len(list) > 0 {
+		t.Errorf("old facts opened an episode: %s", list[0].Sentence)
+	}
+
+	// The same words, new: the check above can fail.
+	b.fleet.Fail("ams")
+	b.until(time.Minute, "ams is not healthy", func() error {
+		o, err := b.Conditions(t.Context())
+		if err != nil {
+			return err
+		}
+		for _, as := range o.Assessments {
+			if as.Subject.Site == "ams" && as.Condition != "healthy" && as.Condition != "unknown" {
+				t.Logf("as news: %s", as.Sentence)
+				return nil
+			}
+		}
+		return errors.New("it is still healthy")
+	})
+	b.until(time.Minute, "an episode is open", func() error {
+		list, err := b.Episodes(t.Context())
+		if err == nil && len(list) == 0 {
+			err = errors.New("there is none")
+		}
+		return err
+	})
+}
+
+// healthy checks that nothing is said against any site.
+func (b *bench) healthy(when string) {
+	b.t.Helper()
+	for _, as := range must[Conditions](b.t)(b.Conditions(b.t.Context())).Assessments {
+		if as.Condition != "healthy" {
+			b.t.Errorf("%s: %s", when, as.Sentence)
 		}
 	}
 }
