@@ -6,7 +6,7 @@ set -euo pipefail
 what=${1:-test}
 case $what in
   test)  packages=(gcc chromium iproute2 postgresql mariadb-server redis-server) ;;
-  bench) packages=(prometheus prometheus-alertmanager) ;;
+  bench) packages=(prometheus prometheus-alertmanager prometheus-node-exporter redis-server) ;;
   *) echo "usage: deploy/setup.sh test|bench" >&2; exit 2 ;;
 esac
 
@@ -19,6 +19,7 @@ present() {
     mariadb-server) command -v mariadbd && command -v mariadb-install-db ;;
     redis-server) command -v redis-server ;;
     prometheus) command -v prometheus ;;
+    prometheus-node-exporter) command -v prometheus-node-exporter || command -v node_exporter ;;
     prometheus-alertmanager) command -v prometheus-alertmanager || command -v alertmanager ;;
   esac >/dev/null 2>&1
 }

@@ -38,6 +38,7 @@ func groups() []group {
 		{"decide", benchDecide},
 		{"server", benchServer},
 		{"agent", benchAgent},
+		{"site", benchSite},
 		{"ingest", benchIngest},
 		{"ha", benchHA},
 		{"drain", benchDrain},
