@@ -38,7 +38,6 @@ func groups() []group {
 		{"decide", benchDecide},
 		{"server", benchServer},
 		{"agent", benchAgent},
-		{"site", benchSite},
 		{"ingest", benchIngest},
 		{"ha", benchHA},
 		{"drain", benchDrain},

@@ -94,7 +94,7 @@ func pss(pid int) (float64, error) {
 }
 
 // gcLine is what GODEBUG=gctrace=1 prints of each collection: heap at its begin, at its end, and what of it lives.
-var gcLine = regexp.MustCompile(`(?m)^gc \d+ .* (\d+)->(\d+)->(\d+) MB, `) //nolint:gochecknoglobals // a constant that Go cannot write as one
+var gcLine = regexp.MustCompile(`(?m)^gc \d+ .* (\d+)->(\d+)->(\d+) MB, `)
 
 // allocated is what a Go program has allocated up to its last collection, in MB, by what it printed of them.
 func allocated(output string) (sum float64) {
