@@ -3,7 +3,6 @@ package main
 import (
 	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/bearertokenauthextension"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/healthcheckextension"
-	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/storage/filestorage"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/processor/filterprocessor"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/processor/resourceprocessor"
 	"github.com/open-telemetry/opentelemetry-collector-contrib/receiver/hostmetricsreceiver"
@@ -17,6 +16,7 @@ import (
 	"go.opentelemetry.io/collector/processor/memorylimiterprocessor"
 	"go.opentelemetry.io/collector/receiver/otlpreceiver"
 
+	"github.com/evenkeel/evenkeel/agent/anyserverprocessor"
 	"github.com/evenkeel/evenkeel/agent/changesextension"
 	"github.com/evenkeel/evenkeel/agent/controlextension"
 	"github.com/evenkeel/evenkeel/agent/fastexporter"
@@ -28,6 +28,7 @@ import (
 	"github.com/evenkeel/evenkeel/agent/selfreceiver"
 	"github.com/evenkeel/evenkeel/agent/seriescapprocessor"
 	"github.com/evenkeel/evenkeel/agent/siteprobereceiver"
+	"github.com/evenkeel/evenkeel/agent/storageextension"
 )
 
 // shared is what the components of one agent have in common. It outlives a reload of the pipeline.
@@ -47,7 +48,7 @@ func (s shared) factories() (f otelcol.Factories, err error) {
 		controlextension.NewFactory(s.board, s.vitals),
 		changesextension.NewFactory(),
 		bearertokenauthextension.NewFactory(),
-		filestorage.NewFactory(),
+		storageextension.NewFactory(),
 		healthcheckextension.NewFactory(),
 	); err != nil {
 		return otelcol.Factories{}, err
@@ -68,6 +69,7 @@ func (s shared) factories() (f otelcol.Factories, err error) {
 		batchprocessor.NewFactory(),
 		filterprocessor.NewFactory(),
 		seriescapprocessor.NewFactory(s.vitals),
+		anyserverprocessor.NewFactory(),
 	); err != nil {
 		return otelcol.Factories{}, err
 	}

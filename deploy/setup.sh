@@ -5,9 +5,8 @@ set -euo pipefail
 
 what=${1:-test}
 case $what in
-  test)  packages=(gcc chromium iproute2 postgresql mariadb-server redis-server
-         prometheus-node-exporter) ;;
-  bench) packages=(prometheus prometheus-alertmanager) ;;
+  test)  packages=(gcc chromium iproute2 postgresql mariadb-server redis-server prometheus-node-exporter) ;;
+  bench) packages=(prometheus prometheus-alertmanager prometheus-node-exporter redis-server) ;;
   *) echo "usage: deploy/setup.sh test|bench" >&2; exit 2 ;;
 esac
 
@@ -19,8 +18,8 @@ present() {
     postgresql) ls /usr/lib/postgresql/*/bin/initdb ;; # no client is enough
     mariadb-server) command -v mariadbd && command -v mariadb-install-db ;;
     redis-server) command -v redis-server ;;
-    prometheus-node-exporter) command -v prometheus-node-exporter ;;
     prometheus) command -v prometheus ;;
+    prometheus-node-exporter) command -v prometheus-node-exporter || command -v node_exporter ;;
     prometheus-alertmanager) command -v prometheus-alertmanager || command -v alertmanager ;;
   esac >/dev/null 2>&1
 }

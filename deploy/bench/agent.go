@@ -13,7 +13,8 @@ import (
 // warmUp is how long a lab runs before a process of it is watched.
 const warmUp = 15 * time.Second
 
-// benchAgent watches the agent of one site in a lab in which nothing happens.
+// benchAgent watches the agent of one site in a lab in which nothing happens, and one with everything to do beside the
+// usual programs.
 func benchAgent(ctx context.Context, b *bench) error {
 	for _, c := range []struct{ name, hostMetrics string }{{"agent", "false"}, {"agent_hostmetrics", "true"}} {
 		if err := os.Setenv("EVENKEEL_HOST_METRICS", c.hostMetrics); err != nil {
@@ -27,7 +28,7 @@ func benchAgent(ctx context.Context, b *bench) error {
 		b.figure(c.name+"_rss_median", u.rssMedian, "MB")
 		b.figure(c.name+"_cpu", u.cores*100, "%")
 	}
-	return nil
+	return benchSite(ctx, b)
 }
 
 // watchInLab watches one process of a calm lab.

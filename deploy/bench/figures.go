@@ -82,6 +82,8 @@ func goals() []goal {
 		{name: "drain_kill-service_missed", limit: 0},
 		{name: "agent_rss_max", limit: 60},
 		{name: "agent_hostmetrics_rss_max", limit: 60},
+		{name: "agent_site_rss_ratio", limit: 1.5},
+		{name: "agent_site_cpu", limit: 1},
 		{name: "server_idle_rss", limit: 200},
 		{name: "server_start_cold_max", limit: 3},
 		{name: "server_start_data_max", limit: 3},

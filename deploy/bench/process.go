@@ -48,7 +48,9 @@ func cpu(pid int) (float64, error) {
 // usage is what a process took over a time.
 type usage struct {
 	rssMax, rssMedian float64 // MB, sampled each second
+	pssMedian         float64 // MB; 0 where it was not asked for
 	cores             float64 // processor time per time
+	alloc, wire       float64 // kB/s; 0 where it was not asked for
 }
 
 // watch samples a process for a time.

@@ -26,6 +26,7 @@ type Fleet struct {
 	mu     sync.Mutex
 	last   error
 	counts map[string]float64
+	ill    map[string]bool // sites whose service answers wrongly
 }
 
 // EdgeName is the name of the stand-in edge.
@@ -54,6 +55,13 @@ func (f *Fleet) Run(ctx context.Context) {
 		f.note(ctx, f.edge(ctx, now, now.Sub(before)))
 		before = now
 	}
+}
+
+// Fail makes the service at a site answer wrongly from now on.
+func (f *Fleet) Fail(site string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ill = map[string]bool{site: true}
 }
 
 // Err is what the last report ran into.
@@ -95,6 +103,13 @@ func (f *Fleet) agent(ctx context.Context, site string, seq int) error {
 	state, took := Metric{Name: "evenkeel.probe.state"}, Metric{Name: "evenkeel.probe.duration", Unit: "s"}
 	for _, target := range f.Sites {
 		attrs := []string{"target_site", target, "service", f.Service, "target", f.Service + "-http", "path", "user"}
+		f.mu.Lock()
+		ill := f.ill[target]
+		f.mu.Unlock()
+		if ill {
+			state.Points = append(state.Points, Point{Value: 2, At: now, Attrs: append(slices.Clone(attrs), "reason", "status")})
+			continue
+		}
 		state.Points = append(state.Points, Point{Value: 1, At: now, Attrs: attrs})
 		took.Points = append(took.Points, Point{Value: 0.01, At: now, Attrs: attrs})
 	}

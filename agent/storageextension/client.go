@@ -1,0 +1,155 @@
+package storageextension
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/collector/extension/xextension/storage"
+	"go.uber.org/zap"
+)
+
+// client is the file of one queue. It is safe for concurrent use.
+type client struct {
+	storage.Client
+	log     *zap.Logger
+	reserve *reserve
+	mu      sync.Mutex
+	serves  bool                 // it has handed out an item
+	owed    []*storage.Operation // writes that the disk did not take, at most one a key
+	room    int                  // items removed while the reserve is gone, less those that came
+	tried   time.Time            // when an item was tried without room
+	failed  bool                 // what was last logged
+}
+
+var _ storage.Client = (*client)(nil)
+
+func newClient(inner storage.Client, r *reserve, log *zap.Logger) *client {
+	return &client{Client: inner, reserve: r, log: log}
+}
+
+// Get reads a value.
+func (c *client) Get(ctx context.Context, key string) ([]byte, error) {
+	op := storage.GetOperation(key)
+	err := c.Batch(ctx, op)
+	return op.Value, err
+}
+
+// Set stores a value, or fails.
+func (c *client) Set(ctx context.Context, key string, value []byte) error {
+	return c.Batch(ctx, storage.SetOperation(key, value))
+}
+
+// Delete removes a value.
+func (c *client) Delete(ctx context.Context, key string) error {
+	return c.Batch(ctx, storage.DeleteOperation(key))
+}
+
+// Batch does all operations or none. New items are refused while the disk has no room but the reserve. A batch that
+// reads or removes something may use the reserve, and does not fail because its writes did: the queue would take the
+// item for lost. These writes are owed then, and done with the next batch that succeeds.
+func (c *client) Batch(ctx context.Context, ops ...*storage.Operation) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var reads, writes []*storage.Operation
+	removes := false
+	for _, op := range ops {
+		if op.Type == storage.Get {
+			reads = append(reads, op)
+			continue
+		}
+		writes = append(writes, op)
+		removes = removes || op.Type == storage.Delete
+	}
+	// At its start the queue moves what was under way, before it hands out anything: that is not new.
+	c.serves = c.serves || len(reads) > 0 && len(writes) > 0
+	isNew := c.serves && len(reads) == 0 && !removes
+	if isNew && !c.fits(time.Now()) {
+		c.note(storage.ErrStorageFull)
+		return storage.ErrStorageFull
+	}
+	all := slices.Concat(c.owed, ops)
+	err := c.Client.Batch(ctx, all...)
+	if err != nil && !isNew {
+		if failed := c.reserve.release(time.Now()); failed != nil {
+			return errors.Join(err, failed)
+		}
+		err = c.Client.Batch(ctx, all...)
+	}
+	if err == nil {
+		c.owed = nil
+		c.settle(isNew, all)
+		return nil
+	}
+	c.note(err)
+	if len(reads) == 0 && !removes {
+		return err
+	}
+	if len(reads) > 0 {
+		if failed := c.Client.Batch(ctx, reads...); failed != nil {
+			return errors.Join(err, failed)
+		}
+	}
+	for _, op := range writes {
+		c.owe(op)
+	}
+	return nil
+}
+
+// fits reports whether a new item may be tried. A file does not shrink when items leave it, so that a full disk has room
+// for as many as were removed; and for one now and then, since it may have had room before.
+func (c *client) fits(now time.Time) bool {
+	switch {
+	case c.reserve.hold(now):
+		c.room = 0
+	case c.room > 0:
+		c.room--
+	case now.Sub(c.tried) < retake:
+		return false
+	default:
+		c.tried = now
+	}
+	return true
+}
+
+// settle notes what a batch that succeeded has changed.
+func (c *client) settle(isNew bool, ops []*storage.Operation) {
+	if isNew {
+		c.note(nil)
+	}
+	for _, op := range ops {
+		if op.Type == storage.Delete {
+			c.room++
+		}
+	}
+}
+
+// owe keeps a write; an older one to the same key is void.
+func (c *client) owe(op *storage.Operation) {
+	c.owed = slices.DeleteFunc(c.owed, func(old *storage.Operation) bool { return old.Key == op.Key })
+	c.owed = append(c.owed, op)
+}
+
+// note logs when the disk begins or ends to refuse writes.
+func (c *client) note(err error) {
+	switch {
+	case err != nil && !c.failed:
+		c.log.Warn("the queue on disk cannot be written: make room for it. What waits is sent, what comes is refused and counted", zap.Error(err))
+	case err == nil && c.failed:
+		c.log.Info("the queue on disk can be written again")
+	}
+	c.failed = err != nil
+}
+
+// Close writes what is owed, if it can.
+func (c *client) Close(ctx context.Context) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var err error
+	if len(c.owed) > 0 {
+		err = c.Client.Batch(ctx, c.owed...)
+	}
+	return errors.Join(err, c.Client.Close(ctx))
+}

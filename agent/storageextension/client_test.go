@@ -1,0 +1,214 @@
+package storageextension
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/open-telemetry/opentelemetry-collector-contrib/extension/storage/filestorage"
+	"go.opentelemetry.io/collector/component"
+	"go.opentelemetry.io/collector/component/componenttest"
+	"go.opentelemetry.io/collector/extension/extensiontest"
+	"go.opentelemetry.io/collector/extension/xextension/storage"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// disk is a storage whose disk can be full: then it reads, and takes nothing.
+type disk struct {
+	values map[string]string
+	full   bool
+	writes int
+}
+
+var _ storage.Client = (*disk)(nil)
+
+func (d *disk) Get(context.Context, string) ([]byte, error) { panic("not used") }
+func (d *disk) Set(context.Context, string, []byte) error   { panic("not used") }
+func (d *disk) Delete(context.Context, string) error        { panic("not used") }
+func (d *disk) Close(context.Context) error                 { return nil }
+func (d *disk) Batch(_ context.Context, ops ...*storage.Operation) error {
+	next, writes := maps.Clone(d.values), 0
+	for _, op := range ops {
+		switch op.Type {
+		case storage.Get:
+			if v, ok := next[op.Key]; ok {
+				op.Value = []byte(v)
+			}
+		case storage.Set:
+			next[op.Key] = string(op.Value)
+			writes++
+		case storage.Delete:
+			delete(next, op.Key)
+			writes++
+		}
+	}
+	if d.full && writes > 0 {
+		return syscall.ENOSPC
+	}
+	d.values, d.writes = next, d.writes+writes
+	return nil
+}
+
+// room is a reserve in a folder that can be taken away, as a full disk would.
+func room(t *testing.T) (r *reserve, away func(bool)) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "queue")
+	r = &reserve{path: filepath.Join(dir, reserveName)}
+	away = func(gone bool) {
+		var err error
+		if gone {
+			err = os.RemoveAll(dir)
+		} else {
+			err = os.MkdirAll(dir, 0o700)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	away(false)
+	return r, away
+}
+
+func text(s string) []byte { return []byte(s) }
+
+// The batches of the Collector's queue.
+func put(c *client, meta, key string) error {
+	return c.Batch(context.Background(), storage.SetOperation("meta", text(meta)), storage.SetOperation(key, text("item "+key)))
+}
+
+func take(c *client, meta, key string) (string, error) {
+	get := storage.GetOperation(key)
+	err := c.Batch(context.Background(), storage.SetOperation("meta", text(meta)), get)
+	return string(get.Value), err
+}
+
+func done(c *client, meta, key string) error {
+	return c.Batch(context.Background(), storage.SetOperation("meta", text(meta)), storage.DeleteOperation(key))
+}
+
+func TestAFullDiskLosesNothingThatWasTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &disk{values: map[string]string{}}
+		r, away := room(t)
+		c := newClient(d, r, zap.NewNop())
+		for _, step := range []error{put(c, "m1", "0"), put(c, "m2", "1"), put(c, "m3", "2")} {
+			if step != nil {
+				t.Fatal(step)
+			}
+		}
+		if v, err := take(c, "m4", "0"); v != "item 0" || err != nil {
+			t.Fatalf("took %q, %v", v, err)
+		}
+		d.full = true
+		if v, err := take(c, "m5", "1"); v != "item 1" || err != nil {
+			t.Errorf("on a full disk took %q, %v: the queue gives the item up", v, err)
+		}
+		if err := done(c, "m6", "0"); err != nil {
+			t.Errorf("on a full disk an item cannot be done with: %v", err)
+		}
+		away(true) // what was the reserve is gone as well
+		if err := put(c, "m7", "3"); err == nil {
+			t.Error("a full disk took an item")
+		}
+		if d.values["meta"] != "m4" || d.values["0"] == "" {
+			t.Errorf("the disk has %v", d.values)
+		}
+
+		d.full = false
+		away(false)
+		time.Sleep(2 * retake)
+		if err := put(c, "m8", "4"); err != nil {
+			t.Errorf("with room again: %v", err)
+		}
+		if keys := slices.Sorted(maps.Keys(d.values)); !slices.Equal(keys, []string{"1", "2", "4", "meta"}) || d.values["meta"] != "m8" {
+			t.Errorf("the disk has %v, what was owed is not made good", d.values)
+		}
+		if err := c.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestNewItemsDoNotTakeTheReserve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &disk{values: map[string]string{}}
+		r, away := room(t)
+		c := newClient(d, r, zap.NewNop())
+		for _, key := range []string{"0", "1", "2"} {
+			if err := put(c, "m", key); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := take(c, "m", "0"); err != nil {
+			t.Fatal(err)
+		}
+		if !r.hold(time.Now()) {
+			t.Fatal("there is no reserve")
+		}
+		d.full = true
+		if _, err := take(c, "m", "1"); err != nil || r.held {
+			t.Errorf("the reserve is held: %t, %v", r.held, err)
+		}
+		// The reserve made room, and nobody has yet seen that the disk is full apart from it.
+		d.full = false
+		away(true)
+		refused := 0
+		for range 10 {
+			if errors.Is(put(c, "m", "3"), storage.ErrStorageFull) {
+				refused++
+			}
+		}
+		if refused < 9 {
+			t.Errorf("of 10 new items %d were refused", refused)
+		}
+		if err := done(c, "m", "0"); err != nil {
+			t.Fatal(err)
+		}
+		if err := put(c, "m", "4"); err != nil {
+			t.Errorf("there is room for as many as were removed: %v", err)
+		}
+		if err := put(c, "m", "5"); !errors.Is(err, storage.ErrStorageFull) {
+			t.Errorf("and for no more: %v", err)
+		}
+	})
+}
+
+func TestItIsTheCollectorsFileStorage(t *testing.T) {
+	f := NewFactory()
+	cfg := f.CreateDefaultConfig().(*filestorage.Config)
+	cfg.Directory, cfg.Compaction.Directory = t.TempDir(), t.TempDir()
+	e, err := f.Create(t.Context(), extensiontest.NewNopSettings(f.Type()), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Start(t.Context(), componenttest.NewNopHost()); err != nil {
+		t.Fatal(err)
+	}
+	c, err := e.(storage.Extension).GetClient(t.Context(), component.KindExporter, component.MustNewID("x"), "metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Set(t.Context(), "a", text("1")); err != nil {
+		t.Error(err)
+	}
+	if v, err := c.Get(t.Context(), "a"); string(v) != "1" || err != nil {
+		t.Errorf("got %q, %v", v, err)
+	}
+	if err := errors.Join(c.Delete(t.Context(), "a"), c.Close(t.Context()), e.Shutdown(t.Context())); err != nil {
+		t.Error(err)
+	}
+	info, err := os.Stat(filepath.Join(cfg.Directory, reserveName))
+	if err != nil || info.Size() != reserveSize {
+		t.Errorf("the reserve: %v, %v", info, err)
+	}
+}
