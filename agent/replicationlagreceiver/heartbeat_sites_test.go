@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/sitetest"
 )
 
 // agent is the receiver of one site, and what it sends.
@@ -129,12 +130,12 @@ func (a *agent) last(link, end string) told {
 func (a *agent) until(what, link, end string, is func(told) bool) told {
 	a.t.Helper()
 	var v told
-	for limit := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+	for limit := time.Now().Add(sitetest.Patience); ; time.Sleep(50 * time.Millisecond) {
 		if v = a.last(link, end); v.value != nil && is(v) {
 			return v
 		}
 		if time.Now().After(limit) {
-			a.t.Fatalf("not within %s: %s; %s of %s is %s %q %v\n%s", patience, what, end, link, v.state(), v.reason, v.value, a.said())
+			a.t.Fatalf("not within %s: %s; %s of %s is %s %q %v\n%s", sitetest.Patience, what, end, link, v.state(), v.reason, v.value, a.said())
 		}
 	}
 }
@@ -160,10 +161,29 @@ func (a *agent) said() string {
 func secret(t *testing.T) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "word")
-	if err := os.WriteFile(file, []byte(beatWord+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(sitetest.Word+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return file
+}
+
+// quiet fails when something that people may see holds the password of the agent's accounts.
+func (a *agent) quiet() {
+	a.t.Helper()
+	if said := a.said(); strings.Contains(said, sitetest.Word) {
+		a.t.Errorf("a password is shown:\n%s", said)
+	}
+}
+
+// setUp is what the agent says has to be set up, with the password put in.
+func setUp(t *testing.T, plan SetUp) string {
+	t.Helper()
+	plan.Account, plan.Database, plan.Stream = "evenkeel_beat", "evenkeel", "ORDERS"
+	text, err := plan.Text()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.ReplaceAll(text, "'...'", "'"+sitetest.Word+"'")
 }
 
 // two is a server with both directions of a store between a and b, as an agent of the site looks at it.

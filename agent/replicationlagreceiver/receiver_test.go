@@ -21,9 +21,10 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/sitetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, sitetest.Leaks()...) }
 
 // server is a real Redis on a port of its own.
 type server struct {

@@ -1,4 +1,4 @@
-package replicationlagreceiver
+package sitetest
 
 import (
 	"context"
@@ -20,20 +20,21 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
+// Passwords: of the administrators, and of the accounts of the agent, which must never be seen.
 const (
-	rootWord = "root-word"
-	beatWord = "canary-7c1e55" // must never be seen
+	AdminWord = "root-word"
+	Word      = "canary-7c1e55"
 )
 
-// patience is how long a condition is waited for.
-const patience = 40 * time.Second
+// Patience is how long a condition is waited for.
+const Patience = time.Minute
 
-// eventually polls a condition.
-func eventually(t *testing.T, what string, is func() bool) {
+// Eventually polls a condition.
+func Eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(patience); !is(); time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(Patience); !is(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("not within %s: %s", patience, what)
+			t.Fatalf("not within %s: %s", Patience, what)
 		}
 	}
 }
@@ -49,7 +50,7 @@ type daemon struct {
 
 func newDaemon(t *testing.T, accounts ...string) *daemon {
 	t.Helper()
-	d := &daemon{port: port(t)}
+	d := &daemon{port: FreePort(t)}
 	dir, err := os.MkdirTemp("", "evenkeel-hb-") //nolint:usetesting // the test's own folder is closed to other accounts
 	if err != nil {
 		t.Fatal(err)
@@ -75,7 +76,8 @@ func newDaemon(t *testing.T, accounts ...string) *daemon {
 	return nil
 }
 
-func port(t *testing.T) int {
+// FreePort is a port of the loopback address on which nobody listens.
+func FreePort(t *testing.T) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -107,17 +109,19 @@ func (d *daemon) launch(t *testing.T, program string, args ...string) {
 	t.Cleanup(func() { _ = cmd.Process.Signal(syscall.SIGQUIT); _ = cmd.Process.Kill(); <-done })
 }
 
-func (d *daemon) address() string { return fmt.Sprintf("127.0.0.1:%d", d.port) }
+// Address is where the server listens.
+func (d *daemon) Address() string { return fmt.Sprintf("127.0.0.1:%d", d.port) }
 
-// maria is a MariaDB with an account of the administrator and one of the agent, which may see the replication.
-type maria struct {
+// Maria is a MariaDB with an account of the administrator and one of the agent, which may see the replication.
+type Maria struct {
 	*daemon
 	*sql.DB
 }
 
-func startMaria(t *testing.T, id int, extra ...string) *maria {
+// StartMaria starts a server with a number of its own, which is the domain of its GTIDs too.
+func StartMaria(t *testing.T, id int, extra ...string) *Maria {
 	t.Helper()
-	m := &maria{daemon: newDaemon(t, "mysql")}
+	m := &Maria{daemon: newDaemon(t, "mysql")}
 	binary := func(name string) string {
 		for _, dir := range []string{"/usr/sbin", "/usr/bin"} {
 			if info, err := os.Stat(filepath.Join(dir, name)); err == nil && info.Mode()&0o111 != 0 {
@@ -144,27 +148,29 @@ func startMaria(t *testing.T, id int, extra ...string) *maria {
 	}
 	m.DB = sql.OpenDB(connector)
 	t.Cleanup(func() { m.Close() })
-	eventually(t, "the server answers", func() bool { return m.Ping() == nil })
-	m.do(t, `SET SESSION sql_log_bin=0; CREATE USER repl@'%' IDENTIFIED BY 'repl-word'; GRANT REPLICATION SLAVE ON *.* TO repl@'%';
-CREATE USER evenkeel@'%' IDENTIFIED BY '`+beatWord+`'; GRANT SLAVE MONITOR, PROCESS ON *.* TO evenkeel@'%';
-CREATE USER bare@'%' IDENTIFIED BY '`+beatWord+`'; SET SESSION sql_log_bin=1`)
+	Eventually(t, "the server answers", func() bool { return m.Ping() == nil })
+	m.Do(t, `SET SESSION sql_log_bin=0; CREATE USER repl@'%' IDENTIFIED BY 'repl-word'; GRANT REPLICATION SLAVE ON *.* TO repl@'%';
+CREATE USER evenkeel@'%' IDENTIFIED BY '`+Word+`'; GRANT SLAVE MONITOR, PROCESS ON *.* TO evenkeel@'%';
+CREATE USER bare@'%' IDENTIFIED BY '`+Word+`'; SET SESSION sql_log_bin=1`)
 	return m
 }
 
-func (m *maria) do(t *testing.T, statement string, args ...any) {
+// Do runs statements as the administrator.
+func (m *Maria) Do(t *testing.T, statement string, args ...any) {
 	t.Helper()
 	if _, err := m.Exec(statement, args...); err != nil {
 		t.Fatalf("%s: %v", statement, err)
 	}
 }
 
-// local runs statements that are not replicated.
-func (m *maria) local(t *testing.T, statement string) {
+// Local runs statements that are not replicated.
+func (m *Maria) Local(t *testing.T, statement string) {
 	t.Helper()
-	m.do(t, "SET SESSION sql_log_bin=0; "+statement+"; SET SESSION sql_log_bin=1")
+	m.Do(t, "SET SESSION sql_log_bin=0; "+statement+"; SET SESSION sql_log_bin=1")
 }
 
-func (m *maria) number(t *testing.T, query string) (n int64) {
+// Number is what a query answers.
+func (m *Maria) Number(t *testing.T, query string) (n int64) {
 	t.Helper()
 	if err := m.QueryRow(query).Scan(&n); err != nil {
 		t.Fatalf("%s: %v", query, err)
@@ -172,15 +178,29 @@ func (m *maria) number(t *testing.T, query string) (n int64) {
 	return n
 }
 
-// follow replicates from another server by way of a wire.
-func (m *maria) follow(t *testing.T, w *wire) {
+// As is a connection of an account with Word as its password.
+func (m *Maria) As(t *testing.T, user string) *sql.DB {
 	t.Helper()
-	m.do(t, fmt.Sprintf(`CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=%d, MASTER_USER='repl', MASTER_PASSWORD='repl-word',
-MASTER_USE_GTID=slave_pos, MASTER_HEARTBEAT_PERIOD=0.5, MASTER_CONNECT_RETRY=1; START SLAVE`, w.port()))
+	c := driver.NewConfig()
+	c.User, c.Passwd, c.Net, c.Addr, c.InterpolateParams, c.Logger = user, Word, "tcp", m.Address(), true, &driver.NopLogger{}
+	connector, err := driver.NewConnector(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := sql.OpenDB(connector)
+	t.Cleanup(func() { db.Close() })
+	return db
 }
 
-// postgres is a PostgreSQL with accounts of the administrator (admin), the replication (repl) and the agent (evenkeel).
-type postgres struct {
+// Follow replicates from another server by way of a wire.
+func (m *Maria) Follow(t *testing.T, w *Wire) {
+	t.Helper()
+	m.Do(t, fmt.Sprintf(`CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=%d, MASTER_USER='repl', MASTER_PASSWORD='repl-word',
+MASTER_USE_GTID=slave_pos, MASTER_HEARTBEAT_PERIOD=0.5, MASTER_CONNECT_RETRY=1; START SLAVE`, w.Port()))
+}
+
+// Postgres is a PostgreSQL with accounts of the administrator (admin), the replication (repl) and the agent (evenkeel).
+type Postgres struct {
 	*daemon
 	admin *pgx.Conn
 }
@@ -194,22 +214,23 @@ func pgProgram(t *testing.T, name string) string {
 	return found[len(found)-1]
 }
 
-func startPostgres(t *testing.T) *postgres {
+// StartPostgres starts a server for logical replication.
+func StartPostgres(t *testing.T) *Postgres {
 	t.Helper()
-	p := &postgres{daemon: newDaemon(t, "postgres")}
+	p := &Postgres{daemon: newDaemon(t, "postgres")}
 	word, data := filepath.Join(p.dir, "word"), filepath.Join(p.dir, "data")
-	p.file(t, word, rootWord+"\n")
+	p.file(t, word, AdminWord+"\n")
 	p.run(t, pgProgram(t, "initdb"), "-D", data, "-U", "admin", "-A", "scram-sha-256", "--pwfile", word, "--no-sync", "-E", "UTF8", "--locale", "C")
 	p.begin(t, "wal_level=logical", "max_prepared_transactions=5")
-	p.do(t, `CREATE ROLE repl LOGIN REPLICATION PASSWORD 'repl-word'`)
-	p.do(t, `CREATE ROLE evenkeel LOGIN PASSWORD '`+beatWord+`'`)
-	p.do(t, `GRANT pg_monitor TO evenkeel`)
-	p.do(t, `GRANT EXECUTE ON FUNCTION pg_replication_origin_progress(text, boolean) TO evenkeel`)
-	p.do(t, `CREATE ROLE bare LOGIN PASSWORD '`+beatWord+`'`)
+	p.Do(t, `CREATE ROLE repl LOGIN REPLICATION PASSWORD 'repl-word'`)
+	p.Do(t, `CREATE ROLE evenkeel LOGIN PASSWORD '`+Word+`'`)
+	p.Do(t, `GRANT pg_monitor TO evenkeel`)
+	p.Do(t, `GRANT EXECUTE ON FUNCTION pg_replication_origin_progress(text, boolean) TO evenkeel`)
+	p.Do(t, `CREATE ROLE bare LOGIN PASSWORD '`+Word+`'`)
 	return p
 }
 
-func (p *postgres) file(t *testing.T, name, text string) {
+func (p *Postgres) file(t *testing.T, name, text string) {
 	t.Helper()
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -222,7 +243,7 @@ func (p *postgres) file(t *testing.T, name, text string) {
 }
 
 // begin starts the server on its data folder.
-func (p *postgres) begin(t *testing.T, settings ...string) {
+func (p *Postgres) begin(t *testing.T, settings ...string) {
 	t.Helper()
 	args := []string{"-D", filepath.Join(p.dir, "data"), "-p", strconv.Itoa(p.port)}
 	for _, s := range append([]string{
@@ -233,8 +254,8 @@ func (p *postgres) begin(t *testing.T, settings ...string) {
 		args = append(args, "-c", s)
 	}
 	p.launch(t, pgProgram(t, "postgres"), args...)
-	eventually(t, "the server answers", func() bool {
-		conn, err := pgx.Connect(t.Context(), p.dsn("admin", rootWord))
+	Eventually(t, "the server answers", func() bool {
+		conn, err := pgx.Connect(t.Context(), p.DSN("admin", AdminWord))
 		if err != nil {
 			return false
 		}
@@ -244,19 +265,33 @@ func (p *postgres) begin(t *testing.T, settings ...string) {
 	t.Cleanup(func() { p.admin.Close(context.Background()) })
 }
 
-func (p *postgres) dsn(user, word string) string {
+// DSN is for the agent, without a password where it is empty.
+func (p *Postgres) DSN(user, word string) string {
 	return fmt.Sprintf("postgres://%s:%s@127.0.0.1:%d/postgres?sslmode=disable", user, word, p.port)
 }
 
-// do runs statements as the administrator.
-func (p *postgres) do(t *testing.T, statement string) {
+// Do runs statements as the administrator.
+func (p *Postgres) Do(t *testing.T, statement string) {
 	t.Helper()
 	if _, err := p.admin.Exec(t.Context(), statement, pgx.QueryExecModeSimpleProtocol); err != nil {
 		t.Fatalf("%s: %v", statement, err)
 	}
 }
 
-func (p *postgres) number(t *testing.T, query string) (n int64) {
+// As runs a statement as an account with Word as its password.
+func (p *Postgres) As(t *testing.T, user, statement string) error {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), p.DSN(user, Word))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	_, err = conn.Exec(t.Context(), statement, pgx.QueryExecModeSimpleProtocol)
+	return err
+}
+
+// Number is what a query answers.
+func (p *Postgres) Number(t *testing.T, query string) (n int64) {
 	t.Helper()
 	if err := p.admin.QueryRow(t.Context(), query).Scan(&n); err != nil {
 		t.Fatalf("%s: %v", query, err)
@@ -264,8 +299,8 @@ func (p *postgres) number(t *testing.T, query string) (n int64) {
 	return n
 }
 
-// wire is a way to a server that can be cut.
-type wire struct {
+// Wire is a way to a server that can be cut.
+type Wire struct {
 	listener net.Listener
 	to       string
 	group    sync.WaitGroup
@@ -275,13 +310,14 @@ type wire struct {
 	conns map[net.Conn]bool
 }
 
-func newWire(t *testing.T, to string) *wire {
+// NewWire makes a wire to an address that lives as long as the test.
+func NewWire(t *testing.T, to string) *Wire {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &wire{listener: l, to: to, conns: map[net.Conn]bool{}}
+	w := &Wire{listener: l, to: to, conns: map[net.Conn]bool{}}
 	w.group.Go(func() {
 		for {
 			in, err := l.Accept()
@@ -293,15 +329,16 @@ func newWire(t *testing.T, to string) *wire {
 	})
 	t.Cleanup(func() {
 		l.Close()
-		w.cut(true)
+		w.Cut(true)
 		w.group.Wait()
 	})
 	return w
 }
 
-func (w *wire) port() int { return w.listener.Addr().(*net.TCPAddr).Port }
+// Port is where the wire begins.
+func (w *Wire) Port() int { return w.listener.Addr().(*net.TCPAddr).Port }
 
-func (w *wire) join(in net.Conn) {
+func (w *Wire) join(in net.Conn) {
 	defer in.Close()
 	out, err := net.Dial("tcp", w.to)
 	if err != nil {
@@ -330,8 +367,8 @@ func (w *wire) join(in net.Conn) {
 	w.mu.Unlock()
 }
 
-// cut closes what goes by the wire and refuses what comes, or lets it through again.
-func (w *wire) cut(gone bool) {
+// Cut closes what goes by the wire and refuses what comes, or lets it through again.
+func (w *Wire) Cut(gone bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.gone = gone; gone {
