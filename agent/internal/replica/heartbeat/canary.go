@@ -74,9 +74,13 @@ func (c *Canaries) Check(beat Beat, rows []Canary) {
 		}
 	}
 	for _, r := range rows {
-		if r.Origin == beat.Origin && (r.Slot < 0 || r.Slot >= Slots) && c.told[r.Slot] != (version{r.Epoch, r.Seq}) {
+		if r.Origin != beat.Origin || (r.Slot >= 0 && r.Slot < Slots) {
+			continue
+		}
+		// Nobody writes such a row.
+		if at, ok := c.told[r.Slot]; !ok || at != (version{r.Epoch, r.Seq}) {
 			c.told[r.Slot] = version{r.Epoch, r.Seq}
-			c.Diverged++ // nobody writes such a row
+			c.Diverged++
 		}
 	}
 }

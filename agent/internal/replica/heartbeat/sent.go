@@ -41,15 +41,14 @@ func (s *Sent) Note(b Beat, at time.Time) {
 func (s *Sent) Before(e Echo) replica.Opt[time.Time] {
 	ours := false
 	for _, w := range slices.Backward(s.writes) {
-		if w.epoch != e.Epoch {
+		ours = ours || (w.epoch == e.Epoch && w.seq >= e.Seq)
+		if w.epoch > e.Epoch || (w.epoch == e.Epoch && w.seq > e.Seq) {
 			continue
 		}
-		if ours = ours || w.seq >= e.Seq; !ours {
+		if !ours {
 			break // it answers a beat that was not written here
 		}
-		if w.seq <= e.Seq {
-			return replica.Some(w.at)
-		}
+		return replica.Some(w.at)
 	}
 	return replica.Opt[time.Time]{}
 }
