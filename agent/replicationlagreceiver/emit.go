@@ -58,8 +58,8 @@ func figures(st replica.Status) []series {
 // meanings are of the measures that are not of one engine.
 func meanings() map[string]string {
 	return map[string]string{
-		"heartbeat.age":    "Age of the newest heartbeat of the source that has arrived, by two clocks; negative when they contradict each other.",
-		"echo.rtt":         "From the write of a heartbeat until its echo was read, by the source's clock: an upper bound of the way there. Both ends look once in an interval.",
+		measureAge:         "Age of the newest heartbeat of the source that has arrived, by two clocks; negative when they contradict each other.",
+		measureTrip:        "From the write of a heartbeat until its echo was read, by the source's clock: an upper bound of the way there. Both ends look once in an interval.",
 		"writer.state":     "Writer of the heartbeat: 0 unknown, 1 writing, 2 paused as the server takes no writes, 3 refused as another writer of the origin is alive, 4 failing.",
 		"writer.beats":     "Heartbeats written.",
 		"writer.skipped":   "Heartbeats left out because the one before took too long.",

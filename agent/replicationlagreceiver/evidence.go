@@ -19,6 +19,12 @@ const (
 	neverIntervals = 10
 )
 
+// Measures that are told one by one.
+const (
+	measureAge  = "heartbeat.age"
+	measureTrip = "echo.rtt"
+)
+
 // tell puts what the heartbeats prove into the sightings of the links of one look, which has just ended.
 func (b *beats) tell(ctx context.Context, links []Link, engine string, all []sight, clockErr time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
@@ -71,7 +77,7 @@ func (b *beats) arrived(s *sight, l Link, engine string, at, wall time.Time, clo
 			s.Sighting, s.beat = beat.V.Merge(s.Sighting, s.beat, wall, clockErr) // an old one, still true
 		}
 	case beat.OK:
-		s.Extra = append(s.Extra, replica.Measure{Name: "heartbeat.age", Unit: "s", Value: wall.Round(0).Sub(beat.V.At).Seconds()})
+		s.Extra = append(s.Extra, replica.Measure{Name: measureAge, Unit: "s", Value: wall.Round(0).Sub(beat.V.At).Seconds()})
 		s.Sighting, s.beat = beat.V.Merge(s.Sighting, s.beat, wall, clockErr)
 	case lacks > max(never, neverIntervals*b.set.Interval):
 		s.unknown(replica.ReasonMisconfigured, fmt.Sprintf("no heartbeat of %s has ever come here: it does not write one, or the replication leaves it out", l.From))
@@ -117,7 +123,7 @@ func (b *beats) exposed(s *sight, l Link, engine string, at time.Time) {
 		return
 	}
 	if e.rtt.OK && at.Sub(e.seen) < fresh {
-		s.Extra = append(s.Extra, replica.Measure{Name: "echo.rtt", Unit: "s", Value: e.rtt.V.Seconds()})
+		s.Extra = append(s.Extra, replica.Measure{Name: measureTrip, Unit: "s", Value: e.rtt.V.Seconds()})
 	}
 	before := b.sent.Before(e.echo)
 	if !before.OK {

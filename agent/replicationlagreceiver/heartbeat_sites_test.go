@@ -97,7 +97,7 @@ func (a *agent) last(link, end string) told {
 	for _, md := range slices.Backward(all) {
 		out := told{value: map[string]float64{}}
 		for _, m := range md.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().All() {
-			points := pmetric.NewNumberDataPointSlice()
+			var points pmetric.NumberDataPointSlice
 			if m.Type() == pmetric.MetricTypeSum {
 				points = m.Sum().DataPoints()
 			} else {
