@@ -39,6 +39,7 @@ type beats struct {
 	set     Heartbeat
 	store   heartbeat.Store
 	timeout time.Duration
+	hold    time.Duration // for how long two writers are told after they were seen: three looks, ten beats
 	epochs  *epochs
 	wall    func() time.Time // the agent's wall clock
 
@@ -69,6 +70,7 @@ func newBeats(s *Server, store heartbeat.Store, e *epochs) *beats {
 	h := *s.Heartbeat
 	b := &beats{
 		turn: make(chan struct{}, 1), set: h, store: store, timeout: s.Timeout, epochs: e, wall: time.Now,
+		hold:    max(3*s.Interval, 10*h.Interval),
 		lacking: map[string]time.Time{}, seen: map[string]*heartbeat.Seen{}, echoed: map[string]echoed{}, pen: heartbeat.Pen{Origin: h.Origin, Interval: h.Interval},
 	}
 	for _, site := range append(slices.Clone(h.Peers), h.Origin) {

@@ -9,9 +9,6 @@ import (
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
 )
 
-// clashedFor is how long two writers are reported after they met: the one that gave way does not meet the other again.
-const clashedFor = 30 * time.Second
-
 // never is how long a link must have been looked at, alive and without a beat of its source, until the beats count as left out
 // of the replication; at least so many intervals of the heartbeat.
 const (
@@ -48,7 +45,7 @@ func (b *beats) tell(ctx context.Context, links []Link, engine string, all []sig
 		if b.set.Write && (begins || !known) {
 			s.Extra = append(s.Extra, b.measures()...)
 		}
-		if begins && !b.clashed.IsZero() && at.Sub(b.clashed) < clashedFor {
+		if begins && !b.clashed.IsZero() && at.Sub(b.clashed) < b.hold {
 			s.torn("two writers write the heartbeat of " + b.set.Origin)
 		}
 	}
@@ -67,7 +64,7 @@ func (b *beats) arrived(s *sight, l Link, engine string, at, wall time.Time, clo
 	s.Extra = append(s.Extra, b.canaries(l.From)...)
 	lacks := b.lacks(s, l, beat.OK, at)
 	switch {
-	case seen.Torn(at):
+	case seen.Torn(at, b.hold):
 		s.torn("two writers write the heartbeat of " + l.From)
 	case !b.read || b.failed != nil:
 		if b.failed != nil && s.Detail == "" {

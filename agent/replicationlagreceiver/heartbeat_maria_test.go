@@ -2,6 +2,7 @@ package replicationlagreceiver
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,17 +46,13 @@ func newRing(t *testing.T, extraOfB ...string) *ring {
 // beat is the heartbeat of a site, written by the account that heartbeat-sql makes.
 func (r *ring) beat(more map[string]any) map[string]any {
 	out := map[string]any{"write": true, "database": "evenkeel", "interval": "250ms", "user": "evenkeel_beat", "password_file": r.word}
-	for name, value := range more {
-		out[name] = value
-	}
+	maps.Copy(out, more)
 	return out
 }
 
 func (r *ring) server(site, at string, more, beat map[string]any) map[string]any {
 	s := two(site, map[string]any{"engine": "mysql", "address": r.db[at].Address(), "user": "evenkeel", "password_file": r.word}, r.beat(beat))
-	for name, value := range more {
-		s[name] = value
-	}
+	maps.Copy(s, more)
 	return s
 }
 
@@ -99,15 +96,14 @@ func TestHeartbeatMariaDB(t *testing.T) {
 	}
 	exposedFor(b, btoA, 5)
 
-	t.Run("cut", func(t *testing.T) { r.isCut(a, b) })
-	t.Run("canaries", func(t *testing.T) { r.isChanged(b) })
-	t.Run("read-only", func(t *testing.T) { r.isReadOnly(b) })
-	t.Run("restart", func(t *testing.T) { r.isRestarted(a, b) })
-	t.Run("two writers at one primary", func(t *testing.T) {
-		r.isClaimedTwice(a, newAgent(t, "a", 0, r.server("a", "a", nil, nil)), b)
-	})
-	t.Run("two primaries meet again", func(t *testing.T) { r.meet(a, b) })
-	t.Run("privileges", func(t *testing.T) { r.isLocked(a) })
+	r.isCut(a, b)
+	r.isChanged(b)
+	r.isReadOnly(b)
+	r.isRestarted(a, b)
+	r.isClaimedTwice(a, newAgent(t, "a", 0, r.server("a", "a", nil, nil)), b)
+	r.meet(a, b)
+	r.isInDoubt(a)
+	r.isLocked(a)
 	a.quiet()
 	b.quiet()
 }
@@ -262,6 +258,34 @@ func (r *ring) meet(a, b *agent) {
 	b.until("and b sees its beats", atoB, "target", func(v told) bool {
 		d, ok := v.of("lag.upper")
 		return alive(v) && ok && d < 3
+	})
+}
+
+// isInDoubt: a prepared transaction that nobody decides.
+func (r *ring) isInDoubt(a *agent) {
+	conn, err := r.db["a"].Conn(r.t.Context())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer conn.Close()
+	do := func(statement string) {
+		if _, err := conn.ExecContext(r.t.Context(), statement); err != nil {
+			r.t.Fatalf("%s: %v", statement, err)
+		}
+	}
+	for _, one := range []string{"XA START 'x'", "INSERT INTO evenkeel.orders VALUES (-1, 'x')", "XA END 'x'", "XA PREPARE 'x'"} {
+		do(one)
+	}
+	a.until("it gets old", atoB, "source", func(v told) bool {
+		n, _ := v.of("transactions.in_doubt")
+		oldest, _ := v.of("transactions.in_doubt.oldest")
+		return n == 1 && oldest > 2
+	})
+	do("XA ROLLBACK 'x'")
+	a.until("it is decided", atoB, "source", func(v told) bool {
+		n, ok := v.of("transactions.in_doubt")
+		_, old := v.of("transactions.in_doubt.oldest")
+		return ok && n == 0 && !old
 	})
 }
 

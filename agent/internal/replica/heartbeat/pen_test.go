@@ -229,7 +229,7 @@ func TestSeen(t *testing.T) {
 	var s Seen
 	note := func(epoch, seq int64, at time.Time) bool {
 		s.Note(replica.Some(Beat{Origin: "a", Epoch: epoch, Seq: seq, At: start}), Rows{}, at)
-		return s.Torn(at)
+		return s.Torn(at, 30*time.Second)
 	}
 	f := func(what string, got, want bool) {
 		t.Helper()
@@ -245,11 +245,11 @@ func TestSeen(t *testing.T) {
 	f("and forth", note(5, 2, start.Add(time.Second)), true)
 	f("a while later", note(5, 3, start.Add(time.Minute)), false)
 	s.Note(replica.Some(Beat{Origin: "a", Epoch: 5, Seq: 3, At: start.Add(1)}), Rows{}, start.Add(time.Minute))
-	f("less than a microsecond", s.Torn(start.Add(time.Minute)), false)
+	f("less than a microsecond", s.Torn(start.Add(time.Minute), 30*time.Second), false)
 	s.Note(replica.Some(Beat{Origin: "a", Epoch: 5, Seq: 3, At: start.Add(time.Second)}), Rows{}, start.Add(time.Minute))
-	f("the same seq at another time", s.Torn(start.Add(time.Minute)), true)
+	f("the same seq at another time", s.Torn(start.Add(time.Minute), 30*time.Second), true)
 	s.Note(replica.Opt[Beat]{}, Rows{}, start.Add(time.Hour))
-	f("nothing there", s.Torn(start.Add(time.Hour)), false)
+	f("nothing there", s.Torn(start.Add(time.Hour), 30*time.Second), false)
 }
 
 func TestMerge(t *testing.T) {
@@ -295,7 +295,9 @@ func TestMerge(t *testing.T) {
 // The lag is between the bounds whatever the engine knows, as long as the clocks are no more wrong than they are said to be.
 func TestMergeHoldsTheTruth(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		length := func(name string, most int64) time.Duration { return time.Duration(rapid.Int64Range(0, most).Draw(rt, name)) }
+		length := func(name string, most int64) time.Duration {
+			return time.Duration(rapid.Int64Range(0, most).Draw(rt, name))
+		}
 		lag, clockErr := length("lag", int64(time.Minute)), length("clock error", int64(10*time.Second))
 		skew := time.Duration(rapid.Int64Range(-int64(clockErr), int64(clockErr)).Draw(rt, "skew"))
 		in := replica.Sighting{State: rapid.SampledFrom([]replica.State{replica.LinkDown, replica.CatchingUp, replica.ApplierStopped}).Draw(rt, "state")}

@@ -14,9 +14,6 @@ type Seen struct {
 	torn   time.Time // when it last went back
 }
 
-// tornFor is how long two writers are reported after a beat went back: they take turns.
-const tornFor = 30 * time.Second
-
 // Note takes in what was read of the origin at a time.
 func (s *Seen) Note(beat replica.Opt[Beat], rows Rows, at time.Time) {
 	if !beat.OK {
@@ -31,8 +28,10 @@ func (s *Seen) Note(beat replica.Opt[Beat], rows Rows, at time.Time) {
 	}
 }
 
-// Torn reports whether the beats went back a short while ago: two writers wrote them.
-func (s *Seen) Torn(at time.Time) bool { return !s.torn.IsZero() && at.Sub(s.torn) < tornFor }
+// Torn reports whether the beats went back no longer ago than so: two writers write them, and take turns.
+func (s *Seen) Torn(at time.Time, within time.Duration) bool {
+	return !s.torn.IsZero() && at.Sub(s.torn) < within
+}
 
 // Ever reports whether a beat of the origin was ever seen.
 func (s *Seen) Ever() bool { return s.newest.OK }

@@ -58,6 +58,7 @@ type Engine struct {
 	session session
 	maria   map[LinkSpec]kept[mariaPos]
 	mysql   map[LinkSpec]kept[gtidSet]
+	doubts  map[string]time.Time // since when a prepared transaction is seen
 }
 
 // New checks the options. It does not connect: the server may come later.
@@ -120,7 +121,7 @@ type answer struct {
 	beats     map[string]Beat
 	echoes    []Echo
 	beatsErr  error
-	inDoubt   replica.Opt[int]
+	inDoubt   []replica.Measure
 }
 
 func (e *Engine) ask(ctx context.Context) answer {
@@ -153,7 +154,7 @@ func (e *Engine) ask(ctx context.Context) answer {
 	if e.options.HeartbeatDatabase != "" {
 		a.beats, a.echoes, a.beatsErr = readBeats(ctx, conn, e.options.HeartbeatDatabase)
 	}
-	a.inDoubt = readInDoubt(ctx, conn)
+	e.doubts, a.inDoubt = inDoubt(readInDoubt(ctx, conn), e.doubts, time.Now())
 	if ctx.Err() != nil {
 		e.session.close() // the driver has given the connection up
 	}
@@ -190,9 +191,7 @@ func (e *Engine) see(link LinkSpec, a answer, r Report) (replica.Sighting, bool)
 	default:
 		s, e.mysql[link] = mysqlTarget(link, a.channels, a.server, opt, e.mysql[link], r.Began, r.Ended)
 	}
-	if a.inDoubt.OK {
-		s.Extra = append(s.Extra, replica.Measure{Name: "transactions.in_doubt", Unit: "1", Value: float64(a.inDoubt.V)})
-	}
+	s.Extra = append(s.Extra, a.inDoubt...)
 	if e.options.HeartbeatDatabase != "" && link.End == replica.Target && !beaten && s.Detail == "" {
 		s.Detail = "there is no heartbeat of the origin here"
 		if a.beatsErr != nil {

@@ -55,7 +55,7 @@ func newDaemon(t *testing.T, accounts ...string) *daemon {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	d.dir = dir
 	if os.Getuid() != 0 {
 		return d
@@ -83,7 +83,7 @@ func FreePort(t *testing.T) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	return l.Addr().(*net.TCPAddr).Port
 }
 
@@ -147,7 +147,7 @@ func StartMaria(t *testing.T, id int, extra ...string) *Maria {
 		t.Fatal(err)
 	}
 	m.DB = sql.OpenDB(connector)
-	t.Cleanup(func() { m.Close() })
+	t.Cleanup(func() { _ = m.Close() })
 	Eventually(t, "the server answers", func() bool { return m.Ping() == nil })
 	m.Do(t, `SET SESSION sql_log_bin=0; CREATE USER repl@'%' IDENTIFIED BY 'repl-word'; GRANT REPLICATION SLAVE ON *.* TO repl@'%';
 CREATE USER evenkeel@'%' IDENTIFIED BY '`+Word+`'; GRANT SLAVE MONITOR, PROCESS ON *.* TO evenkeel@'%';
@@ -188,7 +188,7 @@ func (m *Maria) As(t *testing.T, user string) *sql.DB {
 		t.Fatal(err)
 	}
 	db := sql.OpenDB(connector)
-	t.Cleanup(func() { db.Close() })
+	t.Cleanup(func() { _ = db.Close() })
 	return db
 }
 
@@ -262,7 +262,7 @@ func (p *Postgres) begin(t *testing.T, settings ...string) {
 		p.admin = conn
 		return true
 	})
-	t.Cleanup(func() { p.admin.Close(context.Background()) })
+	t.Cleanup(func() { _ = p.admin.Close(context.Background()) })
 }
 
 // DSN is for the agent, without a password where it is empty.
@@ -285,7 +285,7 @@ func (p *Postgres) As(t *testing.T, user, statement string) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close(t.Context())
+	defer func() { _ = conn.Close(t.Context()) }()
 	_, err = conn.Exec(t.Context(), statement, pgx.QueryExecModeSimpleProtocol)
 	return err
 }
@@ -328,7 +328,7 @@ func NewWire(t *testing.T, to string) *Wire {
 		}
 	})
 	t.Cleanup(func() {
-		l.Close()
+		_ = l.Close()
 		w.Cut(true)
 		w.group.Wait()
 	})
@@ -339,12 +339,12 @@ func NewWire(t *testing.T, to string) *Wire {
 func (w *Wire) Port() int { return w.listener.Addr().(*net.TCPAddr).Port }
 
 func (w *Wire) join(in net.Conn) {
-	defer in.Close()
+	defer func() { _ = in.Close() }()
 	out, err := net.Dial("tcp", w.to)
 	if err != nil {
 		return
 	}
-	defer out.Close()
+	defer func() { _ = out.Close() }()
 	w.mu.Lock()
 	if w.gone {
 		w.mu.Unlock()
@@ -355,8 +355,8 @@ func (w *Wire) join(in net.Conn) {
 	var both sync.WaitGroup
 	pump := func(to, from net.Conn) {
 		_, _ = io.Copy(to, from) // however it ends, both end
-		to.Close()
-		from.Close()
+		_ = to.Close()
+		_ = from.Close()
 	}
 	both.Go(func() { pump(in, out) })
 	both.Go(func() { pump(out, in) })
@@ -373,7 +373,7 @@ func (w *Wire) Cut(gone bool) {
 	defer w.mu.Unlock()
 	if w.gone = gone; gone {
 		for c := range w.conns {
-			c.Close()
+			_ = c.Close()
 		}
 	}
 }
