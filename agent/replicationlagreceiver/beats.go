@@ -92,13 +92,18 @@ func (b *beats) enter(ctx context.Context) bool {
 func (b *beats) leave() { <-b.turn }
 
 // look reads what is there, for a look that is under way.
-func (b *beats) look(ctx context.Context) {
+func (b *beats) look(ctx context.Context) (heartbeat.Rows, error) {
 	ctx, cancel := context.WithTimeout(ctx, b.timeout)
 	defer cancel()
-	if b.enter(ctx) {
-		b.reading(ctx)
-		b.leave()
+	if !b.enter(ctx) {
+		return heartbeat.Rows{}, &heartbeat.Failure{Reason: replica.ReasonTimeout, Detail: "a write of the heartbeat is under way"}
 	}
+	defer b.leave()
+	b.reading(ctx)
+	if b.failed != nil {
+		return heartbeat.Rows{}, b.failed
+	}
+	return b.rows, nil
 }
 
 // reading reads and takes in what is there. It reports whether it could.

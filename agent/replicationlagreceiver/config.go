@@ -187,6 +187,8 @@ type engine struct {
 	look       func(context.Context) []sight
 	close      func()
 	heartbeats heartbeat.Store
+	// beatsFrom, where it is not nil, makes the looks themselves read the heartbeats, by what it is given.
+	beatsFrom func(func(context.Context) (heartbeat.Rows, error))
 }
 
 // engine makes the engine of a server; it does not connect.
@@ -228,9 +230,6 @@ func (s *Server) looker(secure *tls.Config) (engine, error) {
 		o := mysql.Options{
 			Server: mysql.Server{Address: s.Address, User: s.User, PasswordFile: s.PasswordFile, TLS: secure, Timeout: s.Timeout},
 		}
-		if s.Heartbeat != nil {
-			o.HeartbeatDatabase = s.Heartbeat.Database
-		}
 		for _, l := range s.Links {
 			o.Links = append(o.Links, mysql.LinkSpec(l.declared()))
 		}
@@ -238,7 +237,7 @@ func (s *Server) looker(secure *tls.Config) (engine, error) {
 		if err != nil {
 			return engine{}, err
 		}
-		return engine{look: func(ctx context.Context) []sight { r := e.Look(ctx); return sights(r.Sightings, r.Beats) }, close: e.Close}, nil
+		return engine{look: func(ctx context.Context) []sight { r := e.Look(ctx); return sights(r.Sightings, r.Beats) }, close: e.Close, beatsFrom: e.BeatsFrom}, nil
 	case "redis":
 		o := redis.Options{Server: redis.Server{Address: s.Address, User: s.User, PasswordFile: s.PasswordFile, TLS: secure}, Timeout: s.Timeout / 3}
 		if s.OtherEnd != nil {

@@ -29,6 +29,9 @@ func NewWatcher(ctx context.Context, s Server) (*Watcher, error) {
 	w := &Watcher{server: s, engine: e, memory: map[string]replica.Memory{}}
 	if e.heartbeats != nil {
 		w.beats = newBeats(&w.server, e.heartbeats, openEpochs("", nil))
+		if e.beatsFrom != nil {
+			e.beatsFrom(w.beats.look)
+		}
 	}
 	return w, nil
 }
@@ -37,8 +40,8 @@ func NewWatcher(ctx context.Context, s Server) (*Watcher, error) {
 func (w *Watcher) Look(ctx context.Context) []replica.Status {
 	look := replica.Look{Began: time.Now(), Interval: w.server.Interval, ClockErr: w.server.ClockError, ClockKnown: true}
 	var reading sync.WaitGroup
-	if w.beats != nil {
-		reading.Go(func() { w.beats.look(ctx) }) // what it finds is true whenever the look ends
+	if w.beats != nil && w.engine.beatsFrom == nil {
+		reading.Go(func() { _, _ = w.beats.look(ctx) }) // what it finds is true whenever the look ends; tell says why it finds nothing
 	}
 	seen := w.engine.look(ctx)
 	reading.Wait()

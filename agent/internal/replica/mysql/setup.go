@@ -11,6 +11,5 @@ func HeartbeatSetUp(account, database string) string {
 		"GRANT SELECT, INSERT, UPDATE ON `%[1]s`.evenkeel_heartbeat TO '%[3]s'@'%%';\n"+
 		"GRANT SELECT, INSERT, UPDATE ON `%[1]s`.evenkeel_echo TO '%[3]s'@'%%';\n"+
 		"GRANT SELECT, INSERT, UPDATE ON `%[1]s`.evenkeel_canary TO '%[3]s'@'%%';\n"+
-		"-- Never READ_ONLY ADMIN or SUPER: a replica must refuse it. For the account that looks, where it is another:\n"+
-		"-- GRANT SELECT ON `%[1]s`.* TO 'evenkeel'@'%%';\n", database, HeartbeatDDL, account)
+		"-- Never READ_ONLY ADMIN or SUPER: a replica must refuse it.\n", database, HeartbeatDDL, account)
 }
