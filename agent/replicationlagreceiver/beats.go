@@ -141,7 +141,7 @@ func (b *beats) write(ctx context.Context, log *zap.Logger) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	due := time.Now()
-	told := WritingUnknown
+	var told string
 	for {
 		select {
 		case <-ctx.Done():
@@ -158,14 +158,15 @@ func (b *beats) write(ctx context.Context, log *zap.Logger) {
 			b.skipped += int64(n)
 			due = due.Add(n * b.set.Interval)
 		}
-		writing, why := b.writing, b.why
+		fields := []zap.Field{zap.String("origin", b.set.Origin), zap.Stringer("writing", b.writing)}
+		now := b.writing.String()
+		if b.why != nil {
+			fields = append(fields, zap.String("reason", string(b.why.Reason)), zap.String("detail", b.why.Detail))
+			now += string(b.why.Reason)
+		}
 		b.leave()
-		if writing != told && ctx.Err() == nil {
-			told = writing
-			fields := []zap.Field{zap.String("origin", b.set.Origin), zap.Stringer("writing", writing)}
-			if why != nil {
-				fields = append(fields, zap.String("reason", string(why.Reason)), zap.String("detail", why.Detail))
-			}
+		if now != told && ctx.Err() == nil {
+			told = now
 			log.Info("heartbeat", fields...)
 		}
 		timer.Reset(time.Until(due))

@@ -65,13 +65,10 @@ func (b *beats) arrived(s *sight, l Link, engine string, at, wall time.Time, clo
 	lacks := b.lacks(s, l, beat.OK, at)
 	switch {
 	case seen.Torn(at, b.hold):
-		s.torn("two writers write the heartbeat of " + l.From)
+		s.torn("the heartbeat of " + l.From + " went back: two writers write it, or the copy was set back")
 	case !b.read || b.failed != nil:
 		if b.failed != nil && s.Detail == "" {
 			s.Detail = "the heartbeats cannot be read: " + b.failed.Detail
-		}
-		if beat.OK {
-			s.Sighting, s.beat = beat.V.Merge(s.Sighting, s.beat, wall, clockErr) // an old one, still true
 		}
 	case beat.OK:
 		s.Extra = append(s.Extra, replica.Measure{Name: measureAge, Unit: "s", Value: wall.Round(0).Sub(beat.V.At).Seconds()})

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"time"
 )
 
 // Slots is how many canaries of an origin there are. Each beat writes the one of its seq, so that a row lives for so many beats.
@@ -38,26 +39,53 @@ func (c Canary) sound() bool {
 type Canaries struct {
 	Checked, Diverged int64 // rows
 	told              map[int64]version
+	began             time.Time
+	armed             bool // all rows were right once
 }
 
 // version is a row that must be there, or that is.
 type version struct{ epoch, seq int64 }
 
+// settling is how long the rows may be wrong before they were right for the first time: a copy that is just being made gets its
+// tables one after the other.
+const settling = time.Minute
+
 // Check compares the rows of an origin with its beat, which was written as one with them and read in the same moment. A beat
 // writes one canary and none is left out, so of the beat's epoch the newest Slots must be there; a slot that this epoch has not
 // come to may be empty or of an older epoch. A row that is wrong is counted once for each beat that should have put it right.
-func (c *Canaries) Check(beat Beat, rows []Canary) {
+func (c *Canaries) Check(beat Beat, rows []Canary, at time.Time) {
 	if c.told == nil {
-		c.told = map[int64]version{}
+		c.told, c.began = map[int64]version{}, at
+	}
+	wrong, checked := diverged(beat, rows)
+	c.Checked += checked
+	c.armed = c.armed || len(wrong) == 0
+	if !c.armed && at.Sub(c.began) < settling {
+		return
+	}
+	for slot, want := range wrong {
+		if told, ok := c.told[slot]; !ok || told != want {
+			c.told[slot] = want
+			c.Diverged++
+		}
+	}
+}
+
+// diverged are the slots whose rows are not what they must be, with what must be there.
+func diverged(beat Beat, rows []Canary) (wrong map[int64]version, checked int64) {
+	wrong = map[int64]version{}
+	bySlot := map[int64][]Canary{}
+	for _, r := range rows {
+		switch {
+		case r.Origin != beat.Origin:
+		case r.Slot < 0 || r.Slot >= Slots:
+			wrong[r.Slot] = version{r.Epoch, r.Seq} // nobody writes such a row
+		default:
+			bySlot[r.Slot] = append(bySlot[r.Slot], r)
+		}
 	}
 	for slot := range int64(Slots) {
-		want := version{beat.Epoch, beat.Seq - (beat.Seq-slot+Slots)%Slots}
-		var found []Canary
-		for _, r := range rows {
-			if r.Origin == beat.Origin && r.Slot == slot {
-				found = append(found, r)
-			}
-		}
+		want, found := version{beat.Epoch, beat.Seq - (beat.Seq-slot+Slots)%Slots}, bySlot[slot]
 		good := false
 		switch due := want.seq >= 1; {
 		case !due && len(found) == 0:
@@ -67,22 +95,12 @@ func (c *Canaries) Check(beat Beat, rows []Canary) {
 		default:
 			good = len(found) == 1 && found[0].sound() && found[0].Epoch == want.epoch && found[0].Seq == want.seq
 		}
-		c.Checked++
-		if !good && c.told[slot] != want {
-			c.told[slot] = want
-			c.Diverged++
+		checked++
+		if !good {
+			wrong[slot] = want
 		}
 	}
-	for _, r := range rows {
-		if r.Origin != beat.Origin || (r.Slot >= 0 && r.Slot < Slots) {
-			continue
-		}
-		// Nobody writes such a row.
-		if at, ok := c.told[r.Slot]; !ok || at != (version{r.Epoch, r.Seq}) {
-			c.told[r.Slot] = version{r.Epoch, r.Seq}
-			c.Diverged++
-		}
-	}
+	return wrong, checked
 }
 
 // Text is "<seq> <epoch> <value>".

@@ -151,8 +151,12 @@ func TestCanaries(t *testing.T) {
 	f := func(what string, beat Beat, rows []Canary, want int64) {
 		t.Helper()
 		var c Canaries
-		c.Check(beat, rows)
-		c.Check(beat, rows)
+		c.Check(beat, rows, start)
+		if c.Diverged != 0 {
+			t.Errorf("%s: counted while the copy is being made", what)
+		}
+		c.Check(beat, rows, start.Add(settling))
+		c.Check(beat, rows, start.Add(2*settling))
 		if c.Diverged != want || c.Checked == 0 {
 			t.Errorf("%s: %d of %d rows diverged, want %d", what, c.Diverged, c.Checked, want)
 		}
@@ -179,6 +183,12 @@ func TestCanaries(t *testing.T) {
 	f("a new epoch that lacks an old row may", newer, over[:9], 0)
 	f("rows of a newer epoch than the beat", b, over, 4)
 
+	var c Canaries
+	c.Check(b, rows, start)
+	c.Check(b, changed, start)
+	if c.Diverged != 1 {
+		t.Errorf("once right, then wrong: %d", c.Diverged)
+	}
 	for _, c := range rows {
 		if got := ParseCanary("a", c.Slot, c.Text()); got != c {
 			t.Errorf("%+v became %+v", c, got)

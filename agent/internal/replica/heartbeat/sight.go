@@ -24,7 +24,7 @@ func (s *Seen) Note(beat replica.Opt[Beat], rows Rows, at time.Time) {
 	}
 	s.newest = beat
 	if rows.Whole {
-		s.Check(beat.V, rows.Canaries)
+		s.Check(beat.V, rows.Canaries, at)
 	}
 }
 
