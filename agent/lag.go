@@ -20,6 +20,8 @@ type lagFlags struct {
 	server replicationlagreceiver.Server
 	other  replicationlagreceiver.OtherEnd
 	link   replicationlagreceiver.Link
+	beats  replicationlagreceiver.Heartbeat
+	beaten bool
 	name   string
 	asJSON bool
 }
@@ -31,7 +33,8 @@ func (f *lagFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.server.Address, "address", "", "mysql, redis, nats, kafka: host:port")
 	flags.StringVar(&f.server.User, "user", "", "mysql, redis, nats, kafka: as whom")
 	flags.StringVar(&f.server.PasswordFile, "password-file", "", "file with the password")
-	flags.StringVar(&f.server.HeartbeatDatabase, "heartbeat-database", "", "mysql: database with the heartbeat tables")
+	flags.BoolVar(&f.beaten, "heartbeat", false, "read the heartbeat of the link's source too; see evenkeel-agent heartbeat-sql")
+	flags.StringVar(&f.beats.Database, "heartbeat-database", "", "mysql: database with the heartbeat tables")
 	flags.StringVar(&f.other.Address, "other-address", "", "redis, nats: the server at the other end of the link, to compare with")
 	flags.StringVar(&f.name, "link", "store:a>b", "name of the link: STORE:FROM>TO")
 	flags.StringVar(&f.link.Channel, "channel", "", "subscription, connection or channel, where there are several; nats: the stream at the source")
@@ -60,6 +63,9 @@ func (f *lagFlags) run(cmd *cobra.Command) error {
 	}
 	f.link.Store, f.link.From, f.link.To = store, from, to
 	f.server.Links = []replicationlagreceiver.Link{f.link}
+	if f.beaten || f.beats.Database != "" {
+		f.server.Heartbeat = &f.beats
+	}
 	if f.other.Address != "" {
 		f.other.User, f.other.PasswordFile = f.server.User, f.server.PasswordFile
 		f.server.OtherEnd = &f.other

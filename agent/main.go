@@ -56,7 +56,7 @@ func newRoot(lookup func(string) (string, bool)) *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newRun(lookup), newValidate(lookup), newProbe(), newChange(lookup), newComponents(), newVersion())
+	root.AddCommand(newRun(lookup), newValidate(lookup), newProbe(), newChange(lookup), newHeartbeatSQL(), newComponents(), newVersion())
 	return root
 }
 

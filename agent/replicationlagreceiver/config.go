@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/collector/config/configtls"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/heartbeat"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/kafka"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/mysql"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/nats"
@@ -21,6 +22,8 @@ import (
 
 // Config is the receiver's section of the pipeline.
 type Config struct {
+	// Site is where this agent stands: the origin of the heartbeats that it writes, unless they name another.
+	Site string `mapstructure:"site"`
 	// Directory is where is kept when each copy was last complete; empty: nowhere.
 	Directory string   `mapstructure:"directory"`
 	Servers   []Server `mapstructure:"servers"`
@@ -43,10 +46,8 @@ type Server struct {
 	Mechanism string `mapstructure:"mechanism"`
 	// ReadCommitted says that kafka's groups read committed transactions only.
 	ReadCommitted bool `mapstructure:"read_committed"`
-	// HeartbeatInterval is MirrorMaker's emit.heartbeats.interval.seconds. Default 1 s, as there.
-	HeartbeatInterval time.Duration `mapstructure:"heartbeat_interval"`
-	// HeartbeatDatabase is where a mysql server has the heartbeat tables; empty: there are none.
-	HeartbeatDatabase string `mapstructure:"heartbeat_database"`
+	// Heartbeat is read and, where it says so, written. None: the server has no heartbeat.
+	Heartbeat *Heartbeat `mapstructure:"heartbeat"`
 	// OtherEnd is the server at the other end of the links, where this agent may ask it: how far behind is known better
 	// then. Redis: the source of the links that end here. NATS: either end.
 	OtherEnd *OtherEnd `mapstructure:"other_end"`
@@ -104,6 +105,9 @@ func (c *Config) Validate() error {
 	var errs []error
 	for i := range c.Servers {
 		s := &c.Servers[i]
+		if s.Heartbeat != nil && s.Heartbeat.Origin == "" && s.Engine != "kafka" {
+			s.Heartbeat.Origin = c.Site
+		}
 		if err := s.check(context.Background()); err != nil {
 			errs = append(errs, fmt.Errorf("servers[%d]: %w", i, err))
 			continue
@@ -135,6 +139,9 @@ func (s *Server) check(ctx context.Context) error {
 		if l.Store == "" || l.From == "" || l.To == "" || l.From == l.To || (l.End != string(replica.Source) && l.End != string(replica.Target)) {
 			return fmt.Errorf("link %s: it needs a store, two sites in from and to, and an end, which is source or target", l.link().Name())
 		}
+	}
+	if err := s.Heartbeat.check(s); err != nil {
+		return err
 	}
 	e, err := s.engine(ctx)
 	if err != nil {
@@ -175,10 +182,13 @@ type sight struct {
 	beat bool
 }
 
-// engine looks at one server.
+// engine looks at one server. heartbeats is where its heartbeats are kept; nil: nowhere.
 type engine struct {
-	look  func(context.Context) []sight
-	close func()
+	look       func(context.Context) []sight
+	close      func()
+	heartbeats heartbeat.Store
+	// beatsFrom, where it is not nil, makes the looks themselves read the heartbeats, by what it is given.
+	beatsFrom func(func(context.Context) (heartbeat.Rows, error))
 }
 
 // engine makes the engine of a server; it does not connect.
@@ -190,6 +200,21 @@ func (s *Server) engine(ctx context.Context) (engine, error) {
 			return engine{}, fmt.Errorf("tls: %w", err)
 		}
 	}
+	e, err := s.looker(secure)
+	if err != nil {
+		return engine{}, err
+	}
+	store, err := s.store(secure)
+	if err != nil {
+		e.close()
+		return engine{}, err
+	}
+	e.heartbeats = store
+	return e, nil
+}
+
+// looker makes the engine without its heartbeats.
+func (s *Server) looker(secure *tls.Config) (engine, error) {
 	switch s.Engine {
 	case "postgresql":
 		o := postgresql.Options{DSN: s.DSN, PasswordFile: s.PasswordFile, Timeout: s.Timeout, Silence: s.Silence}
@@ -200,11 +225,10 @@ func (s *Server) engine(ctx context.Context) (engine, error) {
 		if err != nil {
 			return engine{}, err
 		}
-		return engine{func(ctx context.Context) []sight { return sights(e.Look(ctx).Sightings, nil) }, e.Close}, nil
+		return engine{look: func(ctx context.Context) []sight { return sights(e.Look(ctx).Sightings, nil) }, close: e.Close}, nil
 	case "mysql":
 		o := mysql.Options{
-			Server:            mysql.Server{Address: s.Address, User: s.User, PasswordFile: s.PasswordFile, TLS: secure, Timeout: s.Timeout},
-			HeartbeatDatabase: s.HeartbeatDatabase,
+			Server: mysql.Server{Address: s.Address, User: s.User, PasswordFile: s.PasswordFile, TLS: secure, Timeout: s.Timeout},
 		}
 		for _, l := range s.Links {
 			o.Links = append(o.Links, mysql.LinkSpec(l.declared()))
@@ -213,7 +237,7 @@ func (s *Server) engine(ctx context.Context) (engine, error) {
 		if err != nil {
 			return engine{}, err
 		}
-		return engine{func(ctx context.Context) []sight { r := e.Look(ctx); return sights(r.Sightings, r.Beats) }, e.Close}, nil
+		return engine{look: func(ctx context.Context) []sight { r := e.Look(ctx); return sights(r.Sightings, r.Beats) }, close: e.Close, beatsFrom: e.BeatsFrom}, nil
 	case "redis":
 		o := redis.Options{Server: redis.Server{Address: s.Address, User: s.User, PasswordFile: s.PasswordFile, TLS: secure}, Timeout: s.Timeout / 3}
 		if s.OtherEnd != nil {
@@ -226,7 +250,7 @@ func (s *Server) engine(ctx context.Context) (engine, error) {
 		if err != nil {
 			return engine{}, err
 		}
-		return engine{func(ctx context.Context) []sight { return sights(e.Look(ctx).Sightings, nil) }, func() { _ = e.Close() }}, nil
+		return engine{look: func(ctx context.Context) []sight { return sights(e.Look(ctx).Sightings, nil) }, close: func() { _ = e.Close() }}, nil
 	case "nats":
 		o := nats.Options{Server: nats.Server{Address: s.Address, User: s.User, PasswordFile: s.PasswordFile, CredentialsFile: s.CredentialsFile, Domain: s.Domain, TLS: secure}, Timeout: s.Timeout, Silence: s.Silence}
 		if s.OtherEnd != nil {
@@ -242,11 +266,14 @@ func (s *Server) engine(ctx context.Context) (engine, error) {
 		if err != nil {
 			return engine{}, err
 		}
-		return engine{func(ctx context.Context) []sight { r := e.Look(ctx); return sights(r.Sightings, r.Beats) }, e.Close}, nil
+		return engine{look: func(ctx context.Context) []sight { r := e.Look(ctx); return sights(r.Sightings, r.Beats) }, close: e.Close}, nil
 	case "kafka":
 		o := kafka.Options{
 			Server:  kafka.Server{Address: s.Address, User: s.User, PasswordFile: s.PasswordFile, Mechanism: s.Mechanism, TLS: secure},
-			Timeout: s.Timeout, ReadCommitted: s.ReadCommitted, Interval: s.HeartbeatInterval, Silence: s.Silence,
+			Timeout: s.Timeout, ReadCommitted: s.ReadCommitted, Silence: s.Silence,
+		}
+		if s.Heartbeat != nil {
+			o.Interval = s.Heartbeat.Interval
 		}
 		for _, l := range s.Links {
 			o.Links = append(o.Links, kafka.LinkSpec(l.declared()))
@@ -255,7 +282,7 @@ func (s *Server) engine(ctx context.Context) (engine, error) {
 		if err != nil {
 			return engine{}, err
 		}
-		return engine{func(ctx context.Context) []sight { r := e.Look(ctx); return sights(r.Sightings, r.Beats) }, e.Close}, nil
+		return engine{look: func(ctx context.Context) []sight { r := e.Look(ctx); return sights(r.Sightings, r.Beats) }, close: e.Close}, nil
 	}
 	return engine{}, fmt.Errorf("engine %q is not known: use one of %s", s.Engine, strings.Join(Engines(), ", "))
 }

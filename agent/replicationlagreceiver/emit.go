@@ -44,14 +44,29 @@ func figures(st replica.Status) []series {
 	if !st.LastCaughtUp.IsZero() {
 		out = append(out, series{name: "last_caught_up.timestamp", unit: "s", means: "When the target was last seen to have all; kept over restarts of the agent.", value: replica.Some(float64(st.LastCaughtUp.UnixMilli()) / 1000)})
 	}
+	means := meanings()
 	for _, m := range st.Extra {
 		unit := m.Unit
 		if unit == "1" {
 			unit = "" // a state or a number of things is no ratio, as which the store's names would have it
 		}
-		out = append(out, series{name: m.Name, unit: unit, value: replica.Some(m.Value), counter: m.Counter, labels: m.Labels})
+		out = append(out, series{name: m.Name, unit: unit, means: means[m.Name], value: replica.Some(m.Value), counter: m.Counter, labels: m.Labels})
 	}
 	return out
+}
+
+// meanings are of the measures that are not of one engine.
+func meanings() map[string]string {
+	return map[string]string{
+		measureAge:         "Age of the newest heartbeat of the source that has arrived, by two clocks; negative when they contradict each other.",
+		measureTrip:        "From the write of a heartbeat until its echo was read, by the source's clock: an upper bound of the way there. Both ends look once in an interval.",
+		"writer.state":     "Writer of the heartbeat: 0 unknown, 1 writing, 2 paused as the server takes no writes, 3 refused as another writer of the origin is alive, 4 failing.",
+		"writer.beats":     "Heartbeats written.",
+		"writer.skipped":   "Heartbeats left out because the one before took too long.",
+		"writer.conflicts": "Heartbeats not written because another writer of the same origin is alive: split brain, or two agents for one site.",
+		"canary.checked":   "Rows of the canary table that were compared with what they must be.",
+		"canary.diverged":  "Rows of the canary table that are missing, or are not what their origin wrote: replicated, but different.",
+	}
 }
 
 func seconds(d replica.Opt[time.Duration]) replica.Opt[float64] {

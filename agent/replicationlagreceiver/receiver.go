@@ -19,7 +19,7 @@ const TypeName = "replicationlag"
 // NewFactory makes the receivers.
 func NewFactory() receiver.Factory {
 	create := func(_ context.Context, set receiver.Settings, cfg component.Config, next consumer.Metrics) (receiver.Metrics, error) {
-		return &watch{log: set.Logger, cfg: cfg.(*Config), next: next}, nil
+		return &watch{log: set.Logger, cfg: cfg.(*Config), next: next, wall: time.Now}, nil
 	}
 	return receiver.NewFactory(component.MustNewType(TypeName), createDefaultConfig, receiver.WithMetrics(create, component.StabilityLevelBeta))
 }
@@ -29,7 +29,9 @@ type watch struct {
 	log    *zap.Logger
 	cfg    *Config
 	next   consumer.Metrics
+	wall   func() time.Time // the agent's wall clock
 	memory *memory
+	all    []*Watcher
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 }
@@ -42,19 +44,25 @@ func (w *watch) Start(start context.Context, _ component.Host) error { //nolint:
 	if w.memory, err = recall(w.cfg.Directory); err != nil {
 		w.log.Warn("when the copies were last complete is not known", zap.Error(err))
 	}
-	var all []*Watcher
+	kept := openEpochs(w.cfg.Directory, func(err error) { w.log.Warn("heartbeat", zap.Error(err)) })
 	for _, s := range w.cfg.Servers {
 		one, err := NewWatcher(start, s)
 		if err != nil {
 			return err
 		}
 		one.memory = w.memory.of(s.Links)
-		all = append(all, one)
+		if one.beats != nil {
+			one.beats.epochs, one.beats.wall = kept, w.wall
+		}
+		w.all = append(w.all, one)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	w.cancel = cancel
-	for _, one := range all {
+	for _, one := range w.all {
 		w.done.Go(func() { w.keepLooking(ctx, one) })
+		if one.beats != nil && one.beats.set.Write {
+			w.done.Go(func() { one.beats.write(ctx, w.log) })
+		}
 	}
 	w.done.Go(func() { w.keepMemory(ctx) })
 	return nil
@@ -67,12 +75,14 @@ func (w *watch) Shutdown(context.Context) error {
 	}
 	w.cancel()
 	w.done.Wait()
+	for _, one := range w.all {
+		one.Close()
+	}
 	return w.memory.keep()
 }
 
 // keepLooking looks at one server until ctx ends. A look that takes longer than the interval leaves the next one out.
 func (w *watch) keepLooking(ctx context.Context, one *Watcher) {
-	defer one.Close()
 	ticker := time.NewTicker(one.server.Interval)
 	defer ticker.Stop()
 	told := map[int]replica.Status{}

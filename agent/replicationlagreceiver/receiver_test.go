@@ -21,9 +21,10 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/sitetest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, sitetest.Leaks()...) }
 
 // server is a real Redis on a port of its own.
 type server struct {
@@ -280,14 +281,20 @@ func TestWhatIsReportedIsDeclared(t *testing.T) {
 	st := replica.Status{
 		Link: replica.Link{Store: "orders", From: "fra", To: "ams", Channel: "a"}, End: replica.Target, At: time.Now(), State: replica.CatchingUp,
 		Reason: replica.ReasonNotMeasured, Lower: one, Upper: one, Exposure: one, LinkAge: one, Bytes: some, Transactions: some, Messages: some,
-		LastCaughtUp: time.Now(),
+		LastCaughtUp: time.Now(), Extra: everyMeasure(),
 	}
 	metrics := report([]replica.Status{st}).ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics()
 	if metrics.Len() != len(meta.Metrics) {
 		t.Errorf("%d metrics are reported, %d declared", metrics.Len(), len(meta.Metrics))
 	}
 	for _, m := range metrics.All() {
-		declared, got := meta.Metrics[m.Name()], m.Gauge().DataPoints().At(0).Attributes()
+		var points pmetric.NumberDataPointSlice
+		if m.Type() == pmetric.MetricTypeSum {
+			points = m.Sum().DataPoints()
+		} else {
+			points = m.Gauge().DataPoints()
+		}
+		declared, got := meta.Metrics[m.Name()], points.At(0).Attributes()
 		if m.Unit() != declared.Unit || m.Description() == "" || got.Len() != len(declared.Attributes) {
 			t.Errorf("%s: unit %q, attributes %v; declared %+v", m.Name(), m.Unit(), got.AsRaw(), declared)
 		}

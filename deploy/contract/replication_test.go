@@ -46,6 +46,7 @@ func replicated(t *testing.T, logs *safeBuffer) (file string, from *program) {
   address: 127.0.0.1:%[1]s
   interval: 1s
   timeout: 900ms
+  heartbeat: {write: true, origin: ams}
   links: [{store: cart, from: ams, to: fra, end: source}]
 `, source, target)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {

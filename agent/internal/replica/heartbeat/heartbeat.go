@@ -1,5 +1,15 @@
-// Package heartbeat is what the heartbeats of all engines without tables have in common: their text, the bounds that they
-// prove, and how a writer notices another one. Engines say where they are kept.
+// Package heartbeat is what the heartbeats of all engines have in common: what a writer writes next, what a reader learns, and
+// how either notices a second writer. Engines are a Store: they say where beats, echoes and canaries are kept.
+//
+// A beat that has arrived proves that all which was committed at its origin before it was written is there too, as far as both
+// travel by the same link, in order. Its age is an upper bound of the lag, by the clocks of two hosts. It proves nothing from
+// below: a beat that does not come may be missing because nobody writes it.
+//
+// An echo is what an observer writes back. With the time at which the origin wrote the beat, which it remembers, it bounds what
+// the origin exposes, by the origin's clock alone.
+//
+// A canary is a row that is written with each beat and whose value follows from origin, epoch and seq: what a copy has of it is
+// right or wrong by itself.
 package heartbeat
 
 import (

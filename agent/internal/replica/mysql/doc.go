@@ -16,9 +16,9 @@
 //	MySQL 8              GRANT SELECT ON performance_schema.* TO evenkeel
 //
 // At a source, to see the threads that serve replicas, on both: GRANT PROCESS ON *.*. BINLOG MONITOR is not needed: the
-// position comes from a variable that everybody may read. For heartbeats: GRANT SELECT ON <database>.*. To count
+// position comes from a variable that everybody may read. To count
 // transactions in doubt on MySQL: GRANT XA_RECOVER_ADMIN ON *.*; without it they are absent, not 0. The writer of
-// heartbeats: GRANT SELECT, INSERT, UPDATE ON <database>.*, and never READ_ONLY ADMIN or SUPER.
+// heartbeats: HeartbeatSetUp, and never READ_ONLY ADMIN or SUPER.
 //
 // # What a target knows
 //
@@ -44,7 +44,8 @@
 // # What is not looked at
 //
 // Galera; the counters of Group Replication besides the state of the member; whether semi-synchronous replication fell back
-// to asynchronous. XA transactions in doubt are counted for the server, not for a link.
+// to asynchronous. XA transactions in doubt are counted for the server, not for a link; the server does not say since when
+// they are prepared, so that their age is since the agent first saw them.
 //
 // Sources: MariaDB documentation, SHOW REPLICA STATUS, Global Transaction ID, CHANGE MASTER TO; MySQL 8.0 reference manual
 // 29.12.11 (performance schema replication tables), 19.1.3 (GTIDs), 15.4.2.3 (CHANGE REPLICATION SOURCE TO).

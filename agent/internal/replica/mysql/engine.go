@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/heartbeat"
 )
 
 // LinkSpec is one end of a link that this server is.
@@ -58,6 +59,8 @@ type Engine struct {
 	session session
 	maria   map[LinkSpec]kept[mariaPos]
 	mysql   map[LinkSpec]kept[gtidSet]
+	doubts  map[string]time.Time // since when a prepared transaction is seen
+	rows    func(context.Context) (heartbeat.Rows, error)
 }
 
 // New checks the options. It does not connect: the server may come later.
@@ -84,6 +87,10 @@ func New(options Options) (*Engine, error) {
 		maria: map[LinkSpec]kept[mariaPos]{}, mysql: map[LinkSpec]kept[gtidSet]{},
 	}, nil
 }
+
+// BeatsFrom makes looks take the heartbeats from somebody who reads them by an account of his own, instead of from
+// Options.HeartbeatDatabase. It is called before the first look.
+func (e *Engine) BeatsFrom(rows func(context.Context) (heartbeat.Rows, error)) { e.rows = rows }
 
 // Close ends the connection. A later look opens a new one.
 func (e *Engine) Close() {
@@ -120,7 +127,7 @@ type answer struct {
 	beats     map[string]Beat
 	echoes    []Echo
 	beatsErr  error
-	inDoubt   replica.Opt[int]
+	inDoubt   []replica.Measure
 }
 
 func (e *Engine) ask(ctx context.Context) answer {
@@ -150,10 +157,18 @@ func (e *Engine) ask(ctx context.Context) answer {
 	if has(replica.Source) && a.server.Process {
 		a.dumps, a.dumpsErr = readDumps(ctx, conn)
 	}
-	if e.options.HeartbeatDatabase != "" {
+	switch {
+	case e.rows != nil:
+		var rows heartbeat.Rows
+		rows, a.beatsErr = e.rows(ctx)
+		a.beats = map[string]Beat{}
+		for _, b := range rows.Beats {
+			a.beats[b.Origin] = Beat{b.Origin, b.Epoch, b.Seq, b.At, b.Interval}
+		}
+	case e.options.HeartbeatDatabase != "":
 		a.beats, a.echoes, a.beatsErr = readBeats(ctx, conn, e.options.HeartbeatDatabase)
 	}
-	a.inDoubt = readInDoubt(ctx, conn)
+	e.doubts, a.inDoubt = inDoubt(readInDoubt(ctx, conn), e.doubts, time.Now())
 	if ctx.Err() != nil {
 		e.session.close() // the driver has given the connection up
 	}
@@ -190,10 +205,8 @@ func (e *Engine) see(link LinkSpec, a answer, r Report) (replica.Sighting, bool)
 	default:
 		s, e.mysql[link] = mysqlTarget(link, a.channels, a.server, opt, e.mysql[link], r.Began, r.Ended)
 	}
-	if a.inDoubt.OK {
-		s.Extra = append(s.Extra, replica.Measure{Name: "transactions.in_doubt", Unit: "1", Value: float64(a.inDoubt.V)})
-	}
-	if e.options.HeartbeatDatabase != "" && link.End == replica.Target && !beaten && s.Detail == "" {
+	s.Extra = append(s.Extra, a.inDoubt...)
+	if (e.rows != nil || e.options.HeartbeatDatabase != "") && link.End == replica.Target && !beaten && s.Detail == "" {
 		s.Detail = "there is no heartbeat of the origin here"
 		if a.beatsErr != nil {
 			_, why := blame(a.beatsErr)

@@ -25,6 +25,14 @@ CREATE TABLE IF NOT EXISTS evenkeel_echo (
   origin_seq     BIGINT NOT NULL,
   observer_ts_us BIGINT NOT NULL,
   PRIMARY KEY (observer_site, origin_site)
+) ENGINE=InnoDB;
+CREATE TABLE IF NOT EXISTS evenkeel_canary (
+  origin_site  VARCHAR(64) NOT NULL,
+  slot         INT NOT NULL,
+  writer_epoch BIGINT NOT NULL,
+  seq          BIGINT NOT NULL,
+  value        VARCHAR(32) NOT NULL,
+  PRIMARY KEY (origin_site, slot)
 ) ENGINE=InnoDB;`
 
 // ErrReadOnly says that the server takes no writes: it is a replica, or was made read-only.

@@ -183,21 +183,26 @@ func readDumps(ctx context.Context, conn *sql.Conn) ([]dumpRow, error) {
 	return out, nil
 }
 
-// readInDoubt counts prepared transactions whose coordinator has not decided. Without the privilege it is not known.
-func readInDoubt(ctx context.Context, conn *sql.Conn) replica.Opt[int] {
+// readInDoubt names the prepared transactions whose coordinator has not decided. Without the privilege they are not known.
+func readInDoubt(ctx context.Context, conn *sql.Conn) replica.Opt[[]string] {
 	rows, err := conn.QueryContext(ctx, "XA RECOVER")
 	if err != nil {
-		return replica.Opt[int]{}
+		return replica.Opt[[]string]{}
 	}
 	defer func() { _ = rows.Close() }()
-	n := 0
+	names := []string{}
 	for rows.Next() {
-		n++
+		var format, global, branch int64
+		var data []byte
+		if err := rows.Scan(&format, &global, &branch, &data); err != nil {
+			return replica.Opt[[]string]{}
+		}
+		names = append(names, fmt.Sprintf("%d %d %d %s", format, global, branch, data))
 	}
 	if rows.Err() != nil {
-		return replica.Opt[int]{}
+		return replica.Opt[[]string]{}
 	}
-	return replica.Some(n)
+	return replica.Some(names)
 }
 
 // quote makes a name of a database safe to stand in a statement.

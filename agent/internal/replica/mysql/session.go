@@ -15,6 +15,7 @@ import (
 	driverpkg "github.com/go-sql-driver/mysql"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/heartbeat"
 )
 
 // Server is where a server is and who asks it.
@@ -116,7 +117,10 @@ func (s *session) close() {
 func blame(err error) (replica.Reason, string) {
 	var answer *driverpkg.MySQLError
 	var network net.Error
+	var told *heartbeat.Failure
 	switch {
+	case errors.As(err, &told):
+		return told.Reason, told.Detail
 	case errors.Is(err, errPassword):
 		return replica.ReasonMisconfigured, errPassword.Error()
 	case errors.As(err, &answer):

@@ -48,23 +48,7 @@ func (h *Heartbeat) Close() {
 // the row there is of a newer writer, or goes on from another one of the same epoch. Epochs grow at every start of a writer.
 func (h *Heartbeat) Write(ctx context.Context, b Beat) error {
 	at := time.Now()
-	err := h.change(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		var epoch, seq int64
-		err := tx.QueryRowContext(ctx, "SELECT writer_epoch, seq FROM "+quote(h.database)+
-			".evenkeel_heartbeat WHERE origin_site = ? FOR UPDATE", b.Origin).Scan(&epoch, &seq)
-		switch {
-		case errors.Is(err, sql.ErrNoRows):
-		case err != nil:
-			return err
-		case epoch > b.Epoch || epoch == b.Epoch && seq >= b.Seq:
-			return ErrSplitBrain
-		}
-		_, err = tx.ExecContext(ctx, "INSERT INTO "+quote(h.database)+`.evenkeel_heartbeat
-(origin_site, writer_epoch, seq, ts_us, interval_ms) VALUES (?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE
-writer_epoch = VALUES(writer_epoch), seq = VALUES(seq), ts_us = VALUES(ts_us), interval_ms = VALUES(interval_ms)`,
-			b.Origin, b.Epoch, b.Seq, b.At.UnixMicro(), b.Interval.Milliseconds())
-		return err
-	})
+	err := h.change(ctx, func(ctx context.Context, tx *sql.Tx) error { return h.put(ctx, tx, b) })
 	if err != nil {
 		return failure("write the heartbeat", err)
 	}
@@ -75,6 +59,25 @@ writer_epoch = VALUES(writer_epoch), seq = VALUES(seq), ts_us = VALUES(ts_us), i
 		h.writes = append(h.writes[:0], h.writes[n-keepWrites:]...)
 	}
 	return nil
+}
+
+// put writes the row of a heartbeat, unless the one there is not older.
+func (h *Heartbeat) put(ctx context.Context, tx *sql.Tx, b Beat) error {
+	var epoch, seq int64
+	err := tx.QueryRowContext(ctx, "SELECT writer_epoch, seq FROM "+quote(h.database)+
+		".evenkeel_heartbeat WHERE origin_site = ? FOR UPDATE", b.Origin).Scan(&epoch, &seq)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+	case err != nil:
+		return err
+	case epoch > b.Epoch || epoch == b.Epoch && seq >= b.Seq:
+		return ErrSplitBrain
+	}
+	_, err = tx.ExecContext(ctx, "INSERT INTO "+quote(h.database)+`.evenkeel_heartbeat
+(origin_site, writer_epoch, seq, ts_us, interval_ms) VALUES (?, ?, ?, ?, ?) ON DUPLICATE KEY UPDATE
+writer_epoch = VALUES(writer_epoch), seq = VALUES(seq), ts_us = VALUES(ts_us), interval_ms = VALUES(interval_ms)`,
+		b.Origin, b.Epoch, b.Seq, b.At.UnixMicro(), b.Interval.Milliseconds())
+	return err
 }
 
 // WriteEcho commits what the observer has applied of each origin; At is by the observer's clock.

@@ -33,6 +33,8 @@
 //	  subscribe: ["_INBOX_evenkeel.>"]
 //	}
 //
+// Heartbeats have a user of their own: HeartbeatSetUp.
+//
 // Where another JetStream domain is asked, $JS.<domain>.API replaces $JS.API. MSG.GET returns whole messages: the user can
 // read what is stored. MSG.GET at the copy is needed for streams with sources before 2.15 and for heartbeats only.
 //

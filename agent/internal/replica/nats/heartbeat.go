@@ -153,13 +153,19 @@ func beat(origin string, m replica.Opt[MessageRow]) (replica.Opt[Beat], error) {
 	return replica.Some(b), nil
 }
 
-// publish writes to the stream unless another message of the subject came after the one with the sequence last.
 func (h *Heartbeat) publish(ctx context.Context, subject, text string, last uint64) error {
+	return publish(ctx, h.conn, h.stream, subject, text, &last)
+}
+
+// publish writes to the stream unless another message of the subject came after the one with the sequence last; nil: whatever came.
+func publish(ctx context.Context, c *conn, stream, subject, text string, last *uint64) error {
 	msg := driver.NewMsg(subject)
 	msg.Data = []byte(text)
-	msg.Header.Set("Nats-Expected-Stream", h.stream)
-	msg.Header.Set("Nats-Expected-Last-Subject-Sequence", strconv.FormatUint(last, 10))
-	answer, err := h.conn.ask(ctx, msg)
+	msg.Header.Set("Nats-Expected-Stream", stream)
+	if last != nil {
+		msg.Header.Set("Nats-Expected-Last-Subject-Sequence", strconv.FormatUint(*last, 10))
+	}
+	answer, err := c.ask(ctx, msg)
 	if err != nil {
 		f := classify(err)
 		if f.Reason == replica.ReasonQuery {
@@ -175,7 +181,7 @@ func (h *Heartbeat) publish(ctx context.Context, subject, text string, last uint
 		return classify(errAnswer)
 	}
 	switch {
-	case ack.Error == nil && ack.Stream == h.stream:
+	case ack.Error == nil && ack.Stream == stream:
 		return nil
 	case ack.Error == nil:
 		return classify(errAnswer)

@@ -14,7 +14,9 @@
 //	CREATE ROLE evenkeel LOGIN PASSWORD '...';
 //	GRANT pg_monitor TO evenkeel;                    -- less hides rows, columns and settings as NULL: unknown(privilege)
 //	GRANT EXECUTE ON FUNCTION pg_replication_origin_progress(text, boolean) TO evenkeel;  -- optional, logical targets only
-//	GRANT SELECT, INSERT, UPDATE ON public.evenkeel_heartbeat, public.evenkeel_echo TO evenkeel;  -- only with a heartbeat
+//
+// The heartbeat has an account of its own: HeartbeatSetUp. With logical replication each site publishes its own rows of the
+// three tables, from version 15 on, or they would come back and go round.
 //
 // A logical target is looked at in the subscription's own database. Without the right to read the origin's progress, a
 // subscription that fails over and over is told by its worker never being caught up.

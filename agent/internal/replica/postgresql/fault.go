@@ -49,6 +49,8 @@ func explainCode(code string) (replica.Reason, string) {
 		return replica.ReasonConnect, said
 	case code == "3D000":
 		return replica.ReasonMisconfigured, said + ": there is no such database"
+	case code == "42P01", code == "42703":
+		return replica.ReasonMisconfigured, said + ": there is no such table, or it lacks a column"
 	}
 	return replica.ReasonQuery, said
 }

@@ -11,10 +11,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// HeartbeatDDL makes the two tables. An administrator runs it once at each primary; they are replicated like any other.
+// HeartbeatDDL makes the tables. An administrator runs it once at each primary; they are replicated like any other.
 // The free half of each page keeps a row that is written each second from growing the table.
-const HeartbeatDDL = `
-CREATE TABLE IF NOT EXISTS public.evenkeel_heartbeat (
+const HeartbeatDDL = `CREATE TABLE IF NOT EXISTS public.evenkeel_heartbeat (
   origin_site  VARCHAR(64) PRIMARY KEY,
   writer_epoch BIGINT NOT NULL,
   seq          BIGINT NOT NULL,
@@ -27,6 +26,13 @@ CREATE TABLE IF NOT EXISTS public.evenkeel_echo (
   origin_epoch   BIGINT NOT NULL,
   observer_ts_us BIGINT NOT NULL,
   PRIMARY KEY (observer_site, origin_site)) WITH (fillfactor = 50);
+CREATE TABLE IF NOT EXISTS public.evenkeel_canary (
+  origin_site  VARCHAR(64) NOT NULL,
+  slot         INT         NOT NULL,
+  writer_epoch BIGINT      NOT NULL,
+  seq          BIGINT      NOT NULL,
+  value        VARCHAR(32) NOT NULL,
+  PRIMARY KEY (origin_site, slot)) WITH (fillfactor = 50);
 `
 
 // Errors of a write.
@@ -162,8 +168,16 @@ func (h *Heartbeat) put(ctx context.Context, sql string, args ...any) error {
 	})
 }
 
-// with runs f on the connection within the time of one call. Its error is safe to show: it has none of the driver's text.
+// with runs f as run does. Its error is safe to show: it has none of the driver's text.
 func (h *Heartbeat) with(ctx context.Context, f func(context.Context, *pgx.Conn) error) error {
+	if err := h.run(ctx, f); err != nil {
+		return told(err)
+	}
+	return nil
+}
+
+// run runs f on the connection within the time of one call.
+func (h *Heartbeat) run(ctx context.Context, f func(context.Context, *pgx.Conn) error) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, h.timeout)
@@ -171,7 +185,7 @@ func (h *Heartbeat) with(ctx context.Context, f func(context.Context, *pgx.Conn)
 	var err error
 	if h.conn == nil {
 		if h.conn, err = h.dial.connect(ctx); err != nil {
-			return told(err)
+			return err
 		}
 	}
 	if err = f(ctx, h.conn); err == nil {
@@ -181,7 +195,7 @@ func (h *Heartbeat) with(ctx context.Context, f func(context.Context, *pgx.Conn)
 		hangUp(ctx, h.conn)
 		h.conn = nil
 	}
-	return told(err)
+	return err
 }
 
 // told is an error without the driver's text; our own are kept.

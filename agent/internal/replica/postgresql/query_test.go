@@ -81,7 +81,7 @@ func TestExplain(t *testing.T) {
 	for code, want := range map[string]replica.Reason{
 		"28P01": replica.ReasonAuth, "28000": replica.ReasonAuth, "42501": replica.ReasonPrivilege, "57014": replica.ReasonTimeout,
 		"57P03": replica.ReasonConnect, "57P01": replica.ReasonConnect, "53300": replica.ReasonConnect, "3D000": replica.ReasonMisconfigured,
-		"42P01": replica.ReasonQuery, "": replica.ReasonQuery,
+		"42P01": replica.ReasonMisconfigured, "": replica.ReasonQuery,
 	} {
 		f(&pgconn.PgError{Code: code, Message: canary}, want)
 	}

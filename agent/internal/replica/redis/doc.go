@@ -4,15 +4,15 @@
 //
 // One INFO a server and look, which is one snapshot: the server runs one command at a time. Of it: role, replication IDs
 // and offsets, the replica's view of its link, one line a replica at the source, the backlog and the counters of full and
-// partial resynchronisations. Nothing is written, and no other command is sent than HELLO, AUTH and INFO (and GET and
-// SET for heartbeats). The fields are there since Redis 4.0; slave_read_repl_offset since 7.0; a field that is missing is
+// partial resynchronisations. Nothing is written, and no other command is sent than HELLO, AUTH and INFO (and MGET and
+// MSET for heartbeats). The fields are there since Redis 4.0; slave_read_repl_offset since 7.0; a field that is missing is
 // absent, never 0. Valkey answers with the same fields.
 //
 // # Least privilege
 //
 //	ACL SETUSER evenkeel on >password +info
 //
-// and HeartbeatDDL where heartbeats are used. Before 6.0 there are no users: the password is that of the server.
+// and HeartbeatSetUp, which is for an account of its own, where heartbeats are used. Before 6.0 there are no users: the password is that of the server.
 //
 // # What is proven, and by what
 //
