@@ -10,8 +10,8 @@ DATA    ?= data/lab$(if $(filter-out 1,$(REPLICAS)),-$(REPLICAS))
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 GO      := CGO_ENABLED=0 go
-# What the agent is built with: remove_all_sd lets it scrape as Prometheus does, with the service discoveries file, http,
-# static and those named here. Without any tag it is built without the scraper.
+# What the agent that scrapes is built with: remove_all_sd lets it scrape as Prometheus does, with the service discoveries
+# file, http, static and those named here. Without any tag only the agent without the scraper is built.
 TAGS    ?= remove_all_sd,enable_consul_sd,enable_dns_sd,enable_kubernetes_sd
 TOOL    := $(GO) tool -modfile=tools/go.mod
 SETUP   := deploy/setup.sh
@@ -34,7 +34,11 @@ build: need-go web ## build the three binaries into bin/
 	@echo "go: building bin/evenkeel-server, bin/evenkeel-agent and bin/evenkeel-lab (the first time this compiles"
 	@echo "    VictoriaMetrics, etcd and the OpenTelemetry Collector: some minutes; later it takes seconds)"
 	@$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/evenkeel-server ./server
-	@$(GO) build -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o $(BIN)/evenkeel-agent ./agent
+	@$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/evenkeel-agent ./agent
+	@rm -f $(BIN)/evenkeel-agent-scraper
+ifneq ($(TAGS),)
+	@$(GO) build -tags '$(TAGS)' -ldflags '$(LDFLAGS)' -o $(BIN)/evenkeel-agent-scraper ./agent
+endif
 	@$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/evenkeel-lab ./deploy/lab
 
 run: build ## build, start the server (REPLICAS=3: three) and a three-site lab, print the URL; Ctrl-C stops all of it

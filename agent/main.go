@@ -68,7 +68,7 @@ func newRun(lookup func(string) (string, bool)) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := readSettings(cmd.Flags(), lookup)
 			if err != nil {
-				return settingError{err.Error()}
+				return settingError{withScraper(err).Error()}
 			}
 			return run(cmd.Context(), s)
 		},
@@ -86,7 +86,7 @@ func newValidate(lookup func(string) (string, bool)) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := readSettings(cmd.Flags(), lookup)
 			if err != nil {
-				return settingError{err.Error()}
+				return settingError{withScraper(err).Error()}
 			}
 			return validate(cmd.Context(), s, show, cmd.OutOrStdout())
 		},

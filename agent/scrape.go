@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 
@@ -17,6 +18,28 @@ import (
 // schemeScrape is the confmap scheme of what is scraped. The file is no part of the rendered pipeline, which can be
 // printed: there may be secrets in it.
 const schemeScrape = "scrape"
+
+// scraperName is the program beside this one that is the same agent with the scraper in it.
+const scraperName = "evenkeel-agent-scraper"
+
+var errNoScraper = errors.New("--scrape and --scrape-target: there is no " + scraperName + " beside this program: `make build` makes both; " +
+	"or build the agent with go build -tags remove_all_sd, and enable_NAME_sd for each service discovery it shall have")
+
+// withScraper goes on as the agent that has the scraper, when that is what is missing. It returns only when it cannot.
+func withScraper(err error) error {
+	if !errors.Is(err, errNoScraper) {
+		return err
+	}
+	self, findErr := os.Executable()
+	if findErr != nil {
+		return err
+	}
+	other := filepath.Join(filepath.Dir(self), scraperName)
+	if _, statErr := os.Stat(other); statErr != nil {
+		return err
+	}
+	return fmt.Errorf("go on as %s: %w", other, become(other))
+}
 
 // scraped is the confmap provider of the scraper's configuration. It reads the file anew with each reload.
 type scraped struct {
@@ -45,8 +68,7 @@ func (s *settings) checkScrape() error {
 		return nil
 	}
 	if !canScrape {
-		return errors.New("--scrape and --scrape-target: this agent was built without the scraper: build it with `make build`, " +
-			"or with go build -tags remove_all_sd, and enable_NAME_sd for each service discovery it shall have")
+		return errNoScraper
 	}
 	for _, target := range s.Targets {
 		if err := transport.CheckURL(target); err != nil {

@@ -56,7 +56,7 @@ func run(m *testing.M) int {
 
 // programs are the binaries and the packages they are made of.
 func programs() map[string]string {
-	return map[string]string{"evenkeel-server": "./server", "evenkeel-agent": "./agent", "evenkeel-lab": "./deploy/lab"}
+	return map[string]string{"evenkeel-server": "./server", "evenkeel-agent": "./agent", "evenkeel-agent-scraper": "./agent", "evenkeel-lab": "./deploy/lab"}
 }
 
 func buildAll(to string) error {
@@ -69,7 +69,7 @@ func buildAll(to string) error {
 }
 
 func build(out, pkg string) error {
-	tags, err := tagsOf(pkg)
+	tags, err := tagsOf(filepath.Base(out))
 	if err != nil {
 		return err
 	}
@@ -83,8 +83,8 @@ func build(out, pkg string) error {
 }
 
 // tagsOf are the build tags that the Makefile gives a program.
-func tagsOf(pkg string) (string, error) {
-	if pkg != "./agent" {
+func tagsOf(program string) (string, error) {
+	if program != "evenkeel-agent-scraper" {
 		return "", nil
 	}
 	text, err := os.ReadFile(filepath.Join("..", "..", "Makefile"))
