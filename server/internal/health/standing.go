@@ -126,10 +126,9 @@ func linkSentence(s core.LinkStanding) string {
 	case s.LagLower != nil:
 		text += fmt.Sprintf(", %.1f s or more behind", *s.LagLower)
 	}
-	switch {
-	case s.Exposure == nil:
+	if s.Exposure == nil {
 		text += "; what would be lost with " + s.From + " is not known"
-	default:
+	} else {
 		text += fmt.Sprintf("; with %s up to %.1f s would be lost", s.From, *s.Exposure)
 	}
 	if s.RPO > 0 {
