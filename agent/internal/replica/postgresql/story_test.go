@@ -228,7 +228,7 @@ func idle(t *testing.T, w *world) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	for time.Since(rested) < 12*time.Second {
+	for time.Since(rested) < 12*time.Second || !saw[replica.IdleLinkOK] && time.Since(rested) < replicatest.Patience {
 		look()
 	}
 	if !saw[replica.IdleLinkOK] {
