@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -39,20 +40,10 @@ type cluster struct {
 	admin *kadm.Client
 }
 
-func freePort(t testing.TB) int {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
-}
-
 // startCluster starts a cluster in which the agent may do what the documentation asks for.
 func startCluster(t testing.TB) *cluster {
 	t.Helper()
-	c := &cluster{t: t, port: freePort(t)}
+	c := &cluster{t: t, port: replicatest.FreePort(t)}
 	c.start()
 	t.Cleanup(c.stop)
 	return c
@@ -137,33 +128,12 @@ func (c *cluster) commit(offsets ...int64) {
 		all.AddOffset(topic, int32(partition), at, -1)
 	}
 	// The client may still have the id of a topic that was deleted.
-	until(c.t, "offsets are committed", 10*time.Second, func() bool {
+	replicatest.Until(c.t, "offsets are committed", func() bool {
 		return c.admin.CommitAllOffsets(context.Background(), "copier", all) == nil
 	})
 }
 
-// until polls a condition.
-func until(t testing.TB, what string, limit time.Duration, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(limit); !ok(); {
-		if time.Now().After(end) {
-			t.Fatalf("not within %s: %s", limit, what)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
-// watcher looks through one engine and settles what it sees.
-type watcher struct {
-	t      *testing.T
-	name   string
-	engine *Engine
-	memory replica.Memory
-	last   replica.Status
-	seen   replica.Sighting
-}
-
-func newWatcher(t *testing.T, name string, o Options) *watcher {
+func newWatcher(t *testing.T, name string, o Options) *replicatest.Watcher {
 	t.Helper()
 	o.Timeout, o.Silence, o.Interval = time.Second, 1500*time.Millisecond, 100*time.Millisecond
 	engine, err := New(o)
@@ -171,47 +141,10 @@ func newWatcher(t *testing.T, name string, o Options) *watcher {
 		t.Fatal(err)
 	}
 	t.Cleanup(engine.Close)
-	return &watcher{t: t, name: name, engine: engine}
-}
-
-func (w *watcher) look() replica.Status {
-	w.t.Helper()
-	r := w.engine.Look(w.t.Context())
-	if len(r.Sightings) != 1 || len(r.Beats) != 1 {
-		w.t.Fatalf("%s: %d sightings", w.name, len(r.Sightings))
-	}
-	w.seen = r.Sightings[0]
-	w.last, w.memory = replica.Settle(w.seen, w.memory, replica.Look{
-		Began: r.Began, Ended: r.Ended, Interval: 100 * time.Millisecond, ClockKnown: true, Heartbeat: r.Beats[0],
-	})
-	if strings.Contains(fmt.Sprintf("%+v", r), canary) {
-		w.t.Fatalf("%s: the password is shown: %+v", w.name, r)
-	}
-	if w.last.State == replica.Unknown && (w.last.Lower.OK || w.last.Upper.OK || w.last.Reason == "") {
-		w.t.Errorf("%s: unknown with a figure or without a reason: %+v", w.name, w.last)
-	}
-	if w.last.State == replica.LinkDown && w.last.Lower.V <= 0 {
-		w.t.Errorf("%s: down and not behind: %+v", w.name, w.last)
-	}
-	return w.last
-}
-
-func (w *watcher) show() string {
-	return fmt.Sprintf("%s: %v %s %q lag %v..%v messages %v age %v", w.name, w.last.State, w.last.Reason, w.last.Detail,
-		w.last.Lower, w.last.Upper, w.last.Messages, w.last.LinkAge)
-}
-
-// becomes looks until it sees the state.
-func (w *watcher) becomes(limit time.Duration, state replica.State, reason replica.Reason) {
-	w.t.Helper()
-	for end := time.Now().Add(limit); ; time.Sleep(20 * time.Millisecond) {
-		if st := w.look(); st.State == state && st.Reason == reason {
-			return
-		}
-		if time.Now().After(end) {
-			w.t.Fatalf("not %v %s within %s: %s", state, reason, limit, w.show())
-		}
-	}
+	return replicatest.NewWatcher(t, name, func(ctx context.Context) replicatest.Glance {
+		r := engine.Look(ctx)
+		return replicatest.Glance{Began: r.Began, Ended: r.Ended, Sightings: r.Sightings, Beat: r.Beats[0]}
+	}, canary)
 }
 
 func TestStory(t *testing.T) {
@@ -223,13 +156,13 @@ func TestStory(t *testing.T) {
 	found := newWatcher(t, "what the group has", Options{Server: c.as("evenkeel", canary), Links: []LinkSpec{group}})
 	w := newWatcher(t, "what is declared", Options{Server: c.as("evenkeel", canary), Links: []LinkSpec{declared}})
 
-	found.becomes(2*time.Second, replica.Unknown, replica.ReasonMisconfigured)
-	w.becomes(2*time.Second, replica.Unknown, replica.ReasonMisconfigured)
+	found.Becomes(replica.Unknown, replica.ReasonMisconfigured)
+	w.Becomes(replica.Unknown, replica.ReasonMisconfigured)
 	c.make(topic, 2)
 	c.produce(0, "1", "2", "3")
-	w.becomes(3*time.Second, replica.CatchingUp, replica.ReasonNotMeasured)
-	if w.last.Messages.V != 3 || w.last.Upper.OK || !w.last.LastCaughtUp.IsZero() {
-		t.Errorf("nothing committed: %s", w.show())
+	w.Becomes(replica.CatchingUp, replica.ReasonNotMeasured)
+	if w.Last.Messages.V != 3 || w.Last.Upper.OK || !w.Last.LastCaughtUp.IsZero() {
+		t.Errorf("nothing committed: %s", w.Show())
 	}
 
 	// A group that works.
@@ -252,43 +185,43 @@ func TestStory(t *testing.T) {
 		}
 	}
 	consume()
-	found.becomes(3*time.Second, replica.CaughtUp, "")
-	w.becomes(3*time.Second, replica.CaughtUp, "")
-	if members := measure(w.seen, "kafka.group.members"); members != 1 {
+	found.Becomes(replica.CaughtUp, "")
+	w.Becomes(replica.CaughtUp, "")
+	if members := measure(w.Seen, "kafka.group.members"); members != 1 {
 		t.Errorf("%v members", members)
 	}
 	for i := range 20 {
 		c.produce(0, fmt.Sprint(i))
 		consume()
-		if st := w.look(); st.State != replica.CaughtUp || st.Upper.V > 500*time.Millisecond {
-			t.Errorf("steady: %s", w.show())
+		if st := w.Look(); st.State != replica.CaughtUp || st.Upper.V > 500*time.Millisecond {
+			t.Errorf("steady: %s", w.Show())
 		}
 	}
 
 	// Idle for a while, and then a write: no spike. It is not read: the lag grows, and after ten looks the group stands.
 	idle := time.Now()
-	until(t, "idle", 15*time.Second, func() bool { return w.look().State == replica.IdleLinkOK && time.Since(idle) > 10500*time.Millisecond })
+	replicatest.Until(t, "idle", func() bool { return w.Look().State == replica.IdleLinkOK && time.Since(idle) > 10500*time.Millisecond })
 	before := time.Now()
 	c.produce(0, "unread")
 	after := time.Now()
-	st := w.look()
+	st := w.Look()
 	if st.State != replica.CatchingUp || st.Messages.V != 1 || st.Upper.V > time.Second {
-		t.Errorf("one record: %s", w.show())
+		t.Errorf("one record: %s", w.Show())
 	}
-	w.becomes(3*time.Second, replica.ApplierStopped, replica.ReasonStale)
-	until(t, "the lag grows", 3*time.Second, func() bool { return w.look().Lower.V > 300*time.Millisecond })
-	if w.last.Lower.V > time.Since(before)+time.Millisecond || w.last.Upper.V < w.last.At.Sub(after) {
-		t.Errorf("lag between %s and %s: %s", w.last.At.Sub(after), time.Since(before), w.show())
+	w.Becomes(replica.ApplierStopped, replica.ReasonStale)
+	replicatest.Until(t, "the lag grows", func() bool { return w.Look().Lower.V > 300*time.Millisecond })
+	if w.Last.Lower.V > time.Since(before)+time.Millisecond || w.Last.Upper.V < w.Last.At.Sub(after) {
+		t.Errorf("lag between %s and %s: %s", w.Last.At.Sub(after), time.Since(before), w.Show())
 	}
 	consume()
-	w.becomes(3*time.Second, replica.CaughtUp, "")
+	w.Becomes(replica.CaughtUp, "")
 
 	// The group leaves.
 	leave()
-	w.becomes(5*time.Second, replica.ApplierStopped, "")
+	w.Becomes(replica.ApplierStopped, "")
 	c.produce(0, "nobody")
-	w.becomes(3*time.Second, replica.ApplierStopped, "")
-	until(t, "the lag grows", 3*time.Second, func() bool { return w.look().Lower.V > 300*time.Millisecond && w.last.Messages.V == 1 })
+	w.Becomes(replica.ApplierStopped, "")
+	replicatest.Until(t, "the lag grows", func() bool { return w.Look().Lower.V > 300*time.Millisecond && w.Last.Messages.V == 1 })
 
 	// What is deleted unread is lost; going back is seen; a topic that is made anew makes offsets meaningless.
 	var cut kadm.Offsets
@@ -297,27 +230,27 @@ func TestStory(t *testing.T) {
 	if _, err := c.admin.DeleteRecords(t.Context(), cut); err != nil {
 		t.Fatal(err)
 	}
-	w.becomes(3*time.Second, replica.ApplierStopped, replica.ReasonLost)
-	if lost := measure(w.seen, "kafka.messages.lost"); lost != 4 {
+	w.Becomes(replica.ApplierStopped, replica.ReasonLost)
+	if lost := measure(w.Seen, "kafka.messages.lost"); lost != 4 {
 		t.Errorf("%v messages lost", lost)
 	}
 	if _, err := c.admin.DeleteTopics(t.Context(), topic); err != nil {
 		t.Fatal(err)
 	}
-	w.becomes(5*time.Second, replica.Unknown, replica.ReasonMisconfigured)
+	w.Becomes(replica.Unknown, replica.ReasonMisconfigured)
 	c.make(topic, 2)
 	c.commit(20, 0)
-	w.becomes(5*time.Second, replica.Unknown, replica.ReasonDisagree)
+	w.Becomes(replica.Unknown, replica.ReasonDisagree)
 
 	// The cluster dies, and is there again.
 	c.stop()
-	w.becomes(5*time.Second, replica.Unknown, replica.ReasonConnect)
+	w.Becomes(replica.Unknown, replica.ReasonConnect)
 	c.start()
 	c.make(topic, 2)
 	c.produce(1, "x")
-	w.becomes(10*time.Second, replica.CatchingUp, replica.ReasonNotMeasured)
+	w.Becomes(replica.CatchingUp, replica.ReasonNotMeasured)
 	c.commit(0, 1)
-	w.becomes(3*time.Second, replica.CaughtUp, "")
+	w.Becomes(replica.CaughtUp, "")
 }
 
 // What a reader of committed transactions has to read ends where an open one begins; marks of transactions are no records.
@@ -338,24 +271,24 @@ func TestTransactions(t *testing.T) {
 	if err := writer.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Value: []byte("open")}).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
-	all.becomes(3*time.Second, replica.CatchingUp, "")
-	stable.becomes(3*time.Second, replica.CaughtUp, "")
+	all.Becomes(replica.CatchingUp, "")
+	stable.Becomes(replica.CaughtUp, "")
 	if err := writer.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
 		t.Fatal(err)
 	}
-	stable.becomes(3*time.Second, replica.CatchingUp, "")
+	stable.Becomes(replica.CatchingUp, "")
 	c.commit(2) // the mark is left
-	all.becomes(3*time.Second, replica.CaughtUp, "")
-	stable.becomes(3*time.Second, replica.CaughtUp, "")
+	all.Becomes(replica.CaughtUp, "")
+	stable.Becomes(replica.CaughtUp, "")
 }
 
 func TestMirrorMaker(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t)
 	w := newWatcher(t, "mm2", Options{Server: c.as("evenkeel", canary), Links: []LinkSpec{{Store: "log", From: "a", To: "b", End: replica.Target}}})
-	w.becomes(2*time.Second, replica.Unknown, replica.ReasonMisconfigured)
+	w.Becomes(replica.Unknown, replica.ReasonMisconfigured)
 	c.make(beats, 1)
-	w.becomes(2*time.Second, replica.LinkDown, "")
+	w.Becomes(replica.LinkDown, "")
 	beat := func(at time.Time) {
 		t.Helper()
 		key, value := heartbeat("a", "b", at)
@@ -367,33 +300,33 @@ func TestMirrorMaker(t *testing.T) {
 		t.Helper()
 		for range 10 {
 			beat(time.Now().Add(-late))
-			st := w.look()
+			st := w.Look()
 			if st.State != replica.CatchingUp || st.Upper.V < late-5*time.Millisecond || st.Upper.V > late+700*time.Millisecond || st.Lower.V > late {
-				t.Errorf("%s late: %s", late, w.show())
+				t.Errorf("%s late: %s", late, w.Show())
 			}
 		}
 	}
 	steady(0)
 	// Cut: no heartbeats, and the lag grows, bounded by the age of the last.
 	cut := time.Now()
-	w.becomes(4*time.Second, replica.LinkDown, replica.ReasonStale)
-	until(t, "the lag grows", 4*time.Second, func() bool { st := w.look(); return st.State == replica.LinkDown && st.Lower.V > 2*time.Second })
-	if !w.last.Upper.OK || w.last.Upper.V < time.Since(cut)-100*time.Millisecond {
-		t.Errorf("cut since %s: %s", time.Since(cut), w.show())
+	w.Becomes(replica.LinkDown, replica.ReasonStale)
+	replicatest.Until(t, "the lag grows", func() bool { st := w.Look(); return st.State == replica.LinkDown && st.Lower.V > 2*time.Second })
+	if !w.Last.Upper.OK || w.Last.Upper.V < time.Since(cut)-100*time.Millisecond {
+		t.Errorf("cut since %s: %s", time.Since(cut), w.Show())
 	}
 	// It comes back and catches up.
 	for i := range 10 {
 		stamp := cut.Add(time.Duration(i) * time.Millisecond)
 		beat(stamp)
 		late := time.Since(stamp)
-		if st := w.look(); st.State != replica.CatchingUp || st.Upper.V < late || st.Upper.V > late+700*time.Millisecond || st.Lower.V > late {
-			t.Errorf("%s late: %s", late, w.show())
+		if st := w.Look(); st.State != replica.CatchingUp || st.Upper.V < late || st.Upper.V > late+700*time.Millisecond || st.Lower.V > late {
+			t.Errorf("%s late: %s", late, w.Show())
 		}
 	}
 	steady(0)
 	// Clocks that contradict each other.
 	beat(time.Now().Add(5 * time.Second))
-	w.becomes(2*time.Second, replica.Unknown, replica.ReasonClockSkew)
+	w.Becomes(replica.Unknown, replica.ReasonClockSkew)
 	key, _ := heartbeat("a", "b", time.Now())
 	other := newWatcher(t, "foreign", Options{Server: c.as("evenkeel", canary), Links: []LinkSpec{{Store: "log", From: "x", To: "b", End: replica.Target, Peer: "a"}}})
 	for range tail {
@@ -401,7 +334,7 @@ func TestMirrorMaker(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	other.becomes(2*time.Second, replica.Unknown, replica.ReasonIncomplete)
+	other.Becomes(replica.Unknown, replica.ReasonIncomplete)
 }
 
 func TestNewRefuses(t *testing.T) {
@@ -437,7 +370,7 @@ func TestAccess(t *testing.T) {
 		if change != nil {
 			change(&l)
 		}
-		newWatcher(t, name, Options{Server: s, Links: []LinkSpec{l}}).becomes(0, state, reason)
+		newWatcher(t, name, Options{Server: s, Links: []LinkSpec{l}}).Becomes(state, reason)
 	}
 	good := c.as("evenkeel", canary)
 	look("allowed", good, replica.CaughtUp, "", nil)
@@ -469,7 +402,7 @@ func TestAccess(t *testing.T) {
 	silent.Address = mute.Addr().String()
 	began := time.Now()
 	look("nobody answers", silent, replica.Unknown, replica.ReasonTimeout, nil)
-	if took := time.Since(began); took > 2*time.Second {
+	if took := time.Since(began); took > replicatest.Patience/2 {
 		t.Errorf("a look took %s with a timeout of 1 s", took)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -3,18 +3,16 @@ package mysql
 import (
 	"database/sql"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
-	"strconv"
 	"syscall"
 	"testing"
-	"time"
 
 	driverpkg "github.com/go-sql-driver/mysql"
 	"go.uber.org/goleak"
+
+	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -33,27 +31,6 @@ func program(t *testing.T, name string) string {
 	return ""
 }
 
-// credential is whom a server runs as: it refuses root. Nil: as we are.
-func credential(t *testing.T) *syscall.Credential {
-	t.Helper()
-	if os.Getuid() != 0 {
-		return nil
-	}
-	for _, name := range []string{"mysql", "nobody"} {
-		u, err := user.Lookup(name)
-		if err != nil {
-			continue
-		}
-		uid, uidErr := strconv.ParseUint(u.Uid, 10, 32)
-		gid, gidErr := strconv.ParseUint(u.Gid, 10, 32)
-		if uidErr == nil && gidErr == nil {
-			return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-		}
-	}
-	t.Fatal("MariaDB refuses root, and there is no other account to run it as: run deploy/setup.sh test")
-	return nil
-}
-
 // database is one MariaDB on a loopback port.
 type database struct {
 	dir  string
@@ -65,34 +42,11 @@ type database struct {
 
 func (d *database) address() string { return fmt.Sprintf("127.0.0.1:%d", d.port) }
 
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
-// home is a folder that the server's account owns. Those of the testing package lie in one that only we may enter.
-func home(who *syscall.Credential) (string, error) {
-	dir, err := os.MkdirTemp("", "evenkeel-my-")
-	if err == nil && who != nil {
-		err = os.Chown(dir, int(who.Uid), int(who.Gid))
-	}
-	return dir, err
-}
-
 // start makes a data folder and runs a server on it, with a root account that only its socket can use.
 func start(t *testing.T, id int) *database {
 	t.Helper()
-	who := credential(t)
-	dir, err := home(who)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	who := replicatest.Account(t, "mysql")
+	dir := replicatest.Folder(t, who)
 	data, socket := filepath.Join(dir, "data"), filepath.Join(dir, "s")
 	// A server that starts deletes the temporary tables of others that share its folder for them.
 	install := exec.CommandContext(t.Context(), program(t, "mariadb-install-db"), "--no-defaults", "--datadir="+data, "--tmpdir="+dir,
@@ -103,7 +57,7 @@ func start(t *testing.T, id int) *database {
 	if out, err := install.CombinedOutput(); err != nil {
 		t.Fatalf("mariadb-install-db: %v\n%s", err, out)
 	}
-	d := &database{dir: dir, port: freePort(t), done: make(chan struct{})}
+	d := &database{dir: dir, port: replicatest.FreePort(t), done: make(chan struct{})}
 	d.cmd = exec.Command(program(t, "mariadbd"), "--no-defaults", "--datadir="+data, "--tmpdir="+dir, "--socket="+socket,
 		fmt.Sprintf("--port=%d", d.port), "--bind-address=127.0.0.1", fmt.Sprintf("--server-id=%d", id), "--log-bin=bin",
 		"--log-slave-updates", "--innodb-buffer-pool-size=16M", "--innodb-log-file-size=8M", "--sync-binlog=0",
@@ -126,7 +80,7 @@ func start(t *testing.T, id int) *database {
 		d.Close()
 		d.kill()
 	})
-	eventually(t, "the server answers", func() bool { return d.Ping() == nil })
+	replicatest.Until(t, "the server answers", func() bool { return d.Ping() == nil })
 	return d
 }
 
@@ -148,15 +102,4 @@ func (d *database) text(t *testing.T, query string) (out string) {
 		t.Fatalf("%s: %v", query, err)
 	}
 	return out
-}
-
-// eventually polls a condition.
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if is() {
-			return
-		}
-	}
-	t.Fatalf("after 20 s it is not so that %s", what)
 }

@@ -11,34 +11,8 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 )
-
-// grows asserts that a link that is down has a growing lower bound, never 0, and no upper one.
-func grows(t *testing.T, w *watch, what string) {
-	t.Helper()
-	first := w.look()
-	last := first
-	for range 4 {
-		time.Sleep(w.every)
-		next := w.look()
-		if next.State != replica.LinkDown || !next.Lower.OK || next.Lower.V <= last.Lower.V || next.Upper.OK {
-			t.Errorf("%s: after %s came %s", what, tell(last), tell(next))
-		}
-		last = next
-	}
-	if first.Lower.V <= 0 {
-		t.Errorf("%s: lower bound of a dead link is %s", what, first.Lower.V)
-	}
-}
-
-func measure(s replica.Status, name string) (float64, bool) {
-	for _, m := range s.Extra {
-		if m.Name == name {
-			return m.Value, true
-		}
-	}
-	return 0, false
-}
 
 func TestMariaDBStory(t *testing.T) {
 	t.Parallel()
@@ -51,90 +25,90 @@ func TestMariaDBStory(t *testing.T) {
 		p.primary.do(t, "INSERT INTO evenkeel.load_test VALUES (?, 'x')", id)
 	}
 
-	if s := w.look(); s.State != replica.Unknown || s.Reason != replica.ReasonNotMeasured {
-		t.Errorf("the first look cannot know whether the link is alive, and says %s", tell(s))
+	if s := w.Look(); s.State != replica.Unknown || s.Reason != replica.ReasonNotMeasured {
+		t.Errorf("the first look cannot know whether the link is alive, and says %s", w.Show())
 	}
-	w.state("start", replica.CaughtUp, "")
-	if s := src.look(); s.State != replica.Unknown || s.Reason != replica.ReasonNotMeasured || src.saw.Written == "" {
-		t.Errorf("the source sees its replica: %s", tell(s))
+	w.Becomes(replica.CaughtUp, "")
+	if s := src.Look(); s.State != replica.Unknown || s.Reason != replica.ReasonNotMeasured || src.Seen.Written == "" {
+		t.Errorf("the source sees its replica: %s", w.Show())
 	}
 
 	// Steady writes: whatever is said, it is no spike.
 	for range 10 {
 		insert()
-		time.Sleep(w.every)
-		if s := w.look(); (s.State != replica.CaughtUp && s.State != replica.CatchingUp) || s.Upper.Or(time.Hour) > 4*time.Second {
-			t.Errorf("steady writes: %s", tell(s))
+		time.Sleep(every)
+		if s := w.Look(); (s.State != replica.CaughtUp && s.State != replica.CatchingUp) || s.Upper.Or(time.Hour) > 4*time.Second {
+			t.Errorf("steady writes: %s", w.Show())
 		}
 	}
 
 	// Idle, then one write.
-	w.state("idle", replica.IdleLinkOK, "")
+	w.Becomes(replica.IdleLinkOK, "")
 	insert()
 	for range 10 {
-		if s := w.look(); s.Upper.Or(time.Hour) > 3*time.Second {
-			t.Errorf("one write after idling: %s", tell(s))
+		if s := w.Look(); s.Upper.Or(time.Hour) > 3*time.Second {
+			t.Errorf("one write after idling: %s", w.Show())
 		}
-		time.Sleep(w.every)
+		time.Sleep(every)
 	}
 
 	// Half-open: both ends stay connected. First nothing is written, then something.
-	w.state("before the hold", replica.CaughtUp, "")
-	p.link.set(true, false)
-	s := w.state("held", replica.LinkDown, replica.ReasonStale)
+	w.Becomes(replica.CaughtUp, "")
+	p.link.Hold(true)
+	s := w.Becomes(replica.LinkDown, replica.ReasonStale)
 	if age, limit := s.LinkAge.Or(0), 1500*time.Millisecond; age < limit {
 		t.Errorf("the link was given up after %s", age)
 	}
-	grows(t, w, "held without writes")
+	w.Grows(3 * every)
 	insert()
-	grows(t, w, "held with writes")
+	w.Grows(3 * every)
 	if got := p.replica.text(t, "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE = 'Waiting for master to send event'"); got != "1" {
 		t.Errorf("the receiver gave up by itself (%s): the test does not show a half-open link", got)
 	}
-	p.link.set(false, false)
-	w.state("released", replica.CaughtUp, "")
+	p.link.Hold(false)
+	w.Becomes(replica.CaughtUp, "")
 
 	// Cut.
-	p.link.set(false, true)
-	w.until("cut", func(s replica.Status) bool { return s.State == replica.LinkDown })
+	p.link.Cut(true)
+	w.Until("cut", func(s replica.Status) bool { return s.State == replica.LinkDown })
 	insert()
-	grows(t, w, "cut")
-	src.state("cut, at the source", replica.LinkDown, "")
-	p.link.set(false, false)
-	w.state("joined again", replica.CaughtUp, "")
+	w.Grows(3 * every)
+	src.Becomes(replica.LinkDown, "")
+	p.link.Cut(false)
+	w.Becomes(replica.CaughtUp, "")
 
 	// The applier stops, by order and by an error.
 	p.replica.do(t, "STOP SLAVE SQL_THREAD")
 	insert()
-	w.until("applier stopped", func(s replica.Status) bool {
+	w.Until("applier stopped", func(s replica.Status) bool {
 		return s.State == replica.ApplierStopped && s.Reason == replica.ReasonPaused && s.Transactions.Or(0) == 1 &&
 			s.Bytes.Or(0) > 0 && s.Lower.Or(0) > time.Second && s.Upper.Or(0) > s.Lower.V
 	})
 	p.replica.do(t, "START SLAVE SQL_THREAD")
-	w.state("applier started", replica.CaughtUp, "")
+	w.Becomes(replica.CaughtUp, "")
 	p.replica.do(t, "SET SESSION sql_log_bin=0; INSERT INTO evenkeel.load_test VALUES (?, 'foreign')", id+1)
 	insert()
-	s = w.state("applier failed", replica.ApplierStopped, replica.ReasonError)
-	if got, _ := measure(s, "applier.error"); got != 1062 {
+	s = w.Becomes(replica.ApplierStopped, replica.ReasonError)
+	if got, _ := w.Measure("applier.error"); got != 1062 {
 		t.Errorf("error of the applier is %v", got)
 	}
 	if strings.Contains(s.Detail, "foreign") || !strings.Contains(s.Detail, "1062") {
 		t.Errorf("detail is %q", s.Detail)
 	}
 	p.replica.do(t, "SET SESSION sql_log_bin=0; DELETE FROM evenkeel.load_test WHERE id = ?; START SLAVE", id)
-	w.state("row mended", replica.CaughtUp, "")
+	w.Becomes(replica.CaughtUp, "")
 
 	// Delay by design. A change that does not name the heartbeat period puts it back to half of slave_net_timeout.
 	p.replica.do(t, "STOP SLAVE; CHANGE MASTER TO MASTER_DELAY=2, MASTER_HEARTBEAT_PERIOD=0.5; START SLAVE")
-	w.state("delayed and idle", replica.CaughtUp, "")
+	w.Becomes(replica.CaughtUp, "")
 	insert()
-	s = w.state("delayed", replica.DelayedByDesign, "")
+	s = w.Becomes(replica.DelayedByDesign, "")
 	if !s.Upper.OK || s.Upper.V > 5*time.Second {
-		t.Errorf("delayed: %s", tell(s))
+		t.Errorf("delayed: %s", w.Show())
 	}
-	w.state("delay over", replica.CaughtUp, "")
+	w.Becomes(replica.CaughtUp, "")
 	p.replica.do(t, "STOP SLAVE; CHANGE MASTER TO MASTER_DELAY=0, MASTER_HEARTBEAT_PERIOD=0.5; START SLAVE")
-	w.state("no delay", replica.CaughtUp, "")
+	w.Becomes(replica.CaughtUp, "")
 
 	// A prepared transaction without a coordinator.
 	conn, err := p.primary.Conn(t.Context())
@@ -147,14 +121,15 @@ func TestMariaDBStory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got, ok := measure(src.look(), "transactions.in_doubt"); !ok || got != 1 {
+	src.Look()
+	if got, ok := src.Measure("transactions.in_doubt"); !ok || got != 1 {
 		t.Errorf("in doubt at the source: %v", got)
 	}
-	w.until("in doubt at the target", func(s replica.Status) bool { n, _ := measure(s, "transactions.in_doubt"); return n == 1 })
+	w.Until("in doubt at the target", func(s replica.Status) bool { n, _ := w.Measure("transactions.in_doubt"); return n == 1 })
 	if _, err := conn.ExecContext(t.Context(), "XA ROLLBACK 'x'"); err != nil {
 		t.Fatal(err)
 	}
-	w.until("no longer in doubt", func(s replica.Status) bool { n, ok := measure(s, "transactions.in_doubt"); return ok && n == 0 })
+	w.Until("no longer in doubt", func(s replica.Status) bool { n, ok := w.Measure("transactions.in_doubt"); return ok && n == 0 })
 
 	refusals(t, p)
 
@@ -163,28 +138,28 @@ func TestMariaDBStory(t *testing.T) {
 	insert()
 	p.primary.do(t, "FLUSH BINARY LOGS")
 	insert()
-	eventually(t, "the old logs are deleted", func() bool { // one that is still being sent is kept
+	replicatest.Until(t, "the old logs are deleted", func() bool { // one that is still being sent is kept
 		names := p.logs(t)
 		p.primary.do(t, "PURGE BINARY LOGS TO '"+names[len(names)-1]+"'")
 		return len(p.logs(t)) == 1
 	})
 	p.replica.do(t, "START SLAVE")
-	s = w.state("log deleted", replica.LinkDown, replica.ReasonLost)
-	if got, _ := measure(s, "receiver.error"); got != 1236 {
+	s = w.Becomes(replica.LinkDown, replica.ReasonLost)
+	if got, _ := w.Measure("receiver.error"); got != 1236 {
 		t.Errorf("error of the receiver is %v", got)
 	}
 	p.replica.do(t, "STOP SLAVE; SET GLOBAL gtid_slave_pos = '"+p.primary.text(t, "SELECT @@gtid_binlog_pos")+"'; START SLAVE")
-	w.state("copied anew", replica.CaughtUp, "")
+	w.Becomes(replica.CaughtUp, "")
 
 	// The primary dies, and the replica is promoted.
 	p.primary.kill()
-	w.until("primary killed", func(s replica.Status) bool { return s.State == replica.LinkDown })
-	grows(t, w, "primary killed")
-	if s := src.look(); s.State != replica.Unknown || s.Reason != replica.ReasonConnect {
-		t.Errorf("the dead primary: %s", tell(s))
+	w.Until("primary killed", func(s replica.Status) bool { return s.State == replica.LinkDown })
+	w.Grows(3 * every)
+	if s := src.Look(); s.State != replica.Unknown || s.Reason != replica.ReasonConnect {
+		t.Errorf("the dead primary: %s", w.Show())
 	}
 	p.replica.do(t, "STOP SLAVE; RESET SLAVE ALL; SET GLOBAL read_only=0")
-	w.state("promoted", replica.Unknown, replica.ReasonRole)
+	w.Becomes(replica.Unknown, replica.ReasonRole)
 }
 
 // refusals are looks that cannot succeed; none may tell the password.
@@ -198,14 +173,14 @@ func refusals(t *testing.T, p *pair) {
 		t.Helper()
 		w := newWatch(t, o, end)
 		began := time.Now()
-		s := w.look()
+		s := w.Look()
 		if s.State != replica.Unknown || s.Reason != reason || s.Lower.OK || s.Upper.OK {
-			t.Errorf("%s: %s", what, tell(s))
+			t.Errorf("%s: %s", what, w.Show())
 		}
-		if took := time.Since(began); took > 5*time.Second {
+		if took := time.Since(began); took > replicatest.Patience/2 {
 			t.Errorf("%s took %s", what, took)
 		}
-		if all := fmt.Sprintf("%+v %+v", w.saw, s); strings.Contains(all, canary) {
+		if all := fmt.Sprintf("%+v %+v", w.Seen, s); strings.Contains(all, canary) {
 			t.Errorf("%s tells the password: %s", what, all)
 		}
 	}
@@ -217,18 +192,18 @@ func refusals(t *testing.T, p *pair) {
 	f("no password file", with("evenkeel", wrong+"-not", p.replica.address()), replica.Target, replica.ReasonMisconfigured)
 	f("no right to see the status", with("bare", p.secret, p.replica.address()), replica.Target, replica.ReasonPrivilege)
 	f("no right to see threads", with("bare", p.secret, p.primary.address()), replica.Source, replica.ReasonPrivilege)
-	f("nobody listens", with("evenkeel", p.secret, fmt.Sprintf("127.0.0.1:%d", freePort(t))), replica.Target, replica.ReasonConnect)
+	f("nobody listens", with("evenkeel", p.secret, fmt.Sprintf("127.0.0.1:%d", replicatest.FreePort(t))), replica.Target, replica.ReasonConnect)
 	f("not a replica", with("evenkeel", p.secret, p.primary.address()), replica.Target, replica.ReasonRole)
 
-	slow := newRelay(t, p.replica.address())
-	w := newWatch(t, with("evenkeel", p.secret, fmt.Sprintf("127.0.0.1:%d", slow.port())), replica.Target)
-	w.state("by way of the relay", replica.CaughtUp, "")
-	slow.set(true, false)
-	if s := w.look(); s.State != replica.Unknown || s.Reason != replica.ReasonTimeout {
-		t.Errorf("a server that does not answer: %s", tell(s))
+	slow := replicatest.NewWire(t, p.replica.address())
+	w := newWatch(t, with("evenkeel", p.secret, fmt.Sprintf("127.0.0.1:%d", slow.Port())), replica.Target)
+	w.Becomes(replica.CaughtUp, "")
+	slow.Hold(true)
+	if s := w.Look(); s.State != replica.Unknown || s.Reason != replica.ReasonTimeout {
+		t.Errorf("a server that does not answer: %s", w.Show())
 	}
-	slow.set(false, false)
-	w.state("it answers again", replica.CaughtUp, "")
+	slow.Hold(false)
+	w.Becomes(replica.CaughtUp, "")
 }
 
 func TestHeartbeatStory(t *testing.T) {
@@ -243,11 +218,11 @@ func TestHeartbeatStory(t *testing.T) {
 	o := Options{Server: p.server(p.replica, "evenkeel"), HeartbeatDatabase: "evenkeel"}
 	w := newWatch(t, o, replica.Target)
 	src := newWatch(t, Options{Server: p.server(p.primary, "evenkeel"), HeartbeatDatabase: "evenkeel", Heartbeat: writer}, replica.Source)
-	w.until("no beat yet", func(s replica.Status) bool { return strings.Contains(s.Detail, "no heartbeat") })
+	w.Until("no beat yet", func(s replica.Status) bool { return strings.Contains(s.Detail, "no heartbeat") })
 
-	stop := beating(t, writer, 1, every, 0, func(bool) {})
-	w.until("beats arrive", func(s replica.Status) bool {
-		return s.State == replica.CaughtUp && w.saw.SourceClock && s.Upper.Or(time.Hour) < time.Second
+	stop := beating(t, writer, 1, every, 0, func(write func() error) error { return write() })
+	w.Until("beats arrive", func(s replica.Status) bool {
+		return s.State == replica.CaughtUp && w.Seen.SourceClock && s.Upper.Or(time.Hour) < time.Second
 	})
 
 	// The observer's echo gives the source a bound by its own clock.
@@ -259,20 +234,20 @@ func TestHeartbeatStory(t *testing.T) {
 	if err := writer.WriteEcho(t.Context(), []Echo{echo}); err != nil {
 		t.Fatal(err)
 	}
-	first := src.look()
+	first := src.Look()
 	time.Sleep(2 * every)
-	if next := src.look(); !first.Exposure.OK || !next.Exposure.OK || next.Exposure.V <= first.Exposure.V || next.Exposure.V > 5*time.Second {
+	if next := src.Look(); !first.Exposure.OK || !next.Exposure.OK || next.Exposure.V <= first.Exposure.V || next.Exposure.V > 5*time.Second {
 		t.Errorf("exposure by echo: %v, then %v", first.Exposure, next.Exposure)
 	}
 
 	// A stalled link keeps its upper bound.
-	p.link.set(true, false)
-	s := w.until("held", func(s replica.Status) bool { return s.State == replica.LinkDown })
+	p.link.Hold(true)
+	s := w.Until("held", func(s replica.Status) bool { return s.State == replica.LinkDown })
 	if !s.Upper.OK || s.Upper.V < s.Lower.V || s.Lower.V < 500*time.Millisecond {
-		t.Errorf("held with beats: %s", tell(s))
+		t.Errorf("held with beats: %s", w.Show())
 	}
-	p.link.set(false, false)
-	w.state("released", replica.CaughtUp, "")
+	p.link.Hold(false)
+	w.Becomes(replica.CaughtUp, "")
 
 	// Two writers, and one where nobody may write.
 	other, err := NewHeartbeat(p.server(p.primary, "beats"), "evenkeel")
@@ -294,21 +269,21 @@ func TestHeartbeatStory(t *testing.T) {
 	}
 	stop()
 	p.primary.do(t, "UPDATE evenkeel.evenkeel_heartbeat SET seq = 1")
-	w.state("the row went back", replica.Unknown, replica.ReasonSplitBrain)
+	w.Becomes(replica.Unknown, replica.ReasonSplitBrain)
 
 	// The writer's clock is wrong by five seconds. With an error that covers it the bounds stay true; without, a lag below
 	// zero is found out.
 	for i, skew := range []time.Duration{-5 * time.Second, 5 * time.Second} {
-		stop = beating(t, writer, int64(2+i), every, skew, func(bool) {})
-		w.err = 6 * time.Second
+		stop = beating(t, writer, int64(2+i), every, skew, func(write func() error) error { return write() })
+		w.ClockErr = 6 * time.Second
 		for range 8 {
 			time.Sleep(every)
-			if s := w.look(); s.State == replica.Unknown || s.Lower.Or(0) > time.Second || !s.Upper.OK {
-				t.Errorf("clock off by %s: %s", skew, tell(s))
+			if s := w.Look(); s.State == replica.Unknown || s.Lower.Or(0) > time.Second || !s.Upper.OK {
+				t.Errorf("clock off by %s: %s", skew, w.Show())
 			}
 		}
-		if w.err = 20 * time.Millisecond; skew > 0 {
-			w.state("clock ahead", replica.Unknown, replica.ReasonClockSkew)
+		if w.ClockErr = 20 * time.Millisecond; skew > 0 {
+			w.Becomes(replica.Unknown, replica.ReasonClockSkew)
 		}
 		stop()
 	}

@@ -1,215 +1,82 @@
 package mysql
 
 import (
-	"context"
-	"math"
-	"math/rand/v2"
-	"sync"
+	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 )
 
-// truth knows of each row when it was committed and when it could first be read at the replica.
-type truth struct {
-	mu      sync.Mutex
-	rows    []truthRow
-	visible int // rows before this one were seen at the replica
-}
-
-type truthRow struct{ before, after, unseen, seen time.Time }
-
-// lag is the age at a moment of the oldest row that was committed and not visible: surely at least the first, at most the
-// second figure.
-func (tr *truth) lag(at time.Time) (least, most time.Duration) {
-	tr.mu.Lock()
-	defer tr.mu.Unlock()
-	for _, r := range tr.rows {
-		gone := !r.seen.IsZero() && !r.seen.After(at)
-		if r.before.After(at) || gone {
-			continue
-		}
-		if most == 0 {
-			most = at.Sub(r.before)
-		}
-		surelyThere := !r.after.IsZero() && !r.after.After(at)
-		surelyMissing := !r.unseen.IsZero() && !r.unseen.Before(at)
-		if surelyThere && surelyMissing {
-			return at.Sub(r.after), most
-		}
-	}
-	return 0, most
-}
-
-// wrote notes that a row is about to be committed, or was.
-func (tr *truth) wrote(done bool) {
-	tr.mu.Lock()
-	defer tr.mu.Unlock()
-	if n := len(tr.rows); !done {
-		tr.rows = append(tr.rows, truthRow{before: time.Now()})
-	} else {
-		tr.rows[n-1].after = time.Now()
-	}
-}
-
-// read notes how many rows were seen by a question.
-func (tr *truth) read(newest int, asked, told time.Time) {
-	tr.mu.Lock()
-	defer tr.mu.Unlock()
-	for i := tr.visible; i < len(tr.rows); i++ {
-		if i < newest {
-			tr.rows[i].seen = told
-		} else {
-			tr.rows[i].unseen = asked
-		}
-	}
-	tr.visible = newest
-}
-
+// TestTruth compares what is reported with what really happened: the applier stalls, then the link does, for shorter than it
+// takes to call it down and for longer.
 func TestTruth(t *testing.T) {
 	t.Parallel()
-	var both sync.WaitGroup
 	f := func(name string, withBeats bool) {
-		both.Go(func() {
-			t.Run(name, func(t *testing.T) {
-				p := newPair(t)
-				o := Options{Server: p.server(p.replica, "evenkeel")}
-				const every = 200 * time.Millisecond
-				beats := &truth{}
-				if withBeats {
-					writer, err := NewHeartbeat(p.server(p.primary, "beats"), "evenkeel")
-					if err != nil {
-						t.Fatal(err)
-					}
-					defer writer.Close()
-					o.HeartbeatDatabase = "evenkeel"
-					defer beating(t, writer, 1, every, 0, beats.wrote)()
-				}
-				w := newWatch(t, o, replica.Target)
-				w.every, w.err = every, time.Millisecond // one machine, one clock
-				w.until("start", func(s replica.Status) bool { return s.State == replica.CaughtUp })
-				holds(t, p, w, beats)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPair(t)
+			o := Options{Server: p.server(p.replica, "evenkeel")}
+			tr := replicatest.NewTruth(t, func(i int) error {
+				_, err := p.primary.Exec("INSERT INTO evenkeel.load_test VALUES (?, REPEAT('x', 100))", i+1)
+				return err
 			})
+			copies := []*replicatest.Copy{tr.Copy(p.newest("SELECT COALESCE(MAX(id), 0) FROM evenkeel.load_test"))}
+			if withBeats {
+				writer, err := NewHeartbeat(p.server(p.primary, "beats"), "evenkeel")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer writer.Close()
+				o.HeartbeatDatabase = "evenkeel"
+				beats := &replicatest.Journal{} // a heartbeat is a transaction like others
+				copies = append(copies, tr.CopyOf(beats, p.newest("SELECT COALESCE(MAX(seq), 0) FROM evenkeel.evenkeel_heartbeat")))
+				defer beating(t, writer, 1, every, 0, beats.Commit)()
+			}
+			w := newWatch(t, o, replica.Target)
+			w.ClockErr = time.Millisecond // one machine, one clock
+			w.Complete()
+			tr.Watch("mysql "+name, w.At, copies...)
+			tr.Beside("prometheus-mysqld-exporter", "mysql_slave_status_seconds_behind_master",
+				[]string{"--web.listen-address=LISTEN", "--config.my-cnf=" + p.myCnf(t)}, nil, copies...)
+			apply := func(word string) func() {
+				return func() { p.replica.do(t, word+" SLAVE SQL_THREAD") }
+			}
+			tr.Run(
+				replicatest.Step{For: 3 * time.Second},
+				replicatest.Step{For: 2 * time.Second, Do: apply("STOP")},
+				replicatest.Step{For: 3 * time.Second, Do: apply("START")},
+				replicatest.Step{For: time.Second, Do: func() { p.link.Hold(true) }},
+				replicatest.Step{For: 3 * time.Second, Do: func() { p.link.Hold(false) }},
+				replicatest.Step{For: 3500 * time.Millisecond, Do: func() { p.link.Hold(true) }},
+				replicatest.Step{For: 2 * time.Second, Do: func() { p.link.Hold(false) }},
+				replicatest.Step{For: 3 * time.Second, Do: func() { p.link.Cut(true) }},
+				replicatest.Step{For: 3 * time.Second, Do: func() { p.link.Cut(false) }},
+			)
 		})
 	}
 	f("by positions", false)
 	f("by heartbeat", true)
-	both.Wait()
 }
 
-// holds runs a varied load with stalls for twenty seconds, and counts how often the bounds hold the true lag.
-func holds(t *testing.T, p *pair, w *watch, beats *truth) {
-	t.Helper()
-	load := &truth{}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	var all sync.WaitGroup
-	began := time.Now()
-	all.Go(func() { // writes: bursts, single rows, pauses
-		for id := 1; ctx.Err() == nil; id++ {
-			load.wrote(false)
-			_, err := p.primary.Exec("INSERT INTO evenkeel.load_test VALUES (?, REPEAT('x', 100))", id)
-			if err != nil {
-				t.Errorf("write: %v", err)
-				return
-			}
-			load.wrote(true)
-			pause := time.Duration(rand.Int64N(int64(40 * time.Millisecond)))
-			if phase := time.Since(began) % (5 * time.Second); phase < 1500*time.Millisecond {
-				pause = time.Duration(rand.Int64N(int64(1500 * time.Millisecond)))
-			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(pause):
-			}
-		}
-	})
-	all.Go(func() { // what is visible
-		for ctx.Err() == nil {
-			asked := time.Now()
-			var row, beat int
-			if err := p.replica.QueryRow(`SELECT COALESCE(MAX(id), 0),
-COALESCE((SELECT seq FROM evenkeel.evenkeel_heartbeat), 0) FROM evenkeel.load_test`).Scan(&row, &beat); err != nil {
-				t.Errorf("read: %v", err)
-				return
-			}
-			told := time.Now()
-			load.read(row, asked, told)
-			beats.read(beat, asked, told)
-			time.Sleep(2 * time.Millisecond)
-		}
-	})
-	all.Go(func() { // the applier stalls, then the link does: shorter than it takes to call it down, and longer
-		wait := func(d time.Duration) {
-			select {
-			case <-ctx.Done():
-			case <-time.After(d):
-			}
-		}
-		wait(3 * time.Second)
-		if _, err := p.replica.Exec("STOP SLAVE SQL_THREAD"); err != nil {
-			t.Errorf("stop: %v", err)
-		}
-		wait(2 * time.Second)
-		if _, err := p.replica.Exec("START SLAVE SQL_THREAD"); err != nil {
-			t.Errorf("start: %v", err)
-		}
-		wait(3 * time.Second)
-		p.link.set(true, false)
-		wait(time.Second)
-		p.link.set(false, false)
-		wait(3 * time.Second)
-		p.link.set(true, false)
-		wait(3500 * time.Millisecond)
-		p.link.set(false, false)
-	})
-	type look struct {
-		replica.Status
-		began time.Time
+// newest asks the replica for the greatest number.
+func (p *pair) newest(query string) func() (int, error) {
+	return func() (n int, err error) {
+		err = p.replica.QueryRow(query).Scan(&n)
+		return n, err
 	}
-	var looks []look
-	for ctx.Err() == nil {
-		looks = append(looks, look{w.look(), w.began})
-		time.Sleep(w.every/4 + time.Duration(rand.Int64N(int64(w.every))))
-	}
-	all.Wait()
+}
 
-	states := map[replica.State]int{}
-	judged, held, bounded, width := 0, 0, 0, 0.0
-	for _, s := range looks {
-		states[s.State]++
-		if s.State == replica.Unknown || !s.Lower.OK {
-			t.Errorf("a healthy server became %s", tell(s.Status))
-			continue
-		}
-		least, most := load.lag(s.At)
-		leastBeat, mostBeat := beats.lag(s.At) // a heartbeat is a transaction like others
-		least, most = max(least, leastBeat), max(most, mostBeat)
-		// An applier that catches up takes seconds off the lag while a look lasts milliseconds: what is proven from below
-		// was so when the server answered, and not necessarily at the end.
-		_, earlier := load.lag(s.began)
-		_, earlierBeat := beats.lag(s.began)
-		most = max(most, earlier, earlierBeat)
-		upper := s.Upper.Or(math.MaxInt64)
-		lower := s.Lower.V
-		if s.State == replica.LinkDown && !s.Upper.OK {
-			lower = 0 // it is the lag of a source that goes on writing, and this one pauses
-		}
-		judged++
-		if lower <= most && upper >= least {
-			held++
-		} else {
-			t.Logf("at %s: true lag in [%s, %s]: %s", s.At.Sub(began).Round(time.Millisecond), least, most, tell(s.Status))
-		}
-		if s.Upper.OK {
-			bounded++
-			width += (upper - s.Lower.V).Seconds()
-		}
+// myCnf is how another program reaches the replica.
+func (p *pair) myCnf(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "my.cnf")
+	text := fmt.Sprintf("[client]\nuser=evenkeel\npassword=%s\nhost=127.0.0.1\nport=%d\n", canary, p.replica.port)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	t.Logf("%d of %d samples held the true lag of %d rows; mean width %.0f ms of %d with an upper bound; %v", held, judged,
-		len(load.rows), 1000*width/float64(max(bounded, 1)), bounded, states)
-	if judged < 50 || float64(held) < 0.999*float64(judged) {
-		t.Errorf("only %d of %d samples held the true lag", held, judged)
-	}
+	return file
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/heartbeat"
 )
 
@@ -46,7 +47,7 @@ func TestAccess(t *testing.T) {
 	link := []LinkSpec{{Store: "s", From: "a", To: "b", Channel: "ORDERS", Peer: "COPY", End: replica.Target}}
 	here := n.as(canary)
 	w := newWatcher(t, "target", Options{Server: here, Peer: &here, Links: link})
-	w.complete(5 * time.Second)
+	w.Complete()
 	connections, err := n.srv.Connz(nil)
 	named := 0
 	for _, c := range connections.Conns {
@@ -59,37 +60,37 @@ func TestAccess(t *testing.T) {
 	}
 	// One connection is kept, however often is looked.
 	before := connections.Total
-	w.look()
+	w.Look()
 	if connections, err = n.srv.Connz(nil); err != nil || connections.Total != before {
 		t.Errorf("connections %v, before %v: %v", connections.Total, before, err)
 	}
 
 	n.allow(`"$JS.API.STREAM.INFO.ORDERS"`)
 	began := time.Now()
-	w.becomes(3*time.Second, replica.Unknown, replica.ReasonPrivilege)
+	w.Becomes(replica.Unknown, replica.ReasonPrivilege)
 	if took := time.Since(began); took > 900*time.Millisecond {
 		t.Errorf("a missing permission is told after %s", took)
 	}
 	n.allow(`"$JS.API.STREAM.INFO.COPY"`)
-	w.becomes(3*time.Second, replica.CatchingUp, replica.ReasonNotMeasured)
+	w.Becomes(replica.CatchingUp, replica.ReasonNotMeasured)
 	n.allow(everything)
-	w.complete(5 * time.Second)
+	w.Complete()
 
 	wrong, open := n.as("wrong-"+canary), Server{Address: here.Address}
 	gone := Server{Address: here.Address, User: "evenkeel", PasswordFile: filepath.Join(t.TempDir(), "no")}
 	for name, s := range map[string]Server{"a wrong password": wrong, "without a password": open, "without its file": gone} {
-		newWatcher(t, name, Options{Server: s, Links: link}).becomes(time.Second, replica.Unknown, replica.ReasonAuth)
-		newWatcher(t, "to the origin "+name, Options{Server: here, Peer: &s, Links: link}).becomes(time.Second, replica.CatchingUp, replica.ReasonNotMeasured)
+		newWatcher(t, name, Options{Server: s, Links: link}).Becomes(replica.Unknown, replica.ReasonAuth)
+		newWatcher(t, "to the origin "+name, Options{Server: here, Peer: &s, Links: link}).Becomes(replica.CatchingUp, replica.ReasonNotMeasured)
 	}
 	none := []LinkSpec{{Store: "s", From: "a", To: "b", Channel: "NONE", Peer: "COPY", End: replica.Source}}
-	newWatcher(t, "no such stream", Options{Server: here, Links: none}).becomes(time.Second, replica.Unknown, replica.ReasonMisconfigured)
+	newWatcher(t, "no such stream", Options{Server: here, Links: none}).Becomes(replica.Unknown, replica.ReasonMisconfigured)
 	far := here
 	far.Domain = "nowhere"
 	n.allow(`"$JS.>"`)
-	newWatcher(t, "no such domain", Options{Server: far, Links: link}).becomes(time.Second, replica.Unknown, replica.ReasonQuery)
+	newWatcher(t, "no such domain", Options{Server: far, Links: link}).Becomes(replica.Unknown, replica.ReasonQuery)
 	near := here
 	near.Domain = "n"
-	newWatcher(t, "by its domain", Options{Server: near, Peer: &near, Links: link}).complete(5 * time.Second)
+	newWatcher(t, "by its domain", Options{Server: near, Peer: &near, Links: link}).Complete()
 }
 
 // A server that takes connections and says nothing, then nobody at all, then a real one on the same address.
@@ -100,23 +101,23 @@ func TestReconnects(t *testing.T) {
 		t.Fatal(err)
 	}
 	links := []LinkSpec{{Store: "s", From: "a", To: "b", Channel: "ORDERS", Peer: "COPY", End: replica.Target}}
-	n := &node{t: t, name: "n", domain: "n", dir: t.TempDir(), port: mute.Addr().(*net.TCPAddr).Port, leaf: freePort(t), allowed: everything}
+	n := &node{t: t, name: "n", domain: "n", dir: t.TempDir(), port: mute.Addr().(*net.TCPAddr).Port, leaf: replicatest.FreePort(t), allowed: everything}
 	w := newWatcher(t, "target", Options{Server: n.as(canary), Links: links})
 	began := time.Now()
-	w.becomes(time.Second, replica.Unknown, replica.ReasonTimeout)
+	w.Becomes(replica.Unknown, replica.ReasonTimeout)
 	if took := time.Since(began); took > 1500*time.Millisecond {
 		t.Errorf("a look took %s with a timeout of 1 s", took)
 	}
 	mute.Close()
 	for range 3 {
-		if st := w.look(); st.State != replica.Unknown || st.Reason != replica.ReasonConnect {
-			t.Errorf("nobody listens: %s", w.show())
+		if st := w.Look(); st.State != replica.Unknown || st.Reason != replica.ReasonConnect {
+			t.Errorf("nobody listens: %s", w.Show())
 		}
 	}
 	n.start()
 	t.Cleanup(n.stop)
-	if st := w.look(); st.Reason != replica.ReasonMisconfigured {
-		t.Errorf("the first look after the server came back: %s", w.show())
+	if st := w.Look(); st.Reason != replica.ReasonMisconfigured {
+		t.Errorf("the first look after the server came back: %s", w.Show())
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -152,7 +153,7 @@ func TestPositions(t *testing.T) {
 	n.publish("orders.us", 1) // 4
 	n.publish("other", 1)
 	for _, w := range all {
-		w.complete(5 * time.Second)
+		w.Complete()
 	}
 	want := map[string]uint64{"MIRROR-EU": 3, "ALL": 4, "EU": 3, "MOVED": 4}
 	for i, w := range all {
@@ -177,7 +178,7 @@ func (w *watcher) positions(want uint64) {
 		v := View{Origin: replica.Some(StreamRow{Subjects: []string{"orders.>", "evenkeel.hb.a"}})}
 		at, err := position(w.t.Context(), w.engine.self, l, row, &v)
 		if err != nil || !at.OK || at.V != want {
-			w.t.Errorf("%s: position %+v, want %d; sequence told: %v: %v", w.name, at, want, told, err)
+			w.t.Errorf("%s: position %+v, want %d; sequence told: %v: %v", w.Name, at, want, told, err)
 		}
 	}
 }
@@ -185,46 +186,46 @@ func (w *watcher) positions(want uint64) {
 // A stream of three servers, of which first one fails and then two.
 func TestCluster(t *testing.T) {
 	t.Parallel()
-	ports := []int{freePort(t), freePort(t), freePort(t)}
+	ports := []int{replicatest.FreePort(t), replicatest.FreePort(t), replicatest.FreePort(t)}
 	var nodes []*node
 	for i, port := range ports {
-		n := &node{t: t, name: fmt.Sprintf("n%d", i), domain: "n", dir: t.TempDir(), port: freePort(t), leaf: freePort(t), allowed: everything}
+		n := &node{t: t, name: fmt.Sprintf("n%d", i), domain: "n", dir: t.TempDir(), port: replicatest.FreePort(t), leaf: replicatest.FreePort(t), allowed: everything}
 		n.routes = fmt.Sprintf(`cluster: {name: c, listen: "127.0.0.1:%d", routes: ["nats://127.0.0.1:%d", "nats://127.0.0.1:%d", "nats://127.0.0.1:%d"]}`, port, ports[0], ports[1], ports[2])
 		n.start()
 		t.Cleanup(n.stop)
 		nodes = append(nodes, n)
 	}
 	first := nodes[0]
-	until(t, "the stream is made", 20*time.Second, func() bool {
+	replicatest.Until(t, "the stream is made", func() bool {
 		_, err := first.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "ORDERS", Subjects: []string{"orders.>"}, Replicas: 3})
 		return err == nil
 	})
-	until(t, "the copy is made", 10*time.Second, func() bool {
+	replicatest.Until(t, "the copy is made", func() bool {
 		_, err := first.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "COPY", Mirror: &jetstream.StreamSource{Name: "ORDERS"}, Replicas: 3})
 		return err == nil
 	})
 	here := first.as(canary)
 	w := newWatcher(t, "cluster", Options{Server: here, Peer: &here, Links: []LinkSpec{{Store: "s", From: "a", To: "b", Channel: "ORDERS", Peer: "COPY", End: replica.Target}}})
 	first.publish("orders.x", 1)
-	until(t, "all followers are current", 15*time.Second, func() bool {
-		w.look()
-		n, ok := w.measure("nats.followers.current")
-		return ok && n == 2 && w.last.State == replica.CaughtUp
+	replicatest.Until(t, "all followers are current", func() bool {
+		w.Look()
+		n, ok := w.Measure("nats.followers.current")
+		return ok && n == 2 && w.Last.State == replica.CaughtUp
 	})
 	nodes[2].stop()
-	until(t, "one follower is not current", 20*time.Second, func() bool {
-		w.look()
-		n, ok := w.measure("nats.followers.current")
+	replicatest.Until(t, "one follower is not current", func() bool {
+		w.Look()
+		n, ok := w.Measure("nats.followers.current")
 		return ok && n == 1
 	})
 	nodes[1].stop()
-	until(t, "no leader", 20*time.Second, func() bool { return w.look().State == replica.Unknown })
+	replicatest.Until(t, "no leader", func() bool { return w.Look().State == replica.Unknown })
 	for range 5 {
-		if st := w.look(); st.State != replica.Unknown {
-			t.Errorf("without a leader: %s", w.show())
+		if st := w.Look(); st.State != replica.Unknown {
+			t.Errorf("without a leader: %s", w.Show())
 		}
 	}
-	t.Logf("without a leader: %s", w.show())
+	t.Logf("without a leader: %s", w.Show())
 }
 
 func TestHeartbeat(t *testing.T) {
@@ -246,7 +247,7 @@ func TestHeartbeat(t *testing.T) {
 		}
 	}
 	ctx := t.Context()
-	p.complete(20 * time.Second)
+	p.complete()
 	writer, reader := open(p.origin, canary), open(p.copied, canary)
 	if b, err := reader.Read(ctx, "a"); err != nil || b.OK {
 		t.Errorf("nothing was written: %v %v", b, err)
@@ -255,20 +256,20 @@ func TestHeartbeat(t *testing.T) {
 	if err := writer.Write(ctx, beat); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the beat arrives", 5*time.Second, func() bool {
+	replicatest.Until(t, "the beat arrives", func() bool {
 		got, err := reader.Read(ctx, "a")
 		return err == nil && got.OK && got.V == beat
 	})
 	// With it a copy alone has bounds, and they show a clock that is 5 s off.
-	if st := p.alone.look(); st.State != replica.CatchingUp || st.Reason != "" || !st.Upper.OK || st.Upper.V > 10*time.Second {
-		t.Errorf("with a heartbeat: %s", p.alone.show())
+	if st := p.alone.Look(); st.State != replica.CatchingUp || st.Reason != "" || !st.Upper.OK || st.Upper.V > 10*time.Second {
+		t.Errorf("with a heartbeat: %s", p.alone.Show())
 	}
 	beat.Seq, beat.At = 2, time.UnixMicro(time.Now().Add(5*time.Second).UnixMicro())
 	if err := writer.Write(ctx, beat); err != nil {
 		t.Fatal(err)
 	}
-	p.alone.becomes(3*time.Second, replica.Unknown, replica.ReasonClockSkew)
-	p.both.complete(5 * time.Second) // one clock is enough for it
+	p.alone.Becomes(replica.Unknown, replica.ReasonClockSkew)
+	p.both.Complete() // one clock is enough for it
 	refuses("a copy", reader.Write(ctx, Beat{Origin: "b", Epoch: 1, Seq: 1, At: beat.At, Interval: time.Second}), replica.ReasonRole)
 	refuses("a beat without an origin", writer.Write(ctx, Beat{Seq: 1, Interval: time.Second}), replica.ReasonMisconfigured)
 	refuses("an origin of another stream", open(p.copied, canary).Write(ctx, Beat{Origin: "c", Seq: 1, At: beat.At, Interval: time.Second}), replica.ReasonRole)

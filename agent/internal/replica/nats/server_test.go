@@ -2,11 +2,8 @@ package nats
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +11,8 @@ import (
 	driver "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
+
+	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 )
 
 func TestMain(m *testing.M) {
@@ -50,22 +49,12 @@ type node struct {
 	nc      *driver.Conn
 }
 
-func freePort(t testing.TB) int {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
-}
-
 const everything = `"$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*", "evenkeel.>"`
 
 // startNode starts a server whose JetStream domain is its name. hub is the relay to the leaf port of another one; 0: none.
 func startNode(t *testing.T, name string, hub int) *node {
 	t.Helper()
-	n := &node{t: t, name: name, domain: name, dir: t.TempDir(), port: freePort(t), leaf: freePort(t), allowed: everything}
+	n := &node{t: t, name: name, domain: name, dir: t.TempDir(), port: replicatest.FreePort(t), leaf: replicatest.FreePort(t), allowed: everything}
 	if hub != 0 {
 		n.remotes = fmt.Sprintf(`reconnect: "300ms", remotes: [{url: "nats-leaf://admin:%s@127.0.0.1:%d", account: JS}]`, adminPassword, hub)
 	}
@@ -172,109 +161,4 @@ func (n *node) publish(subject string, bytes int) {
 // from is what a stream copies from the node.
 func (n *node) from(stream string) *jetstream.StreamSource {
 	return &jetstream.StreamSource{Name: stream, External: &jetstream.ExternalStream{APIPrefix: "$JS." + n.name + ".API"}}
-}
-
-// until polls a condition.
-func until(t testing.TB, what string, limit time.Duration, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(limit); !ok(); {
-		if time.Now().After(end) {
-			t.Fatalf("not within %s: %s", limit, what)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
-// relay is a TCP proxy whose link can be cut (closed and refused), silenced (bytes wait) and slowed.
-type relay struct {
-	listener net.Listener
-	to       string
-	silent   atomic.Bool
-	rate     atomic.Int64 // bytes a second; 0: all
-	group    sync.WaitGroup
-
-	mu    sync.Mutex
-	cut   bool
-	conns map[net.Conn]bool
-}
-
-func newRelay(t testing.TB, to int) *relay {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &relay{listener: listener, to: fmt.Sprintf("127.0.0.1:%d", to), conns: map[net.Conn]bool{}}
-	r.group.Go(r.accept)
-	t.Cleanup(func() {
-		listener.Close()
-		r.setCut(true)
-		r.group.Wait()
-	})
-	return r
-}
-
-func (r *relay) port() int { return r.listener.Addr().(*net.TCPAddr).Port }
-
-func (r *relay) setCut(cut bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.cut = cut
-	if cut {
-		for c := range r.conns {
-			c.Close()
-		}
-		clear(r.conns)
-	}
-}
-
-func (r *relay) accept() {
-	for {
-		down, err := r.listener.Accept()
-		if err != nil {
-			return
-		}
-		up, err := net.Dial("tcp", r.to)
-		if err != nil {
-			down.Close()
-			continue
-		}
-		r.mu.Lock()
-		if r.cut {
-			down.Close()
-			up.Close()
-		} else {
-			r.conns[down], r.conns[up] = true, true
-			r.group.Go(func() { r.copy(down, up) })
-			r.group.Go(func() { r.copy(up, down) })
-		}
-		r.mu.Unlock()
-	}
-}
-
-func (r *relay) copy(to, from net.Conn) {
-	defer to.Close()
-	defer from.Close()
-	buffer := make([]byte, 4096)
-	for {
-		n, err := from.Read(buffer)
-		if err != nil {
-			return
-		}
-		for r.silent.Load() {
-			r.mu.Lock()
-			gone := !r.conns[from]
-			r.mu.Unlock()
-			if gone {
-				return
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
-		if rate := r.rate.Load(); rate > 0 {
-			time.Sleep(time.Duration(n) * time.Second / time.Duration(rate))
-		}
-		if _, err := to.Write(buffer[:n]); err != nil {
-			return
-		}
-	}
 }

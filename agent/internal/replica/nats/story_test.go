@@ -1,24 +1,22 @@
 package nats
 
 import (
+	"context"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 )
 
-// watcher looks through one engine and settles what it sees.
+// watcher looks through one engine.
 type watcher struct {
+	*replicatest.Watcher
 	t      *testing.T
-	name   string
 	engine *Engine
-	memory replica.Memory
-	last   replica.Status
-	seen   replica.Sighting
 }
 
 func newWatcher(t *testing.T, name string, o Options) *watcher {
@@ -29,99 +27,16 @@ func newWatcher(t *testing.T, name string, o Options) *watcher {
 		t.Fatal(err)
 	}
 	t.Cleanup(engine.Close)
-	return &watcher{t: t, name: name, engine: engine}
-}
-
-func (w *watcher) look() replica.Status {
-	w.t.Helper()
-	r := w.engine.Look(w.t.Context())
-	if len(r.Sightings) != 1 || len(r.Beats) != 1 {
-		w.t.Fatalf("%s: %d sightings", w.name, len(r.Sightings))
-	}
-	w.seen = r.Sightings[0]
-	w.last, w.memory = replica.Settle(w.seen, w.memory, replica.Look{
-		Began: r.Began, Ended: r.Ended, Interval: 100 * time.Millisecond, ClockKnown: true, Heartbeat: r.Beats[0],
-	})
-	if strings.Contains(fmt.Sprintf("%+v", r), canary) {
-		w.t.Fatalf("%s: the password is shown: %+v", w.name, r)
-	}
-	if w.last.State == replica.LinkDown && !r.Beats[0] && (w.last.Lower.V <= 0 || w.last.Upper.OK) {
-		w.t.Errorf("%s: link down with lag %v..%v", w.name, w.last.Lower, w.last.Upper)
-	}
-	if w.last.State == replica.Unknown && (w.last.Lower.OK || w.last.Upper.OK || w.last.Reason == "") {
-		w.t.Errorf("%s: unknown with a figure or without a reason: %+v", w.name, w.last)
-	}
-	return w.last
-}
-
-func (w *watcher) show() string {
-	return fmt.Sprintf("%s: %v %s %q lag %v..%v messages %v age %v", w.name, w.last.State, w.last.Reason, w.last.Detail,
-		w.last.Lower, w.last.Upper, w.last.Messages, w.last.LinkAge)
-}
-
-// becomes looks until it sees the state.
-func (w *watcher) becomes(limit time.Duration, state replica.State, reason replica.Reason) {
-	w.t.Helper()
-	for end := time.Now().Add(limit); ; time.Sleep(50 * time.Millisecond) {
-		if st := w.look(); st.State == state && st.Reason == reason {
-			return
-		}
-		if time.Now().After(end) {
-			w.t.Fatalf("not %v %s within %s: %s", state, reason, limit, w.show())
-		}
-	}
-}
-
-// grows checks that the lower bound follows the clock.
-func (w *watcher) grows() {
-	w.t.Helper()
-	from := w.look()
-	until(w.t, "the lower bound grows: "+w.name, 3*time.Second, func() bool {
-		to := w.look()
-		if to.State != replica.LinkDown {
-			w.t.Fatalf("no longer down: %s", w.show())
-		}
-		return to.Lower.V >= from.Lower.V+300*time.Millisecond
-	})
-}
-
-// stays checks the state and the upper bound for a while.
-func (w *watcher) stays(d time.Duration, upper time.Duration) {
-	w.t.Helper()
-	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
-		st := w.look()
-		alive := st.State == replica.CaughtUp || st.State == replica.CatchingUp || st.State == replica.IdleLinkOK
-		if !alive || !st.Upper.OK || st.Upper.V > upper {
-			w.t.Errorf("want alive and within %s: %s", upper, w.show())
-		}
-	}
-}
-
-func (w *watcher) complete(limit time.Duration) {
-	w.t.Helper()
-	end := time.Now().Add(limit)
-	for st := w.look(); st.State != replica.CaughtUp && st.State != replica.IdleLinkOK; st = w.look() {
-		if time.Now().After(end) {
-			w.t.Fatalf("not complete within %s: %s", limit, w.show())
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-}
-
-// measure is a further figure of the last look.
-func (w *watcher) measure(name string) (float64, bool) {
-	for _, m := range w.seen.Extra {
-		if m.Name == name {
-			return m.Value, true
-		}
-	}
-	return 0, false
+	return &watcher{replicatest.NewWatcher(t, name, func(ctx context.Context) replicatest.Glance {
+		r := engine.Look(ctx)
+		return replicatest.Glance{Began: r.Began, Ended: r.Ended, Sightings: r.Sightings, Beat: r.Beats[0]}
+	}, canary), t, engine}
 }
 
 // pair is an origin, a site that copies over a relay, and all the agents that may look at them.
 type pair struct {
 	origin, copied *node
-	relay          *relay
+	relay          *replicatest.Wire
 	// both looks at the mirror and its origin, alone at the mirror, giver from the origin, fan at a stream with two sources.
 	both, alone, giver, fan *watcher
 }
@@ -129,8 +44,8 @@ type pair struct {
 func newPair(t *testing.T) *pair {
 	t.Helper()
 	p := &pair{origin: startNode(t, "a", 0)}
-	p.relay = newRelay(t, p.origin.leaf)
-	p.copied = startNode(t, "b", p.relay.port())
+	p.relay = replicatest.NewWire(t, fmt.Sprintf("127.0.0.1:%d", p.origin.leaf))
+	p.copied = startNode(t, "b", p.relay.Port())
 	p.origin.make(jetstream.StreamConfig{Name: "ORDERS", Subjects: []string{"orders.>", "evenkeel.hb.a"}})
 	p.copied.make(jetstream.StreamConfig{Name: "LOCAL", Subjects: []string{"local.>"}})
 	p.copied.make(jetstream.StreamConfig{Name: "ORDERS", Mirror: p.origin.from("ORDERS")})
@@ -149,10 +64,9 @@ func newPair(t *testing.T) *pair {
 func (p *pair) sighted() []*watcher { return []*watcher{p.both, p.giver, p.fan} }
 
 // complete waits until all agents that can see it see the copies complete.
-func (p *pair) complete(limit time.Duration) {
-	p.both.t.Helper()
+func (p *pair) complete() {
 	for _, w := range p.sighted() {
-		w.complete(limit)
+		w.Complete()
 	}
 }
 
@@ -160,10 +74,10 @@ func TestStory(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
 	p.origin.publish("orders.first", 10)
-	p.complete(20 * time.Second)
-	p.alone.becomes(5*time.Second, replica.CatchingUp, replica.ReasonNotMeasured)
-	if p.alone.last.Upper.OK || !p.alone.last.LastCaughtUp.IsZero() {
-		t.Errorf("a copy alone knows no figure: %s", p.alone.show())
+	p.complete()
+	p.alone.Becomes(replica.CatchingUp, replica.ReasonNotMeasured)
+	if p.alone.Last.Upper.OK || !p.alone.Last.LastCaughtUp.IsZero() {
+		t.Errorf("a copy alone knows no figure: %s", p.alone.Show())
 	}
 
 	// Steady writes.
@@ -172,94 +86,94 @@ func TestStory(t *testing.T) {
 		p.copied.publish("local.steady", 100)
 		if i%4 == 0 {
 			for _, w := range p.sighted() {
-				w.stays(time.Millisecond, 500*time.Millisecond)
+				w.Stays(time.Millisecond, 500*time.Millisecond)
 			}
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	p.complete(5 * time.Second)
+	p.complete()
 	p.fan.positions(41)
 	// Idle, and then one write: no spike.
 	idle := time.Now()
-	until(t, "idle", 16*time.Second, func() bool {
+	replicatest.Until(t, "idle", func() bool {
 		done := true
 		for _, w := range p.sighted() {
-			done = w.look().State == replica.IdleLinkOK && done
+			done = w.Look().State == replica.IdleLinkOK && done
 		}
 		return done && time.Since(idle) > 11*time.Second
 	})
 	p.origin.publish("orders.after", 10)
 	for _, w := range p.sighted() {
-		w.stays(200*time.Millisecond, time.Second)
+		w.Stays(200*time.Millisecond, time.Second)
 	}
-	p.complete(5 * time.Second)
+	p.complete()
 
 	// The link goes silent: connected, nothing arrives. With writes the lag is there at once, and it grows.
-	p.relay.silent.Store(true)
+	p.relay.Hold(true)
 	silent := time.Now()
 	p.origin.publish("orders.silence", 10)
 	for _, w := range p.sighted() {
-		w.becomes(2*time.Second, replica.CatchingUp, "")
-		if lag := time.Since(silent); w.last.Lower.V > lag || w.last.Upper.V < lag-200*time.Millisecond {
-			t.Errorf("lag %s: %s", lag, w.show())
+		w.Becomes(replica.CatchingUp, "")
+		if lag := time.Since(silent); w.Last.Lower.V > lag || w.Last.Upper.V < lag-200*time.Millisecond {
+			t.Errorf("lag %s: %s", lag, w.Show())
 		}
 	}
 	for _, w := range append(p.sighted(), p.alone) {
-		w.becomes(8*time.Second, replica.LinkDown, replica.ReasonStale)
-		w.grows()
+		w.Becomes(replica.LinkDown, replica.ReasonStale)
+		w.Grows(300*time.Millisecond)
 	}
-	p.relay.silent.Store(false)
-	p.complete(8 * time.Second)
-	p.alone.becomes(5*time.Second, replica.CatchingUp, replica.ReasonNotMeasured)
+	p.relay.Hold(false)
+	p.complete()
+	p.alone.Becomes(replica.CatchingUp, replica.ReasonNotMeasured)
 
 	// Cut, without writes.
-	p.relay.setCut(true)
+	p.relay.Cut(true)
 	for _, w := range append(p.sighted(), p.alone) {
-		w.becomes(8*time.Second, replica.LinkDown, replica.ReasonStale)
-		if w.last.Upper.OK {
-			t.Errorf("down and idle has no upper bound: %s", w.show())
+		w.Becomes(replica.LinkDown, replica.ReasonStale)
+		if w.Last.Upper.OK {
+			t.Errorf("down and idle has no upper bound: %s", w.Show())
 		}
 	}
-	p.both.grows()
+	p.both.Grows(300*time.Millisecond)
 	// With writes the first of them is the lag.
 	cut := time.Now()
 	p.origin.publish("orders.cut", 10)
-	until(t, "the lag follows the first missing message", 3*time.Second, func() bool {
-		st := p.both.look()
+	replicatest.Until(t, "the lag follows the first missing message", func() bool {
+		st := p.both.Look()
 		return st.State == replica.LinkDown && st.Lower.V > 300*time.Millisecond && st.Messages.V == 1
 	})
-	if lag := time.Since(cut); !p.both.last.Upper.OK || p.both.last.Upper.V < lag-200*time.Millisecond || p.both.seen.Lower.V > lag {
-		t.Errorf("lag %s: %s", lag, p.both.show())
+	if lag := time.Since(cut); !p.both.Last.Upper.OK || p.both.Last.Upper.V < lag-200*time.Millisecond || p.both.Seen.Lower.V > lag {
+		t.Errorf("lag %s: %s", lag, p.both.Show())
 	}
-	p.relay.setCut(false)
+	p.relay.Cut(false)
 
 	// The copying server starts anew, and goes on at once.
 	p.copied.stop()
-	p.both.becomes(3*time.Second, replica.Unknown, replica.ReasonConnect)
-	p.giver.becomes(3*time.Second, replica.Unknown, replica.ReasonConnect)
+	p.both.Becomes(replica.Unknown, replica.ReasonConnect)
+	p.giver.Becomes(replica.Unknown, replica.ReasonConnect)
 	p.copied.start()
-	p.complete(15 * time.Second)
+	p.complete()
 
 	// The copy is deleted, replaced by a stream that copies nothing, as a promotion leaves it, and made anew: a full copy.
 	for range 200 {
 		p.origin.publish("orders.bulk", 10_000)
 	}
-	p.both.complete(5 * time.Second)
+	p.both.Complete()
 	p.copied.drop("ORDERS")
-	p.both.becomes(2*time.Second, replica.Unknown, replica.ReasonMisconfigured)
+	p.both.Becomes(replica.Unknown, replica.ReasonMisconfigured)
 	p.copied.make(jetstream.StreamConfig{Name: "ORDERS", Subjects: []string{"other"}})
-	p.both.becomes(2*time.Second, replica.Unknown, replica.ReasonRole)
-	p.giver.becomes(2*time.Second, replica.Unknown, replica.ReasonRole)
+	p.both.Becomes(replica.Unknown, replica.ReasonRole)
+	p.giver.Becomes(replica.Unknown, replica.ReasonRole)
 	p.copied.drop("ORDERS")
-	p.relay.rate.Store(1_000_000)
+	p.relay.Slow(1_000_000)
 	p.copied.make(jetstream.StreamConfig{Name: "ORDERS", Mirror: p.origin.from("ORDERS")})
-	p.both.becomes(3*time.Second, replica.Resyncing, "")
-	p.giver.becomes(time.Second, replica.Resyncing, "")
-	p.relay.rate.Store(0)
-	p.complete(5 * time.Second)
+	p.both.Becomes(replica.Resyncing, "")
+	p.giver.Becomes(replica.Resyncing, "")
+	p.relay.Slow(0)
+	p.complete()
 
 	// What the origin removes while the link is cut never comes.
-	p.relay.setCut(true)
+	p.relay.Cut(true)
 	for range 5 {
 		p.origin.publish("orders.lost", 10)
 	}
@@ -272,19 +186,19 @@ func TestStory(t *testing.T) {
 	}
 	p.origin.publish("orders.kept", 10)
 	for _, w := range p.sighted() {
-		w.becomes(8*time.Second, replica.LinkDown, replica.ReasonLost)
-		if n, ok := w.measure("nats.messages.lost"); !ok || n != 5 {
-			t.Errorf("%s: %v messages lost", w.name, n)
+		w.Becomes(replica.LinkDown, replica.ReasonLost)
+		if n, ok := w.Measure("nats.messages.lost"); !ok || n != 5 {
+			t.Errorf("%s: %v messages lost", w.Name, n)
 		}
 	}
-	p.relay.setCut(false)
-	p.complete(15 * time.Second)
+	p.relay.Cut(false)
+	p.complete()
 
 	// The origin dies.
 	p.origin.stop()
-	p.both.becomes(8*time.Second, replica.LinkDown, replica.ReasonStale)
-	p.giver.becomes(2*time.Second, replica.Unknown, replica.ReasonConnect)
-	p.alone.becomes(8*time.Second, replica.LinkDown, replica.ReasonStale)
-	p.fan.becomes(8*time.Second, replica.LinkDown, replica.ReasonStale)
-	p.fan.grows()
+	p.both.Becomes(replica.LinkDown, replica.ReasonStale)
+	p.giver.Becomes(replica.Unknown, replica.ReasonConnect)
+	p.alone.Becomes(replica.LinkDown, replica.ReasonStale)
+	p.fan.Becomes(replica.LinkDown, replica.ReasonStale)
+	p.fan.Grows(300*time.Millisecond)
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 )
 
 // logical: the subscriber is another database of the same server, so that its wire can be cut alone.
@@ -15,9 +16,9 @@ func logical(t *testing.T, w *world) {
 	p.do(t, "postgres", `CREATE PUBLICATION loads FOR TABLE load`)
 	p.do(t, "postgres", `SELECT pg_create_logical_replication_slot('copy_slot', 'pgoutput')`)
 	p.do(t, "copy", `GRANT EXECUTE ON FUNCTION pg_replication_origin_progress(text, boolean) TO evenkeel`)
-	wire := newRelay(t, p.port)
+	wire := replicatest.NewWire(t, fmt.Sprintf("127.0.0.1:%d", p.port))
 	p.do(t, "copy", fmt.Sprintf(`CREATE SUBSCRIPTION copy CONNECTION '%s password=%s user=admin' PUBLICATION loads
-		WITH (create_slot = false, slot_name = 'copy_slot')`, wire.conninfo(), adminPassword))
+		WITH (create_slot = false, slot_name = 'copy_slot')`, conninfo(wire), adminPassword))
 	link := LinkSpec{Store: "orders", From: "fra", To: "lon", Channel: "copy", End: replica.Target}
 	target := watch(t, p.dsn("evenkeel", canary, "copy"), link)
 	link.End = replica.Source
@@ -27,7 +28,7 @@ func logical(t *testing.T, w *world) {
 	arrive := func(what string) {
 		t.Helper()
 		w.write(t)
-		until(t, what, func() bool { return p.has(t, "copy", w.next) })
+		replicatest.Until(t, what, func() bool { return p.has(t, "copy", w.next) })
 		target.reach(t, what, replica.CaughtUp, "")
 		s, _ := source.reach(t, what, replica.CaughtUp, "")
 		if _, ok := measure(s, "slot.unconfirmed"); !ok {
@@ -36,12 +37,12 @@ func logical(t *testing.T, w *world) {
 	}
 	arrive("first row")
 
-	wire.sever()
+	wire.Cut(true)
 	target.reach(t, "cut", replica.LinkDown, "")
 	source.reach(t, "cut", replica.LinkDown, "")
 	w.write(t)
 	target.grows(t, 1e8)
-	wire.heal()
+	wire.Cut(false)
 	arrive("healed")
 
 	p.do(t, "copy", `ALTER SUBSCRIPTION copy DISABLE`)

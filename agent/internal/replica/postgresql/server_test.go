@@ -4,20 +4,18 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
+
+	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -27,90 +25,84 @@ const (
 	canary        = "canary-3f9a61"
 )
 
-// binary is the path of a program of the newest installed server.
-func binary(t *testing.T, name string) string {
+// installations are folders of programs of PostgreSQL: those in PG_BIN, or all that are installed by Debian's packages and by
+// deploy/setup.sh, which has versions that Debian has not.
+func installations(t *testing.T) []string {
 	t.Helper()
-	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/" + name)
-	if err != nil || len(found) == 0 {
-		t.Fatalf("%s of PostgreSQL is not installed under /usr/lib/postgresql: run deploy/setup.sh test", name)
+	if list := filepath.SplitList(os.Getenv("PG_BIN")); len(list) > 0 {
+		return list
 	}
-	return found[len(found)-1]
-}
-
-// credential is whom a server runs as: it refuses root. Nil: as we are.
-func credential(t *testing.T) *syscall.Credential {
-	t.Helper()
-	if os.Getuid() != 0 {
-		return nil
-	}
-	for _, name := range []string{"postgres", "nobody"} {
-		u, err := user.Lookup(name)
+	var found []string
+	for _, at := range []string{"/usr/lib/postgresql", "/var/cache/evenkeel/postgresql"} {
+		some, err := filepath.Glob(at + "/*/bin/initdb")
 		if err != nil {
-			continue
-		}
-		uid, uidErr := strconv.ParseUint(u.Uid, 10, 32)
-		gid, gidErr := strconv.ParseUint(u.Gid, 10, 32)
-		if uidErr == nil && gidErr == nil {
-			return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-		}
-	}
-	t.Fatal("PostgreSQL refuses root, and there is no other account to run it as: run deploy/setup.sh test")
-	return nil
-}
-
-// home is a folder that the server's account owns and can reach.
-func home(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "evenkeel-pg-") //nolint:usetesting // the test's own folder is closed to other accounts
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	if c := credential(t); c != nil {
-		if err := os.Chown(dir, int(c.Uid), int(c.Gid)); err != nil {
 			t.Fatal(err)
 		}
+		for _, one := range some {
+			found = append(found, filepath.Dir(one))
+		}
 	}
-	return dir
+	if len(found) == 0 {
+		t.Fatal("PostgreSQL is not installed under /usr/lib/postgresql: run deploy/setup.sh test")
+	}
+	return found
 }
 
-// run runs a program of the server to its end.
-func run(t *testing.T, name string, args ...string) {
+// each runs a test with each installation.
+func each(t *testing.T, f func(t *testing.T, bin string)) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), binary(t, name), args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential(t)}
-	cmd.Dir = os.TempDir()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%s", name, err, out)
+	for _, bin := range installations(t) {
+		t.Run(filepath.Base(filepath.Dir(bin)), func(t *testing.T) { f(t, bin) })
 	}
+}
+
+func account(t *testing.T) *syscall.Credential {
+	t.Helper()
+	return replicatest.Account(t, "postgres")
 }
 
 // server is one PostgreSQL on a loopback port.
 type server struct {
-	dir  string
-	port int
-	cmd  *exec.Cmd
-	done chan struct{}
+	bin   string // folder of its programs
+	major int
+	dir   string
+	port  int
+	cmd   *exec.Cmd
+	done  chan struct{}
 }
 
-func freePort(t *testing.T) int {
+// prepare makes a server that has no data yet.
+func prepare(t *testing.T, bin string) *server {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	s := &server{bin: bin, dir: filepath.Join(replicatest.Folder(t, account(t)), "data"), port: replicatest.FreePort(t)}
+	t.Cleanup(s.kill)
+	version := s.run(t, "postgres", "--version")
+	if s.major = serverVersion(strings.TrimPrefix(version, "postgres (PostgreSQL) ")); s.major == 0 {
+		t.Fatalf("no version of PostgreSQL: %s", version)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return s
+}
+
+// run runs a program of the server to its end.
+func (s *server) run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), filepath.Join(s.bin, name), args...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account(t)}
+	cmd.Dir = os.TempDir()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, out)
+	}
+	return string(out)
 }
 
 // newServer makes a data folder with accounts: admin (superuser), repl, evenkeel (pg_monitor) and bare (nothing).
-func newServer(t *testing.T) *server {
+func newServer(t *testing.T, bin string) *server {
 	t.Helper()
-	s := &server{dir: filepath.Join(home(t), "data"), port: freePort(t)}
-	t.Cleanup(s.kill)
+	s := prepare(t, bin)
 	word := filepath.Join(filepath.Dir(s.dir), "word")
 	s.write(t, word, adminPassword+"\n")
-	run(t, "initdb", "-D", s.dir, "-U", "admin", "-A", "scram-sha-256", "--pwfile", word, "--no-sync", "-E", "UTF8", "--locale", "C")
+	s.run(t, "initdb", "-D", s.dir, "-U", "admin", "-A", "scram-sha-256", "--pwfile", word, "--no-sync", "-E", "UTF8", "--locale", "C")
 	s.configure(t, `
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
@@ -140,35 +132,12 @@ track_commit_timestamp = on
 	return s
 }
 
-// copyFrom fills the data folder with a copy of a primary, which it reaches by way of the wire.
-func (s *server) copyFrom(ctx context.Context, program string, as *syscall.Credential, wire *relay, rate string) error {
-	args := []string{"-D", s.dir, "-X", "stream", "-c", "fast", "--no-sync", "-d", wire.conninfo()}
-	if rate != "" {
-		args = append(args, "--max-rate", rate)
-	}
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as}
-	cmd.Dir = os.TempDir()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("pg_basebackup: %w: %s", err, out)
-	}
-	return nil
-}
-
-// follow starts a copy as a standby.
-func (s *server) follow(t *testing.T, wire *relay) {
-	t.Helper()
-	s.write(t, filepath.Join(s.dir, "standby.signal"), "")
-	s.configure(t, fmt.Sprintf("primary_conninfo = '%s'\nprimary_slot_name = 'ams_slot'\n", wire.conninfo()))
-	s.start(t)
-}
-
 func (s *server) write(t *testing.T, file, text string) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if c := credential(t); c != nil {
+	if c := account(t); c != nil {
 		if err := os.Chown(file, int(c.Uid), int(c.Gid)); err != nil {
 			t.Fatal(err)
 		}
@@ -195,8 +164,8 @@ func (s *server) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	s.cmd = exec.Command(binary(t, "postgres"), "-D", s.dir, "-p", strconv.Itoa(s.port))
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: credential(t), Pdeathsig: syscall.SIGQUIT}
+	s.cmd = exec.Command(filepath.Join(s.bin, "postgres"), "-D", s.dir, "-p", strconv.Itoa(s.port))
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account(t), Pdeathsig: syscall.SIGQUIT}
 	s.cmd.Stdout, s.cmd.Stderr, s.cmd.Dir = log, log, os.TempDir()
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -206,7 +175,7 @@ func (s *server) start(t *testing.T) {
 		defer close(done)
 		_ = cmd.Wait() // however it ended, it ended
 	}(s.cmd, s.done)
-	until(t, "server starts", func() bool {
+	replicatest.Until(t, "server starts", func() bool {
 		conn, err := pgx.Connect(t.Context(), s.dsn("admin", adminPassword, "postgres"))
 		if err != nil {
 			return false
@@ -265,152 +234,4 @@ func (s *server) has(t *testing.T, database string, id int64) bool {
 		t.Fatal(err)
 	}
 	return n == 1
-}
-
-// until polls a condition until it holds.
-func until(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(25 * time.Second)
-	for !holds() {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: not within 25 s", what)
-		}
-		time.Sleep(30 * time.Millisecond)
-	}
-}
-
-// relay is a wire that can be cut (both ends notice) and held (nobody notices).
-type relay struct {
-	listener *net.TCPListener
-	to       string
-
-	mu    sync.Mutex
-	cut   bool
-	held  chan struct{} // not nil: closed when the wire lets through again
-	conns map[*net.TCPConn]struct{}
-	wg    sync.WaitGroup
-}
-
-func newRelay(t *testing.T, port int) *relay {
-	t.Helper()
-	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &relay{listener: l, to: fmt.Sprintf("127.0.0.1:%d", port), conns: map[*net.TCPConn]struct{}{}}
-	r.wg.Go(func() {
-		for {
-			c, err := l.AcceptTCP()
-			if err != nil {
-				return
-			}
-			r.wg.Go(func() { r.serve(c) })
-		}
-	})
-	t.Cleanup(func() {
-		l.Close()
-		r.release()
-		r.sever()
-		r.wg.Wait()
-	})
-	return r
-}
-
-func (r *relay) conninfo() string {
-	return fmt.Sprintf("host=127.0.0.1 port=%d user=repl password=repl-word dbname=postgres application_name=ams sslmode=disable",
-		r.listener.Addr().(*net.TCPAddr).Port)
-}
-
-func (r *relay) serve(in *net.TCPConn) {
-	defer in.Close()
-	r.mu.Lock()
-	refused := r.cut
-	r.mu.Unlock()
-	if refused {
-		return
-	}
-	raw, err := net.Dial("tcp", r.to)
-	if err != nil {
-		return
-	}
-	out := raw.(*net.TCPConn)
-	defer out.Close()
-	r.mu.Lock()
-	r.conns[in], r.conns[out] = struct{}{}, struct{}{}
-	if r.cut {
-		in.Close()
-		out.Close()
-	}
-	r.mu.Unlock()
-	var both sync.WaitGroup
-	both.Go(func() { r.pump(in, out) })
-	both.Go(func() { r.pump(out, in) })
-	both.Wait()
-	r.mu.Lock()
-	delete(r.conns, in)
-	delete(r.conns, out)
-	r.mu.Unlock()
-}
-
-func (r *relay) pump(from, to *net.TCPConn) {
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := from.Read(buf)
-		r.mu.Lock()
-		held := r.held
-		r.mu.Unlock()
-		if held != nil {
-			<-held
-		}
-		if n > 0 {
-			if _, werr := to.Write(buf[:n]); werr != nil {
-				err = werr
-			}
-		}
-		if err != nil {
-			from.Close()
-			to.Close()
-			return
-		}
-	}
-}
-
-func (r *relay) sever() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.cut = true
-	for c := range r.conns {
-		c.Close()
-	}
-}
-
-func (r *relay) heal() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.cut = false
-}
-
-func (r *relay) hold() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.held = make(chan struct{})
-}
-
-func (r *relay) release() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.held != nil {
-		close(r.held)
-		r.held = nil
-	}
-}
-
-// noSecret fails when a text that people may see holds a password.
-func noSecret(t *testing.T, text string) {
-	t.Helper()
-	for _, word := range []string{canary, adminPassword, "repl-word"} {
-		if strings.Contains(text, word) {
-			t.Fatalf("a password is shown: %s", text)
-		}
-	}
 }

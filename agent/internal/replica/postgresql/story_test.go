@@ -1,6 +1,7 @@
 package postgresql
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 )
 
 // watcher looks at one end of a link and settles what it saw, as the agent does.
@@ -61,7 +63,7 @@ func (w *watcher) reach(t *testing.T, what string, state replica.State, reason r
 	t.Helper()
 	var s replica.Sighting
 	var st replica.Status
-	deadline := time.Now().Add(25 * time.Second)
+	deadline := time.Now().Add(replicatest.Patience)
 	for {
 		s, st = w.look(t)
 		if s.State == state && s.Reason == reason {
@@ -78,7 +80,7 @@ func (w *watcher) reach(t *testing.T, what string, state replica.State, reason r
 func (w *watcher) grows(t *testing.T, by time.Duration) {
 	t.Helper()
 	_, first := w.reach(t, "down", replica.LinkDown, w.memoryReason(t))
-	until(t, "the lower bound grows", func() bool {
+	replicatest.Until(t, "the lower bound grows", func() bool {
 		_, st := w.look(t)
 		return st.State == replica.LinkDown && st.Lower.V >= first.Lower.V+by
 	})
@@ -102,7 +104,7 @@ func measure(s replica.Sighting, name string) (float64, bool) {
 // world is a primary and its standby with a wire between, and a watcher at each end.
 type world struct {
 	primary, standby *server
-	wire             *relay
+	wire             *replicatest.Wire
 	source, target   *watcher
 	next             int64
 }
@@ -119,7 +121,7 @@ func (w *world) arrive(t *testing.T, what string) {
 	t.Helper()
 	w.write(t)
 	w.target.reach(t, what, replica.CaughtUp, "")
-	until(t, what+": the row arrives", func() bool { return w.standby.has(t, "postgres", w.next) })
+	replicatest.Until(t, what+": the row arrives", func() bool { return w.standby.has(t, "postgres", w.next) })
 	w.source.reach(t, what, replica.CaughtUp, "")
 	w.target.reach(t, what, replica.CaughtUp, "")
 }
@@ -129,43 +131,51 @@ var (
 	atTarget = LinkSpec{Store: "orders", From: "fra", To: "ams", End: replica.Target, Peer: "ams_slot"}
 )
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, bin string) *world {
 	t.Helper()
-	w := &world{primary: newServer(t)}
+	w := &world{primary: newServer(t, bin), standby: prepare(t, bin)}
 	w.primary.do(t, "postgres", `SELECT pg_create_physical_replication_slot('ams_slot', true)`)
-	w.wire = newRelay(t, w.primary.port)
-	w.standby = &server{dir: filepath.Join(home(t), "data"), port: freePort(t)}
-	t.Cleanup(w.standby.kill)
-	if err := w.standby.copyFrom(t.Context(), binary(t, "pg_basebackup"), credential(t), w.wire, ""); err != nil {
-		t.Fatal(err)
-	}
+	w.wire = replicatest.NewWire(t, fmt.Sprintf("127.0.0.1:%d", w.primary.port))
+	w.standby.copyOf(t, w.primary)
 	w.standby.follow(t, w.wire)
 	w.source = watch(t, w.primary.dsn("evenkeel", canary, "postgres"), atSource)
 	w.target = watch(t, w.standby.dsn("evenkeel", canary, "postgres"), atTarget)
 	return w
 }
 
-// TestStory is the life of a link, from steady writes to a promotion.
+// TestStory is the life of a link, from steady writes to a promotion, with each version of the server.
 func TestStory(t *testing.T) {
-	w := newWorld(t)
+	each(t, func(t *testing.T, bin string) {
+		t.Parallel() // it waits most of the time
+		story(t, newWorld(t, bin))
+	})
+}
+
+func story(t *testing.T, w *world) {
+	t.Helper()
 	for _, chapter := range []struct {
-		name string
-		tell func(*testing.T, *world)
+		name  string
+		tell  func(*testing.T, *world)
+		since int // version of the server
 	}{
-		{"steady writes", steady},
-		{"an idle link, then one write", idle},
-		{"the wire is cut and nothing is written", cutIdle},
-		{"the wire is cut and writes go on", cutBusy},
-		{"the wire is silent", silentWire},
-		{"replay is paused", paused},
-		{"a standby that is told to be late", delayed},
-		{"accounts that may not", accounts},
-		{"transactions in doubt", inDoubt},
-		{"heartbeat", heartbeats},
-		{"logical replication", logical},
-		{"the slot is lost, and a full copy", lost},
-		{"the primary dies and the standby takes over", promotion},
+		{"steady writes", steady, 0},
+		{"an idle link, then one write", idle, 0},
+		{"the wire is cut and nothing is written", cutIdle, 0},
+		{"the wire is cut and writes go on", cutBusy, 0},
+		{"the wire is silent", silentWire, 0},
+		{"replay is paused", paused, 0},
+		{"a standby that is told to be late", delayed, 12},
+		{"accounts that may not", accounts, 0},
+		{"transactions in doubt", inDoubt, 0},
+		{"heartbeat", heartbeats, 0},
+		{"logical replication", logical, 14},
+		{"the slot is lost, and a full copy", lost, 13},
+		{"the primary dies and the standby takes over", promotion, 0},
 	} {
+		if w.primary.major < chapter.since {
+			t.Logf("%s: not before version %d", chapter.name, chapter.since)
+			continue
+		}
 		began := time.Now()
 		if !t.Run(chapter.name, func(t *testing.T) { chapter.tell(t, w) }) {
 			t.FailNow()
@@ -218,7 +228,7 @@ func idle(t *testing.T, w *world) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	for time.Since(rested) < 12*time.Second {
+	for time.Since(rested) < 12*time.Second || !saw[replica.IdleLinkOK] && time.Since(rested) < replicatest.Patience {
 		look()
 	}
 	if !saw[replica.IdleLinkOK] {
@@ -238,7 +248,7 @@ func cutIdle(t *testing.T, w *world) {
 	w.arrive(t, "before the cut")
 	w.source.reach(t, "before the cut", replica.CaughtUp, "")
 	saw := time.Now()
-	w.wire.sever()
+	w.wire.Cut(true)
 	w.target.reach(t, "target", replica.LinkDown, "")
 	w.target.grows(t, 500*time.Millisecond)
 	// The log's own housekeeping may go on, so the source cannot always say that nothing is exposed.
@@ -246,12 +256,12 @@ func cutIdle(t *testing.T, w *world) {
 	if !s.Exposure.OK || s.Exposure.V > time.Since(saw)+500*time.Millisecond {
 		t.Errorf("exposure %v, but the copy was complete %v ago", s.Exposure, time.Since(saw))
 	}
-	w.wire.heal()
+	w.wire.Cut(false)
 	w.arrive(t, "after the cut")
 }
 
 func cutBusy(t *testing.T, w *world) {
-	w.wire.sever()
+	w.wire.Cut(true)
 	w.target.reach(t, "target", replica.LinkDown, "")
 	w.source.reach(t, "source", replica.LinkDown, "")
 	id := w.write(t)
@@ -268,7 +278,7 @@ func cutBusy(t *testing.T, w *world) {
 	if v, ok := measure(s, "slot.retained"); !ok || v <= 0 {
 		t.Errorf("slot.retained is %v %v with a commit missing", v, ok)
 	}
-	w.wire.heal()
+	w.wire.Cut(false)
 	w.target.reach(t, "healed", replica.CaughtUp, "")
 	if !w.standby.has(t, "postgres", id) {
 		t.Error("caught up, but a row that was committed before the link came back cannot be read")
@@ -277,7 +287,7 @@ func cutBusy(t *testing.T, w *world) {
 
 func silentWire(t *testing.T, w *world) {
 	w.arrive(t, "before the silence")
-	w.wire.hold()
+	w.wire.Hold(true)
 	w.write(t)
 	wrote := time.Now()
 	for {
@@ -295,9 +305,9 @@ func silentWire(t *testing.T, w *world) {
 	}
 	t.Logf("noticed after %v", time.Since(wrote))
 	w.source.reach(t, "source", replica.LinkDown, "")
-	w.wire.sever()
-	w.wire.release()
-	w.wire.heal()
+	w.wire.Cut(true)
+	w.wire.Hold(false)
+	w.wire.Cut(false)
 	w.arrive(t, "after the silence")
 }
 
@@ -306,7 +316,7 @@ func paused(t *testing.T, w *world) {
 	w.standby.do(t, "postgres", `SELECT pg_wal_replay_pause()`)
 	id := w.write(t)
 	wrote := time.Now()
-	until(t, "the row is received and not applied", func() bool {
+	replicatest.Until(t, "the row is received and not applied", func() bool {
 		s, st := w.target.reach(t, "paused", replica.ApplierStopped, replica.ReasonPaused)
 		age := st.At.Sub(wrote)
 		if s.Bytes.V > 0 && (!st.Upper.OK || st.Upper.V < age) {
@@ -323,7 +333,7 @@ func paused(t *testing.T, w *world) {
 	}
 	// More than pausedGap missing: now the lower bound counts.
 	w.primary.do(t, "postgres", `INSERT INTO load SELECT -g, repeat('x', 100) FROM generate_series(1, 2000) g`)
-	until(t, "a lower bound", func() bool {
+	replicatest.Until(t, "a lower bound", func() bool {
 		_, st := w.target.look(t)
 		return st.Lower.V > 300*time.Millisecond && st.Lower.V <= st.Upper.V
 	})
@@ -334,7 +344,7 @@ func paused(t *testing.T, w *world) {
 func delayed(t *testing.T, w *world) {
 	w.standby.do(t, "postgres", `ALTER SYSTEM SET recovery_min_apply_delay = '2s'`)
 	w.standby.do(t, "postgres", `SELECT pg_reload_conf()`)
-	until(t, "the delay is set", func() bool {
+	replicatest.Until(t, "the delay is set", func() bool {
 		s, _ := w.target.look(t)
 		v, ok := measure(s, "apply_delay")
 		return ok && v == 2
@@ -370,7 +380,7 @@ func accounts(t *testing.T, w *world) {
 	other := atTarget
 	other.Peer = "other_slot"
 	blind(w.standby.dsn("evenkeel", canary, "postgres"), other, replica.ReasonMisconfigured)
-	blind(fmt.Sprintf("postgres://evenkeel:%s@127.0.0.1:%d/postgres", canary, freePort(t)), atTarget, replica.ReasonConnect)
+	blind(fmt.Sprintf("postgres://evenkeel:%s@127.0.0.1:%d/postgres", canary, replicatest.FreePort(t)), atTarget, replica.ReasonConnect)
 
 	// A password that is changed and put into the file is used at the next connection.
 	file := t.TempDir() + "/password"
@@ -404,7 +414,7 @@ func inDoubt(t *testing.T, w *world) {
 			t.Fatal(err)
 		}
 	}
-	until(t, "the oldest in doubt gets older", func() bool {
+	replicatest.Until(t, "the oldest in doubt gets older", func() bool {
 		s, _ := w.source.look(t)
 		n, ok := measure(s, "in_doubt")
 		age, also := measure(s, "in_doubt.oldest")
@@ -452,7 +462,7 @@ func heartbeats(t *testing.T, w *world) {
 	refused("the same seq again", here.Write(t.Context(), "fra", 7, 3, time.Now()), ErrSplitBrain)
 	refused("an older epoch", here.Write(t.Context(), "fra", 6, 9, time.Now()), ErrSplitBrain)
 	var beats []Beat
-	until(t, "the heartbeat arrives", func() bool {
+	replicatest.Until(t, "the heartbeat arrives", func() bool {
 		var err error
 		if beats, err = there.Read(t.Context()); err != nil {
 			t.Fatal(err)
@@ -474,7 +484,7 @@ func heartbeats(t *testing.T, w *world) {
 		t.Errorf("exposure by the echo: %v", e)
 	}
 	// With the wire cut the heartbeat still bounds the lag from above.
-	w.wire.sever()
+	w.wire.Cut(true)
 	w.target.reach(t, "cut", replica.LinkDown, "")
 	s, _ := w.target.look(t)
 	now := time.Now()
@@ -483,7 +493,7 @@ func heartbeats(t *testing.T, w *world) {
 	if st.State != replica.LinkDown || !st.Upper.OK || !st.Lower.OK || st.Lower.V > st.Upper.V {
 		t.Errorf("down with a heartbeat: %+v", st)
 	}
-	w.wire.heal()
+	w.wire.Cut(false)
 	w.arrive(t, "after the heartbeat")
 	bad, err := NewHeartbeat(HeartbeatOptions{DSN: w.primary.dsn("evenkeel", canary+"x", "postgres")})
 	if err != nil {
@@ -503,7 +513,7 @@ func lost(t *testing.T, w *world) {
 	w.source.reach(t, "the standby is dead", replica.LinkDown, "")
 	w.primary.do(t, "postgres", `ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'`)
 	w.primary.do(t, "postgres", `SELECT pg_reload_conf()`)
-	until(t, "the slot is lost", func() bool {
+	replicatest.Until(t, "the slot is lost", func() bool {
 		w.write(t)
 		w.primary.do(t, "postgres", `SELECT pg_switch_wal()`)
 		w.primary.do(t, "postgres", `CHECKPOINT`)
@@ -520,18 +530,38 @@ func lost(t *testing.T, w *world) {
 	if err := os.RemoveAll(w.standby.dir); err != nil {
 		t.Fatal(err)
 	}
+	w.recopy(t)
+	w.standby.follow(t, w.wire)
+	w.arrive(t, "after the full copy")
+}
+
+// recopy replaces the standby's data, which the source must tell.
+func (w *world) recopy(t *testing.T) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
 	copied := make(chan error, 1)
-	program, as := binary(t, "pg_basebackup"), credential(t)
-	go func() { copied <- w.standby.copyFrom(t.Context(), program, as, w.wire, "20M") }()
+	as := account(t)
+	_, err := os.Stat(filepath.Join(w.standby.bin, "pg_basebackup"))
+	byHand := err != nil
+	if byHand {
+		go func() { copied <- backup(ctx, w.wire, w.primary.major) }()
+	} else {
+		go func() { copied <- w.standby.basebackup(ctx, as, w.wire, "20M") }()
+	}
 	s, _ := w.source.reach(t, "a full copy", replica.Resyncing, "")
 	if s.Exposure.OK {
 		t.Errorf("a copy in the making protects nothing: %v", s.Exposure)
 	}
+	if byHand {
+		stop()
+	}
 	if err := <-copied; err != nil {
 		t.Fatal(err)
 	}
-	w.standby.follow(t, w.wire)
-	w.arrive(t, "after the full copy")
+	if byHand {
+		w.standby.copyOf(t, w.primary)
+	}
 }
 
 func promotion(t *testing.T, w *world) {
@@ -540,7 +570,7 @@ func promotion(t *testing.T, w *world) {
 	w.source.reach(t, "the primary is dead", replica.Unknown, replica.ReasonConnect)
 	w.target.reach(t, "the primary is dead", replica.LinkDown, "")
 	w.target.grows(t, 500*time.Millisecond)
-	w.standby.do(t, "postgres", `SELECT pg_promote(true)`)
+	w.standby.promote(t)
 	s, _ := w.target.reach(t, "promoted", replica.Unknown, replica.ReasonRole)
 	if !strings.Contains(s.Detail, "takes writes") {
 		t.Errorf("detail %q", s.Detail)

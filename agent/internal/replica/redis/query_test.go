@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 )
 
 func TestNewRefuses(t *testing.T) {
@@ -35,27 +36,27 @@ func TestAccess(t *testing.T) {
 	s := startServer(t)
 	link := []LinkSpec{{Store: "s", From: "a", To: "b", End: replica.Source}}
 	w := newWatcher(t, "source", Options{Server: s.as(t, canary), Links: link})
-	w.becomes(time.Second, replica.LinkDown, replica.ReasonLost)
+	w.Becomes(replica.LinkDown, replica.ReasonLost)
 	clients, err := s.admin.ClientList(t.Context()).Result()
 	if err != nil || !strings.Contains(clients, "name=evenkeel") {
 		t.Errorf("the connection has no name: %v\n%s", err, clients)
 	}
 
 	s.do(t, "ACL", "SETUSER", "evenkeel", "-info")
-	w.becomes(time.Second, replica.Unknown, replica.ReasonPrivilege)
+	w.Becomes(replica.Unknown, replica.ReasonPrivilege)
 	s.do(t, "ACL", "SETUSER", "evenkeel", "+info")
-	w.becomes(time.Second, replica.LinkDown, replica.ReasonLost)
+	w.Becomes(replica.LinkDown, replica.ReasonLost)
 
 	s.do(t, "ACL", "SETUSER", "evenkeel", "resetpass", ">other")
 	s.do(t, "CLIENT", "KILL", "USER", "evenkeel")
-	w.becomes(2*time.Second, replica.Unknown, replica.ReasonAuth)
+	w.Becomes(replica.Unknown, replica.ReasonAuth)
 	s.do(t, "ACL", "SETUSER", "evenkeel", ">"+canary)
-	w.becomes(2*time.Second, replica.LinkDown, replica.ReasonLost)
+	w.Becomes(replica.LinkDown, replica.ReasonLost)
 
 	open := newWatcher(t, "without a password", Options{Server: Server{Address: s.address()}, Links: link})
-	open.becomes(time.Second, replica.Unknown, replica.ReasonAuth)
+	open.Becomes(replica.Unknown, replica.ReasonAuth)
 	file := newWatcher(t, "without its file", Options{Server: Server{Address: s.address(), PasswordFile: filepath.Join(t.TempDir(), "no")}, Links: link})
-	file.becomes(time.Second, replica.Unknown, replica.ReasonAuth)
+	file.Becomes(replica.Unknown, replica.ReasonAuth)
 }
 
 // A server that takes connections and says nothing, then nobody at all, then a real one on the same address.
@@ -69,20 +70,20 @@ func TestReconnects(t *testing.T) {
 		Server: Server{Address: mute.Addr().String()}, Links: []LinkSpec{{Store: "s", From: "a", To: "b", End: replica.Target}},
 	})
 	began := time.Now()
-	w.becomes(time.Second, replica.Unknown, replica.ReasonTimeout)
-	if took := time.Since(began); took > 3*time.Second {
+	w.Becomes(replica.Unknown, replica.ReasonTimeout)
+	if took := time.Since(began); took > replicatest.Patience/2 {
 		t.Errorf("a look took %s with a timeout of 1 s", took)
 	}
 	mute.Close()
 	for range 4 {
-		if st := w.look(); st.State != replica.Unknown || st.Reason != replica.ReasonConnect {
-			t.Errorf("nobody listens: %s", w.show())
+		if st := w.Look(); st.State != replica.Unknown || st.Reason != replica.ReasonConnect {
+			t.Errorf("nobody listens: %s", w.Show())
 		}
 	}
 	s := startServer(t)
-	newRelayAt(t, mute.Addr().String(), s.address())
-	if st := w.look(); st.Reason != replica.ReasonAuth {
-		t.Errorf("the first look after the server came back: %s", w.show())
+	replicatest.NewWireAt(t, mute.Addr().String(), s.address())
+	if st := w.Look(); st.Reason != replica.ReasonAuth {
+		t.Errorf("the first look after the server came back: %s", w.Show())
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -120,7 +121,7 @@ func TestHeartbeat(t *testing.T) {
 	if err := writer.Write(ctx, beat); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the beat arrives", 5*time.Second, func() bool {
+	replicatest.Until(t, "the beat arrives", func() bool {
 		got, err := reader.Read(ctx, "a")
 		return err == nil && got.OK && got.V == beat
 	})

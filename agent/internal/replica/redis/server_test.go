@@ -3,19 +3,17 @@ package redis
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	driver "github.com/redis/go-redis/v9"
 	"go.uber.org/goleak"
+
+	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -41,13 +39,8 @@ func startServer(t testing.TB, extra ...string) *server {
 	if err != nil {
 		t.Fatal("redis-server is not installed: run deploy/setup.sh test")
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
-	s := &server{port: listener.Addr().(*net.TCPAddr).Port}
-	listener.Close()
+	s := &server{port: replicatest.FreePort(t)}
 	config := append([]string{
 		"bind 127.0.0.1", fmt.Sprintf("port %d", s.port), "dir " + dir, "logfile log", `save ""`,
 		"requirepass " + adminPassword, "masterauth " + adminPassword,
@@ -69,7 +62,7 @@ func startServer(t testing.TB, extra ...string) *server {
 	})
 	s.admin = driver.NewClient(&driver.Options{Addr: s.address(), Password: adminPassword, Protocol: 2, DisableIdentity: true})
 	t.Cleanup(func() { s.admin.Close() })
-	until(t, "the server answers", 10*time.Second, func() bool { return s.admin.Ping(context.Background()).Err() == nil })
+	replicatest.Until(t, "the server answers", func() bool { return s.admin.Ping(context.Background()).Err() == nil })
 	return s
 }
 
@@ -96,114 +89,4 @@ func (s *server) as(t testing.TB, password string) Server {
 		t.Fatal(err)
 	}
 	return Server{Address: s.address(), User: "evenkeel", PasswordFile: file}
-}
-
-// until polls a condition.
-func until(t testing.TB, what string, limit time.Duration, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(limit); !ok(); {
-		if time.Now().After(end) {
-			t.Fatalf("not within %s: %s", limit, what)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-}
-
-// relay is a TCP proxy whose link can be cut (closed and refused), silenced (bytes wait) and slowed.
-type relay struct {
-	listener net.Listener
-	to       string
-	silent   atomic.Bool
-	rate     atomic.Int64 // bytes a second; 0: all
-	group    sync.WaitGroup
-
-	mu    sync.Mutex
-	cut   bool
-	conns map[net.Conn]bool
-}
-
-func newRelay(t testing.TB, to string) *relay {
-	t.Helper()
-	return newRelayAt(t, "127.0.0.1:0", to)
-}
-
-func newRelayAt(t testing.TB, at, to string) *relay {
-	t.Helper()
-	listener, err := net.Listen("tcp", at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &relay{listener: listener, to: to, conns: map[net.Conn]bool{}}
-	r.group.Go(r.accept)
-	t.Cleanup(func() {
-		listener.Close()
-		r.setCut(true)
-		r.group.Wait()
-	})
-	return r
-}
-
-func (r *relay) port() int { return r.listener.Addr().(*net.TCPAddr).Port }
-
-func (r *relay) setCut(cut bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.cut = cut
-	if cut {
-		for c := range r.conns {
-			c.Close()
-		}
-		clear(r.conns)
-	}
-}
-
-func (r *relay) accept() {
-	for {
-		down, err := r.listener.Accept()
-		if err != nil {
-			return
-		}
-		up, err := net.Dial("tcp", r.to)
-		if err != nil {
-			down.Close()
-			continue
-		}
-		r.mu.Lock()
-		if r.cut {
-			down.Close()
-			up.Close()
-		} else {
-			r.conns[down], r.conns[up] = true, true
-			r.group.Go(func() { r.copy(down, up) })
-			r.group.Go(func() { r.copy(up, down) })
-		}
-		r.mu.Unlock()
-	}
-}
-
-func (r *relay) copy(to, from net.Conn) {
-	defer to.Close()
-	defer from.Close()
-	buffer := make([]byte, 4096)
-	for {
-		n, err := from.Read(buffer)
-		if err != nil {
-			return
-		}
-		for r.silent.Load() {
-			r.mu.Lock()
-			gone := !r.conns[from]
-			r.mu.Unlock()
-			if gone {
-				return
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
-		if rate := r.rate.Load(); rate > 0 {
-			time.Sleep(time.Duration(n) * time.Second / time.Duration(rate))
-		}
-		if _, err := to.Write(buffer[:n]); err != nil {
-			return
-		}
-	}
 }
