@@ -125,11 +125,11 @@ func TestMariaDBStory(t *testing.T) {
 	if got, ok := src.Measure("transactions.in_doubt"); !ok || got != 1 {
 		t.Errorf("in doubt at the source: %v", got)
 	}
-	w.Until("in doubt at the target", func(s replica.Status) bool { n, _ := w.Measure("transactions.in_doubt"); return n == 1 })
+	w.Until("in doubt at the target", func(replica.Status) bool { n, _ := w.Measure("transactions.in_doubt"); return n == 1 })
 	if _, err := conn.ExecContext(t.Context(), "XA ROLLBACK 'x'"); err != nil {
 		t.Fatal(err)
 	}
-	w.Until("no longer in doubt", func(s replica.Status) bool { n, ok := w.Measure("transactions.in_doubt"); return ok && n == 0 })
+	w.Until("no longer in doubt", func(replica.Status) bool { n, ok := w.Measure("transactions.in_doubt"); return ok && n == 0 })
 
 	refusals(t, p)
 

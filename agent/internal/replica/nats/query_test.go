@@ -13,8 +13,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
-	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/heartbeat"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 )
 
 func TestNewRefuses(t *testing.T) {

@@ -120,7 +120,7 @@ func TestStory(t *testing.T) {
 	}
 	for _, w := range append(p.sighted(), p.alone) {
 		w.Becomes(replica.LinkDown, replica.ReasonStale)
-		w.Grows(300*time.Millisecond)
+		w.Grows(300 * time.Millisecond)
 	}
 	p.relay.Hold(false)
 	p.complete()
@@ -134,7 +134,7 @@ func TestStory(t *testing.T) {
 			t.Errorf("down and idle has no upper bound: %s", w.Show())
 		}
 	}
-	p.both.Grows(300*time.Millisecond)
+	p.both.Grows(300 * time.Millisecond)
 	// With writes the first of them is the lag.
 	cut := time.Now()
 	p.origin.publish("orders.cut", 10)
@@ -200,5 +200,5 @@ func TestStory(t *testing.T) {
 	p.giver.Becomes(replica.Unknown, replica.ReasonConnect)
 	p.alone.Becomes(replica.LinkDown, replica.ReasonStale)
 	p.fan.Becomes(replica.LinkDown, replica.ReasonStale)
-	p.fan.Grows(300*time.Millisecond)
+	p.fan.Grows(300 * time.Millisecond)
 }

@@ -138,8 +138,8 @@ func TestStory(t *testing.T) {
 	p.giver.Becomes(replica.LinkDown, replica.ReasonStale)
 	p.both.Becomes(replica.LinkDown, replica.ReasonStale)
 	p.alone.Becomes(replica.LinkDown, replica.ReasonStale)
-	p.both.Grows(300*time.Millisecond)
-	p.giver.Grows(300*time.Millisecond)
+	p.both.Grows(300 * time.Millisecond)
+	p.giver.Grows(300 * time.Millisecond)
 	p.relay.Hold(false)
 	p.complete()
 
@@ -148,8 +148,8 @@ func TestStory(t *testing.T) {
 	p.both.Becomes(replica.LinkDown, "")
 	p.alone.Becomes(replica.LinkDown, "")
 	p.giver.Becomes(replica.LinkDown, "")
-	p.both.Grows(300*time.Millisecond)
-	p.giver.Grows(300*time.Millisecond)
+	p.both.Grows(300 * time.Millisecond)
+	p.giver.Grows(300 * time.Millisecond)
 
 	// Cut, with more writes than the source keeps. What is there already makes the full copy take its time.
 	for range 20 {
@@ -202,7 +202,7 @@ func TestStory(t *testing.T) {
 	p.relay.Cut(true)
 	p.both.Becomes(replica.LinkDown, "")
 	p.relay.Cut(false)
-	p.both.Grows(300*time.Millisecond)
+	p.both.Grows(300 * time.Millisecond)
 	p.giver.Becomes(replica.LinkDown, "")
 	p.copy.do(t, "CONFIG", "SET", "masterauth", adminPassword)
 	p.complete()
@@ -211,5 +211,5 @@ func TestStory(t *testing.T) {
 	p.primary.signal(t, syscall.SIGKILL)
 	p.both.Becomes(replica.LinkDown, "")
 	p.giver.Becomes(replica.Unknown, replica.ReasonConnect)
-	p.both.Grows(300*time.Millisecond)
+	p.both.Grows(300 * time.Millisecond)
 }

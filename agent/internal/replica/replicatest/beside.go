@@ -67,7 +67,7 @@ func (tr *Truth) Beside(program, metric string, args, env []string, copies ...*C
 }
 
 // ask scrapes twice a second.
-func (e *exporter) ask(ctx context.Context) error {
+func (e *exporter) ask(ctx context.Context) {
 	for ctx.Err() == nil {
 		began := time.Now()
 		lag, ok, err := e.scrape(context.WithoutCancel(ctx))
@@ -77,7 +77,6 @@ func (e *exporter) ask(ctx context.Context) error {
 		e.said = append(e.said, saying{span{began, time.Now()}, lag, ok && err == nil})
 		Sleep(ctx, 500*time.Millisecond)
 	}
-	return nil
 }
 
 func (e *exporter) scrape(ctx context.Context) (time.Duration, bool, error) {
@@ -92,7 +91,7 @@ func (e *exporter) scrape(ctx context.Context) (time.Duration, bool, error) {
 	if err != nil {
 		return 0, false, err
 	}
-	defer a.Body.Close()
+	defer func() { _ = a.Body.Close() }()
 	lines := bufio.NewScanner(a.Body)
 	for lines.Scan() {
 		text := lines.Text()

@@ -131,12 +131,12 @@ func (tr *Truth) Run(script ...Step) {
 	tr.t.Helper()
 	ctx, stop := context.WithCancel(context.WithoutCancel(tr.t.Context()))
 	var all sync.WaitGroup
-	failures := make(chan error, len(tr.tasks)+len(tr.beside))
+	failures := make(chan error, len(tr.tasks))
 	for _, task := range tr.tasks {
 		all.Go(func() { failures <- task(ctx) })
 	}
 	for _, one := range tr.beside {
-		all.Go(func() { failures <- one.ask(ctx) })
+		all.Go(func() { one.ask(ctx) })
 	}
 	end := sync.OnceFunc(func() { stop(); all.Wait() })
 	defer end() // also when a look ends the test
@@ -150,7 +150,7 @@ func (tr *Truth) Run(script ...Step) {
 		}
 	}
 	end()
-	for range len(tr.tasks) + len(tr.beside) {
+	for range len(tr.tasks) {
 		if err := <-failures; err != nil {
 			tr.t.Fatal(err)
 		}

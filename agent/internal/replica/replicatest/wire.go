@@ -38,7 +38,7 @@ func NewWireAt(t testing.TB, at, to string) *Wire {
 	w.free = sync.NewCond(&w.mu)
 	w.all.Go(w.accept)
 	t.Cleanup(func() {
-		l.Close()
+		_ = l.Close()
 		w.Cut(true)
 		w.all.Wait()
 	})
@@ -55,7 +55,7 @@ func (w *Wire) Cut(cut bool) {
 	w.cut = cut
 	if cut {
 		for c := range w.conns {
-			c.Close()
+			_ = c.Close()
 		}
 		clear(w.conns)
 	}
@@ -88,7 +88,7 @@ func (w *Wire) accept() {
 }
 
 func (w *Wire) join(in net.Conn) {
-	defer in.Close()
+	defer func() { _ = in.Close() }()
 	w.mu.Lock()
 	refused := w.cut
 	w.mu.Unlock()
@@ -99,7 +99,7 @@ func (w *Wire) join(in net.Conn) {
 	if err != nil {
 		return
 	}
-	defer out.Close()
+	defer func() { _ = out.Close() }()
 	w.mu.Lock()
 	if w.cut {
 		w.mu.Unlock()
@@ -118,8 +118,8 @@ func (w *Wire) join(in net.Conn) {
 }
 
 func (w *Wire) copy(to, from net.Conn) {
-	defer to.Close()
-	defer from.Close()
+	defer func() { _ = to.Close() }()
+	defer func() { _ = from.Close() }()
 	buffer := make([]byte, 4<<10) // small, so that a slow wire is smooth
 	for {
 		n, err := from.Read(buffer)
