@@ -24,7 +24,7 @@ need-go:
 need-node:
 	@command -v npm >/dev/null || { echo "node and npm are missing: install Node.js 20.19 or newer, then run this again"; exit 1; }
 
-.PHONY: help need-go need-node build web run test test-unit test-web test-race e2e check fuzz bench clean setup
+.PHONY: help need-go need-node build web run test test-unit test-web test-race e2e check postgresql-majors fuzz bench clean setup
 
 web: need-node ## build the live page
 	@cd web && if [ ! -d node_modules ] || [ package-lock.json -nt node_modules ]; then echo "web: installing the page's build tools"; npm ci --no-audit --no-fund --loglevel=error && touch node_modules; fi
@@ -72,6 +72,10 @@ check: need-go ## formatting, linters, generated files, known vulnerabilities
 	@$(GO) generate ./... && git diff --exit-code -- '*.gen.go' || { echo "generated files differ: run 'go generate ./...' and commit"; exit 1; }
 	@echo "check: known vulnerabilities"
 	@$(TOOL) govulncheck ./... || echo "govulncheck did not pass or its database is out of reach; see above"
+
+postgresql-majors: need-go ## the tests of PostgreSQL against versions 10, 14 and 18 besides Debian's
+	@$(SETUP) majors
+	@$(GO) test -count=1 -timeout 30m ./agent/internal/replica/postgresql
 
 FUZZTIME ?= 30s
 fuzz: need-go ## fuzz every parser of foreign bytes, FUZZTIME each

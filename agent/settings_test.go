@@ -69,8 +69,8 @@ func TestBadSettingsNameTheRemedy(t *testing.T) {
 	f("not of this machine alone", "--changes=0.0.0.0:13134")
 	f("true or false", "--watch-packages=maybe")
 	if !canScrape { // deploy/contract has the errors of a build that can
-		f("built without the scraper", "--scrape-target=http://127.0.0.1:9100")
-		f("built without the scraper", "--scrape=/no/such/file")
+		f("no evenkeel-agent-scraper beside", "--scrape-target=http://127.0.0.1:9100")
+		f("no evenkeel-agent-scraper beside", "--scrape=/no/such/file")
 	}
 
 	taken, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

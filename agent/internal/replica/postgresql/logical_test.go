@@ -53,9 +53,13 @@ func logical(t *testing.T, w *world) {
 	// A row that is there already: the worker fails, starts again and fails for ever.
 	p.do(t, "copy", `INSERT INTO load VALUES ($1, 'mine')`, w.next+1)
 	w.write(t)
-	s, _ := target.reach(t, "a conflict", replica.ApplierStopped, replica.ReasonError)
-	if n, ok := measure(s, "subscription.errors"); !ok || n < loops {
-		t.Errorf("subscription.errors is %v %v", n, ok)
+	if p.major < 15 { // it counts no errors: a worker that fails over and over is only seen not to run
+		target.reach(t, "a conflict", replica.LinkDown, "")
+	} else {
+		s, _ := target.reach(t, "a conflict", replica.ApplierStopped, replica.ReasonError)
+		if n, ok := measure(s, "subscription.errors"); !ok || n < loops {
+			t.Errorf("subscription.errors is %v %v", n, ok)
+		}
 	}
 	p.do(t, "copy", `DELETE FROM load WHERE id = $1`, w.next)
 	arrive("the conflict is gone")

@@ -58,8 +58,8 @@ func (w *Watcher) Look() replica.Status {
 	switch {
 	case st.State == replica.Unknown && (st.Lower.OK || st.Upper.OK || st.Reason == ""):
 		w.t.Errorf("unknown with a figure or without a reason: %s", w.Show())
-	case st.State == replica.LinkDown && (st.Lower.V <= 0 || st.Upper.OK && !g.Beat):
-		w.t.Errorf("link_down must have a lower bound above 0, and no upper one without heartbeats: %s", w.Show())
+	case st.State == replica.LinkDown && !g.Beat && (st.Lower.V <= 0 || st.Upper.OK):
+		w.t.Errorf("link_down without heartbeats must have a lower bound above 0 and no upper one: %s", w.Show())
 	}
 	for _, secret := range w.Secrets {
 		if strings.Contains(fmt.Sprintf("%+v %+v", w.Seen, st), secret) {
