@@ -251,8 +251,14 @@ func (s *step) waits(a *core.Action) string {
 	if o.Tilt.On {
 		return "this replica doubts itself"
 	}
-	if as, _ := s.e.assessment(a.Subject); as.Condition != core.Healthy && !byOperator(a) {
+	if byOperator(a) {
+		return ""
+	}
+	if as, _ := s.e.assessment(a.Subject); as.Condition != core.Healthy {
 		return "the subject is " + as.Condition.String()
+	}
+	if r := ruleCaughtUp(view{e: s.e, at: s.at, lim: s.lim, ep: &core.Episode{Subject: a.Subject}}); r.holds() {
+		return r.Sentence
 	}
 	return ""
 }

@@ -9,8 +9,9 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
-// settledLag is how far a copy that still receives may be behind for its site to come back, where no objective is set.
-const settledLag = 10 * time.Second
+// settledLag is how far a copy may be behind for its site to come back, where the objective is no longer: agents look each few
+// seconds, and a bound is as old as the look.
+const settledLag = 15 * time.Second
 
 // ruleExposure is guard 11: what would be lost, or read too old, by this plan.
 func ruleExposure(v view) ruled {
@@ -84,8 +85,9 @@ func ruleWrites(v view) ruled {
 	return pass(text, nums...)
 }
 
-// ruleCaughtUp is for a restore: the copies between the site and those that serve carry what is written again, and are hardly
-// behind. A site that is out itself has no say: it must not keep another one out.
+// ruleCaughtUp is for a restore: the copies between the site and those that users are sent to carry what is written again, and
+// are hardly behind. A site that is drained or dead itself has no say: it must not keep another one out. Where nobody else
+// serves, what the site has is all that there is.
 func ruleCaughtUp(v view) ruled {
 	site := v.ep.Subject.Site
 	var wrong, unsure []string
@@ -96,18 +98,18 @@ func ruleCaughtUp(v view) ruled {
 			if l.From != site && l.To != site {
 				continue
 			}
-			if !v.takesOver(l.From) && !v.takesOver(l.To) {
+			peer := l.From
+			if peer == site {
+				peer = l.To
+			}
+			if v.gone(peer) {
 				out++
 				continue
 			}
 			n++
 			name := core.LinkName(s.Name, l.From, l.To)
 			st, ok := v.e.link(name)
-			limit := l.RPO
-			if limit == 0 {
-				limit = settledLag
-			}
-			settled := st.State == core.LinkCaughtUp || st.State == core.LinkIdleOK
+			limit := max(l.RPO, settledLag)
 			switch {
 			case !ok || st.State == core.LinkUnknown:
 				unsure = append(unsure, name+" is not known"+because(st.Reason))
@@ -116,12 +118,14 @@ func ruleCaughtUp(v view) ruled {
 			case st.LagLower != nil && *st.LagLower > limit.Seconds():
 				nums = append(nums, core.Number{Name: "lag_lower:" + name, Value: *st.LagLower, Unit: "s"})
 				wrong = append(wrong, fmt.Sprintf("%s is %.1f s or more behind, %s allowed", name, *st.LagLower, spanText(limit)))
-			case !settled && (st.LagUpper == nil || *st.LagUpper > limit.Seconds()):
+			case st.LagUpper == nil || *st.LagUpper > limit.Seconds():
 				unsure = append(unsure, fmt.Sprintf("%s (%s) is not known to be within %s", name, st.State, spanText(limit)))
 			}
 		}
 	}
 	switch {
+	case n == 0 && out > 0 && v.alone():
+		return pass("nobody else serves: what " + site + " has is all that there is")
 	case n == 0 && out > 0:
 		return cannotTell("no site that " + site + " is replicated with serves: whether it has what was written is not known")
 	case n == 0:
@@ -155,16 +159,43 @@ func (v view) copyOf(s core.Store) candidate {
 		switch {
 		case !ok:
 			c.why = "nobody has looked at " + c.link + " yet"
-		case st.CompleteTo == nil:
+		case st.CompleteTo == nil, st.State == core.LinkResyncing, st.State == core.LinkUnknown && st.Reason != "silent":
 			c.why = c.link + " is " + st.State.String() + because(st.Reason)
 		default:
 			c.exposure, c.proven = max(v.at.Sub(*st.CompleteTo), 0), true
+			if st.LagLower != nil {
+				c.exposure = max(c.exposure, time.Duration(*st.LagLower*float64(time.Second)))
+			}
 		}
 		if best.link == "" || (c.proven && (!best.proven || c.exposure < best.exposure)) {
 			best = c
 		}
 	}
 	return best
+}
+
+// gone reports whether no user is sent to the site for any of the subject's services, or it fails them all.
+func (v view) gone(site string) bool {
+	for _, svc := range v.e.services(v.ep.Subject) {
+		sub := core.Subject{Site: site, Service: svc}
+		if !slices.Contains(v.e.topo.Serving(svc), site) || v.e.routingOf(sub).State != core.RoutingActive {
+			continue
+		}
+		if a, ok := v.e.reported(sub); !ok || a.Condition != core.Failing {
+			return false
+		}
+	}
+	return true
+}
+
+// alone reports whether no other site serves any of the subject's services.
+func (v view) alone() bool {
+	for _, s := range v.e.topo.Sites {
+		if s.Name != v.ep.Subject.Site && !v.gone(s.Name) {
+			return false
+		}
+	}
+	return true
 }
 
 // takesOver reports whether the site would serve all that the subject's site serves.

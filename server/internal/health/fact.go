@@ -65,6 +65,7 @@ func (t *Tracker) tick(at time.Time) int64 {
 	}
 	if back := t.now - now; back > int64(jumpLimit) {
 		t.doubt(now, "the clock went back by "+seconds(back))
+		t.rewindLinks(now)
 		t.now = now
 	}
 	t.now = max(t.now, now)

@@ -10,8 +10,12 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
-// forgetLink is how long an end that is silent is still named, and a channel of which nothing is heard still counts.
-const forgetLink = 10 * time.Minute
+// How long an end that is silent is still named, and a channel of which nothing is heard still counts: one that was well, and
+// one that was not.
+const (
+	forgetWell  = 10 * time.Minute
+	forgetWorse = 24 * time.Hour
+)
 
 // channelKey names one channel of a replication link.
 type channelKey struct{ link, channel string }
@@ -23,6 +27,9 @@ type channel struct {
 	// clock; 0: nothing is proven. It only grows: what has arrived stays, unless the target is copied anew.
 	completeTo int64
 	apart      int64 // since when its two ends contradict each other, 0: they do not
+	apartAt    int64 // when they did so last
+	// void is why nothing is proven complete: an end copies anew or is written by two. It ends when that end flows again.
+	void, voidBy string
 }
 
 // voice is the last word of one agent about one end of a channel.
@@ -30,12 +37,23 @@ type voice struct {
 	end, writer, agent string
 
 	at, ivl, err int64
+	said         int64 // by the agent's own clock
+	unsure       int64 // how much older the word may be than at says, where the agent's clock is not known
 	state        core.LinkState
 	reason       string
 	lower, upper int64 // -1: not known
 }
 
-func (v *voice) until() int64         { return v.at + VoteIntervals*v.ivl + v.err }
+func (v *voice) until() int64 { return v.at + VoteIntervals*v.ivl + v.err }
+
+// kept is how long the word counts as the last one.
+func (v *voice) kept() time.Duration {
+	if v.state.Flows() {
+		return forgetWell
+	}
+	return forgetWorse
+}
+
 func (v *voice) fresh(now int64) bool { return now <= v.until() }
 
 // link takes one fact of a link's end in. Only the two sites that a link joins can speak of it.
@@ -54,7 +72,7 @@ func (t *Tracker) link(f core.Fact, at, ivl int64) {
 	k := channelKey{f.Target, f.Link.Channel}
 	c := t.channels[k]
 	if c == nil {
-		if len(t.channels) >= maxLinks {
+		if !t.roomFor(k.link) {
 			t.counts.Dropped++
 			return
 		}
@@ -67,17 +85,72 @@ func (t *Tracker) link(f core.Fact, at, ivl int64) {
 	case v == nil:
 		t.counts.Dropped++
 		return
-	case at <= v.at:
+	case f.AgentAt.UnixNano() <= v.said:
 		t.counts.Duplicate++
 		return
 	}
 	v.at, v.ivl, v.err, v.state, v.reason = at, ivl, int64(f.ClockErr), state, strings.Clone(f.Reason)
+	v.said, v.unsure = f.AgentAt.UnixNano(), 0
+	if !f.ClockKnown {
+		v.unsure = int64(f.ReceivedAt.Sub(f.AgentAt).Abs() + clockDoubt)
+	}
 	v.lower, v.upper = nanoseconds(f.Link.Lower), nanoseconds(f.Link.Upper)
-	switch exposure := nanoseconds(f.Link.Exposure); {
-	case state == core.LinkResyncing || f.Reason == reasonSplitBrain:
+	c.prove(v, nanoseconds(f.Link.Exposure), f.ClockKnown)
+}
+
+// prove takes in what a word says of the time to which the target is complete.
+func (c *channel) prove(v *voice, exposure int64, clock bool) {
+	switch {
+	case v.state == core.LinkResyncing:
+		c.void, c.voidBy = core.LinkResyncing.String(), v.end
+	case v.reason == reasonSplitBrain:
+		c.void, c.voidBy = reasonSplitBrain, v.end
+	case c.voidBy == v.end && v.state.Flows():
+		c.void, c.voidBy = "", ""
+	}
+	switch {
+	case c.void != "":
 		c.completeTo = 0
-	case exposure >= 0 && f.ClockKnown: // else nobody knows what time it is complete to
-		c.completeTo = max(c.completeTo, at-exposure-v.err)
+	case c.apart != 0 || exposure < 0 || !clock: // who of two is wrong is not known, nor the time of a clock that nobody knows
+	default:
+		c.completeTo = max(c.completeTo, v.at-exposure-v.err)
+	}
+}
+
+// clockDoubt is how far off a clock may be that nobody knows.
+const clockDoubt = 10 * time.Second
+
+// roomFor reports whether a channel of the link can be kept. A configured one takes the place of one that is not.
+func (t *Tracker) roomFor(link string) bool {
+	if len(t.channels) < maxLinks {
+		return true
+	}
+	if _, declared := t.declared[link]; !declared {
+		return false
+	}
+	var victim channelKey
+	found := false
+	for k := range t.channels {
+		if _, declared := t.declared[k.link]; !declared && (!found || k.link > victim.link) {
+			victim, found = k, true
+		}
+	}
+	delete(t.channels, victim)
+	return found
+}
+
+// rewindLinks forgets what was said after now: the clock went back, and newer words would look older.
+func (t *Tracker) rewindLinks(now int64) {
+	for _, c := range t.channels {
+		c.voices = slices.DeleteFunc(c.voices, func(v *voice) bool { return v.at > now })
+		if c.completeTo > now {
+			c.completeTo = 0
+		}
+		c.apart, c.apartAt = min(c.apart, now), min(c.apartAt, now)
+	}
+	for name, s := range t.linkSince {
+		s.at = min(s.at, now)
+		t.linkSince[name] = s
 	}
 }
 
@@ -96,10 +169,10 @@ const (
 	linkDisagree = "disagree"   // its two ends contradict each other
 )
 
-// maxVoices bounds the agents that speak of one channel.
-const maxVoices = 8
+// maxVoices bounds the agents that speak of one end of a channel at one site.
+const maxVoices = 4
 
-// voice finds the agent's voice, a new one when there is room. A silent one makes room.
+// voice finds the agent's voice, a new one when its site has room.
 func (c *channel) voice(end, writer, agent string) *voice {
 	i, ok := slices.BinarySearchFunc(c.voices, voice{end: end, writer: writer, agent: agent}, func(a *voice, b voice) int {
 		return cmp.Or(strings.Compare(a.end, b.end), strings.Compare(a.writer, b.writer), strings.Compare(a.agent, b.agent))
@@ -107,7 +180,13 @@ func (c *channel) voice(end, writer, agent string) *voice {
 	if ok {
 		return c.voices[i]
 	}
-	if len(c.voices) >= maxVoices {
+	of := 0
+	for _, v := range c.voices {
+		if v.end == end && v.writer == writer {
+			of++
+		}
+	}
+	if of >= maxVoices {
 		return nil
 	}
 	v := &voice{end: strings.Clone(end), writer: strings.Clone(writer), agent: strings.Clone(agent)}
@@ -136,15 +215,15 @@ type verdict struct {
 func (c *channel) judge(now int64) verdict {
 	out := verdict{lower: -1, upper: -1, completeTo: c.completeTo, reason: linkSilent}
 	var known []*voice
-	ivl := int64(0)
+	ivl, heard := int64(0), false
 	for _, v := range c.voices {
 		if !v.fresh(now) {
 			continue
 		}
 		ivl = max(ivl, v.ivl)
+		heard = heard || v.end == c.voidBy
 		switch {
 		case v.reason == reasonSplitBrain:
-			c.apart = 0
 			return verdict{reason: reasonSplitBrain, lower: -1, upper: -1}
 		case v.state != core.LinkUnknown:
 			known = append(known, v)
@@ -152,30 +231,27 @@ func (c *channel) judge(now int64) verdict {
 			out.reason = v.reason
 		}
 	}
-	if len(known) == 0 {
-		c.apart = 0
+	if c.void != "" && !heard && len(known) > 0 { // whoever said so is silent: the other end cannot take it back
+		out.reason = c.void
 		return out
 	}
-	if !contradict(known) {
-		c.apart = 0
-	} else if c.apart == 0 {
-		c.apart = now
+	c.compare(known, now, ivl)
+	if len(known) == 0 {
+		return out
 	}
 	if c.apart != 0 && now-c.apart > VoteIntervals*ivl {
 		out.reason = linkDisagree
 		return out
 	}
 	out.reason = ""
-	bounded := slices.ContainsFunc(known, func(v *voice) bool { return v.state.Flows() && v.upper >= 0 })
 	worst := -1
 	for _, v := range known {
-		if bounded && v.state == core.LinkCatchingUp && v.lower < 0 && v.upper < 0 {
-			continue // it is behind and cannot say by how much: the other end can
-		}
 		if r := rank(v.state); r > worst {
 			worst, out.state, out.lower = r, v.state, -1
 		}
-		if v.state == out.state {
+	}
+	for _, v := range known {
+		if v.state == out.state || (measures(v.state) && measures(out.state)) {
 			out.lower = max(out.lower, v.lower)
 		}
 	}
@@ -183,14 +259,31 @@ func (c *channel) judge(now int64) verdict {
 		return out
 	}
 	for _, v := range known { // a lag grows by no more than the time that goes by
-		if aged := v.upper + max(now-v.at, 0) + v.err; v.upper >= 0 && (out.upper < 0 || aged < out.upper) {
+		if aged := v.upper + max(now-v.at, 0) + v.err + v.unsure; v.upper >= 0 && (out.upper < 0 || aged < out.upper) {
 			out.upper = aged
 		}
 	}
-	if out.upper >= 0 {
-		out.lower = min(out.lower, out.upper)
+	if c.apart != 0 || out.lower > out.upper {
+		out.upper = -1 // one of them is wrong, or it changed between their looks: the worse one stands
 	}
 	return out
+}
+
+// measures reports whether an end in the state measures its lag, rather than supposes it.
+func measures(s core.LinkState) bool { return s.Flows() || s == core.LinkApplierStopped }
+
+// compare notes since when the ends contradict each other. They look at different times, so that one which was compared with an
+// older look seems right until the next: a contradiction stands until a whole interval has passed without.
+func (c *channel) compare(known []*voice, now, ivl int64) {
+	switch {
+	case contradict(known):
+		if c.apart == 0 {
+			c.apart = now
+		}
+		c.apartAt = now
+	case c.apart != 0 && (len(known) < 2 || now-c.apartAt > 2*ivl):
+		c.apart = 0
+	}
 }
 
 // rank orders the states from good to bad.
@@ -213,7 +306,8 @@ func contradict(known []*voice) bool {
 			if b.state == core.LinkDown {
 				return true
 			}
-			if since := b.at - a.at; b.state.Flows() && since >= 0 && a.upper >= 0 && b.lower > a.upper+since+a.err+b.err {
+			since := b.at - a.at
+			if measures(b.state) && since >= 0 && a.upper >= 0 && b.lower > a.upper+since+a.err+b.err+a.unsure+b.unsure {
 				return true
 			}
 		}

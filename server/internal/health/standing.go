@@ -10,12 +10,13 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
-// forgetLinks lets go of what nobody has spoken of for long. A channel without a voice still knows what it is complete to, as
-// long as its link is configured and has no other channel that is spoken of.
+// forgetLinks lets go of what nobody has spoken of for long: of an end that was well it is taken that nobody looks at it any
+// more, of another one only after a day. A channel without a voice still knows what it is complete to, as long as its link is
+// configured and has no other channel that is spoken of.
 func (t *Tracker) forgetLinks(now int64) {
 	spoken := map[string]bool{}
 	for k, c := range t.channels {
-		c.voices = slices.DeleteFunc(c.voices, func(v *voice) bool { return now-v.at > int64(forgetLink) })
+		c.voices = slices.DeleteFunc(c.voices, func(v *voice) bool { return now-v.at > int64(v.kept()) })
 		spoken[k.link] = spoken[k.link] || len(c.voices) > 0
 	}
 	for k, c := range t.channels {
@@ -89,6 +90,9 @@ func (t *Tracker) standing(name string, channels []channelKey, now int64) core.L
 	}
 	if all.state == core.LinkUnknown {
 		all.lower, all.upper = -1, -1
+	}
+	if all.lower > max(now-all.completeTo, 0) {
+		all.completeTo = 0 // what is measured now contradicts what was proven
 	}
 	s.State, s.Reason = all.state, all.reason
 	s.LagLower, s.LagUpper = figure(all.lower), figure(all.upper)
@@ -195,10 +199,12 @@ func (t *Tracker) wakeLinks(wake func(until int64)) {
 		ivl := int64(0)
 		for _, v := range c.voices {
 			wake(v.until())
+			wake(v.at + int64(v.kept()))
 			ivl = max(ivl, v.ivl)
 		}
 		if c.apart != 0 {
 			wake(c.apart + VoteIntervals*ivl)
+			wake(c.apartAt + 2*ivl)
 		}
 	}
 }
