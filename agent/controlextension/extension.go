@@ -63,6 +63,7 @@ func (c *control) Start(_ context.Context, host component.Host) error { //nolint
 	if c.agentID, err = agentID(c.cfg.Directory); err != nil {
 		return err
 	}
+	c.vitals.Name(c.agentID)
 	c.bootID = randomID("boot_")
 	if c.cfg.Role == RoleSite {
 		c.recall()

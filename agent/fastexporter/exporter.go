@@ -121,7 +121,7 @@ func (l *lane) run(ctx context.Context) {
 		if len(batch) == 0 {
 			continue
 		}
-		verdict := l.send(ctx, merge(batch), int64(len(batch)))
+		verdict := l.send(ctx, merge(batch, l.vitals.Agent()), int64(len(batch)))
 		if ctx.Err() != nil {
 			return
 		}

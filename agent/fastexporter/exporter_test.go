@@ -239,7 +239,10 @@ func TestOverflowDropsTheOldestSeries(t *testing.T) {
 		t.Errorf("%d series gave way", lost)
 	}
 	batch, _ := n.take(now, time.Hour)
-	md := merge(batch)
+	md := merge(batch, "ag_1")
+	if id, _ := md.ResourceMetrics().At(0).Resource().Attributes().Get(agentAttribute); id.AsString() != "ag_1" {
+		t.Errorf("the facts are of agent %q", id.AsString())
+	}
 	if md.DataPointCount() != 2 || md.ResourceMetrics().Len() != 1 {
 		t.Errorf("%d points in %d resources", md.DataPointCount(), md.ResourceMetrics().Len())
 	}

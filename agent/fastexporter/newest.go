@@ -110,8 +110,11 @@ func (n *newest) take(now time.Time, maxAge time.Duration) (batch map[string]ent
 	return batch, stale
 }
 
-// merge puts a batch into one request, in order of arrival, a resource and scope once.
-func merge(batch map[string]entry) pmetric.Metrics {
+// agentAttribute names the agent that looked: two of one site are two voices, each with its own clock.
+const agentAttribute = "evenkeel.agent.id"
+
+// merge puts a batch into one request, in order of arrival, a resource and scope once. agent is empty when nobody knows.
+func merge(batch map[string]entry, agent string) pmetric.Metrics {
 	entries := make([]entry, 0, len(batch))
 	for _, e := range batch {
 		entries = append(entries, e)
@@ -131,6 +134,9 @@ func merge(batch map[string]entry) pmetric.Metrics {
 		if !ok {
 			toRM := out.ResourceMetrics().AppendEmpty()
 			rm.Resource().CopyTo(toRM.Resource())
+			if agent != "" {
+				toRM.Resource().Attributes().PutStr(agentAttribute, agent)
+			}
 			to = toRM.ScopeMetrics().AppendEmpty()
 			sm.Scope().CopyTo(to.Scope())
 			groups[e.group] = to

@@ -81,6 +81,9 @@ func (h *Heartbeat) check(s *Server) error {
 		return errors.New("heartbeat: a postgresql account stands in dsn, not in user")
 	case h.Write && h.Origin == "":
 		return errors.New("heartbeat: write needs an origin: name the site of this server")
+	case s.Engine == "mysql" && h.Write && !slices.ContainsFunc(s.Links, func(l Link) bool { return l.End == string(replica.Source) && l.From == h.Origin }):
+		// A copy is often not read_only, and what is written into it alone breaks its replication.
+		return fmt.Errorf("heartbeat: write needs a link from %s with end: source here: into a server that only copies nothing may be written", h.Origin)
 	}
 	if len(h.Peers) == 0 {
 		h.Peers = h.others(s.Links)

@@ -77,7 +77,7 @@ func TestHeartbeatNATS(t *testing.T) {
 	other.stop()
 	a.until("it takes over when the other one is still", atoB, "source", func(v told) bool { n, _ := v.of("writer.state"); return Writing(n) == WritingOn })
 
-	for _, subject := range []string{"orders.a.x", "evenkeel.hb.b", "evenkeel.echo.b.a", "$JS.API.STREAM.DELETE.ORDERS", "$JS.API.STREAM.PURGE.ORDERS", "$JS.API.STREAM.INFO.ORDERS", "$JS.API.CONSUMER.CREATE.ORDERS"} {
+	for _, subject := range []string{"orders.a.x", "evenkeel.hb.b", "evenkeel.echo.b.a", "$JS.API.STREAM.DELETE.ORDERS", "$JS.API.STREAM.PURGE.ORDERS", "$JS.API.STREAM.INFO.ORDERS-copy", "$JS.API.CONSUMER.CREATE.ORDERS"} {
 		if !nodeA.Denied(t, "evenkeel_beat", subject) {
 			t.Errorf("the account may publish to %s", subject)
 		}

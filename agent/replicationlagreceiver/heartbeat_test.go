@@ -59,7 +59,12 @@ func TestHeartbeatConfig(t *testing.T) {
 	}
 	f("", "redis", map[string]any{}, nil)
 	f("", "postgresql", write("dsn", "host=127.0.0.1 user=beat"), nil)
-	f("", "mysql", write("database", "evenkeel", "user", "beat"), nil)
+	both := func(s map[string]any) {
+		s["links"] = append(s["links"].([]any), map[string]any{"store": "orders", "from": "ams", "to": "fra", "end": "source"})
+	}
+	f("", "mysql", write("database", "evenkeel", "user", "beat"), both)
+	f("only copies", "mysql", write("database", "evenkeel"), nil)
+	f("", "mysql", map[string]any{"database": "evenkeel"}, nil)
 	f("", "nats", write("stream", "ORDERS"), nil)
 	f("", "kafka", map[string]any{"interval": "2s"}, nil)
 	f("needs the database", "mysql", write(), nil)
@@ -78,6 +83,7 @@ func TestHeartbeatConfig(t *testing.T) {
 	several := func(s map[string]any) {
 		one := map[string]any{"store": "orders", "from": "fra", "to": "ams", "end": "target", "channel": "x"}
 		s["links"] = append(s["links"].([]any), one)
+		both(s)
 	}
 	f("has several channels", "mysql", write("database", "evenkeel"), several)
 	f("", "mysql", write("database", "evenkeel", "channel", "x"), several)

@@ -62,6 +62,9 @@ func Settle(s Sighting, m Memory, look Look) (Status, Memory) {
 			st.State = IdleLinkOK
 		}
 	case CatchingUp, ApplierStopped, DelayedByDesign:
+		if s.Lower.OK && (!s.SourceClock || look.ClockKnown) && look.Ended.Sub(m.CompleteTo) < s.Lower.V-2*slack {
+			m.CompleteTo = time.Time{} // the copy lacks what it had: it was set back
+		}
 		st = bounded(st, s, m, look, slack)
 		if st.Upper.OK {
 			m.complete(look.Ended.Add(-st.Upper.V))

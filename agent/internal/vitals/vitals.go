@@ -50,6 +50,21 @@ type Vitals struct {
 	armed     *bool
 	dropped   map[DropReason]int64
 	series    map[string]func() (alive, most int)
+	agent     string
+}
+
+// Name says what this agent is called.
+func (v *Vitals) Name(agent string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.agent = agent
+}
+
+// Agent is what this agent is called, empty before Name.
+func (v *Vitals) Agent() string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.agent
 }
 
 // New returns empty vitals.

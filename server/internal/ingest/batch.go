@@ -201,7 +201,7 @@ func (b *batch) finish(ctx context.Context) error {
 		case core.FactProbe:
 			f.Value = b.durations[keyOf(f)]
 		case core.FactLink:
-			all := b.figures[lookKey{f.Target, f.Link.Channel, f.Link.End, f.AgentAt.UnixNano()}]
+			all := b.figures[lookKey{f.Target, f.Link.Channel, f.Link.End, f.Agent, f.AgentAt.UnixNano()}]
 			f.Link.Lower, f.Link.Upper, f.Link.Exposure = all[linkLower], all[linkUpper], all[linkExposure]
 		case core.FactUnknown, core.FactHeartbeat, core.FactEdgeRequests, core.FactEdgeWeight:
 		}

@@ -63,8 +63,8 @@ func figureOf(name string) linkFigure {
 
 // lookKey finds the figures of one look at one end of a link.
 type lookKey struct {
-	link, channel, end string
-	at                 int64
+	link, channel, end, writer string
+	at                         int64
 }
 
 // addFigure keeps a figure for the state of the same look. A negative one is none.
@@ -75,7 +75,7 @@ func (b *batch) addFigure(which linkFigure, p *point, value float64, at time.Tim
 	if b.figures == nil {
 		b.figures = map[lookKey][linkFigures]*float64{}
 	}
-	k := lookKey{p.link, p.channel, p.end, at.UnixNano()}
+	k := lookKey{p.link, p.channel, p.end, b.writer, at.UnixNano()}
 	all := b.figures[k]
 	all[which] = &value
 	b.figures[k] = all

@@ -10,7 +10,7 @@ import (
 // with the rest), and the account's right to write it and to read it back. fra is the site, ORDERS the stream.
 const HeartbeatDDL = `nats stream edit ORDERS --subjects='orders.>,evenkeel.hb.fra,evenkeel.echo.fra.*'
 permissions: {
-  publish: ["$JS.API.STREAM.MSG.GET.ORDERS", "evenkeel.hb.fra", "evenkeel.echo.fra.*"]
+  publish: ["$JS.API.STREAM.INFO.ORDERS", "$JS.API.STREAM.MSG.GET.ORDERS", "evenkeel.hb.fra", "evenkeel.echo.fra.*"]
   subscribe: ["_INBOX_evenkeel.>"]
 }`
 

@@ -25,6 +25,32 @@ type StreamRow struct {
 	Replicas    []ReplicaRow
 	Mirror      replica.Opt[SourceRow]
 	Sources     []SourceRow
+	Limits      LimitsRow
+}
+
+// LimitsRow is what bounds a stream; 0 and below: nothing does.
+type LimitsRow struct {
+	Retention                   string // limits, interest or workqueue
+	Messages, Bytes, PerSubject int64
+}
+
+// beatBytes is the room that a heartbeat or an echo takes at most.
+const beatBytes = 512
+
+// unfit is why heartbeats must not be written into the stream: they would displace or hold up what users keep there. Empty: they may.
+func (l LimitsRow) unfit() string {
+	const share = 10 // of the stream may be heartbeats: a tenth
+	switch {
+	case l.Retention != "" && l.Retention != "limits":
+		return "the stream keeps messages until they are consumed (" + l.Retention + "), and nobody consumes heartbeats: name a stream with limits"
+	case l.Messages <= 0 && l.Bytes <= 0:
+		return ""
+	case l.PerSubject <= 0:
+		return "the stream has a limit, and heartbeats would displace messages: set its max_msgs_per_subject"
+	case l.Messages > 0 && l.PerSubject > l.Messages/share, l.Bytes > 0 && l.PerSubject > l.Bytes/beatBytes/share:
+		return "the stream's max_msgs_per_subject is so large that heartbeats would displace messages: lower it"
+	}
+	return ""
 }
 
 // ReplicaRow is a follower of a stream in its cluster.
@@ -78,6 +104,11 @@ type streamAnswer struct {
 	Config *struct {
 		Name     string   `json:"name"`
 		Subjects []string `json:"subjects"`
+
+		Retention  string `json:"retention"`
+		Messages   int64  `json:"max_msgs"`
+		Bytes      int64  `json:"max_bytes"`
+		PerSubject int64  `json:"max_msgs_per_subject"`
 	} `json:"config"`
 	Created *time.Time `json:"created"`
 	State   *struct {
@@ -128,6 +159,7 @@ func ParseStream(data []byte) (StreamRow, error) {
 	row := StreamRow{
 		Name: a.Config.Name, Subjects: a.Config.Subjects, Made: *a.Created, Now: *a.Now,
 		First: *a.State.First, Last: *a.State.Last, Messages: a.State.Messages,
+		Limits: LimitsRow{a.Config.Retention, a.Config.Messages, a.Config.Bytes, a.Config.PerSubject},
 	}
 	if row.Last == math.MaxUint64 || (row.First > row.Last+1) {
 		return StreamRow{}, errAnswer

@@ -15,7 +15,11 @@ type Store struct {
 	stream string              // where the own beats are written; empty: nowhere
 	copies map[string][]string // streams here that copy a site's
 	last   uint64              // sequence of the own beat that was read last
+	puts   int                 // since the stream's limits were looked at
 }
+
+// recheck is after how many beats the limits of the stream are looked at again.
+const recheck = 60
 
 var _ heartbeat.Store = (*Store)(nil)
 
@@ -110,6 +114,16 @@ func (s *Store) Put(ctx context.Context, b heartbeat.Beat, echoes []heartbeat.Ec
 	if s.stream == "" || !site(b.Origin) {
 		return &heartbeat.Failure{Reason: replica.ReasonMisconfigured, Detail: "no stream is named to write into, or the site is no name"}
 	}
+	if s.puts%recheck == 0 {
+		row, err := s.conn.stream(ctx, s.stream)
+		if err != nil {
+			return told(err)
+		}
+		if why := row.Limits.unfit(); why != "" {
+			return &heartbeat.Failure{Reason: replica.ReasonMisconfigured, Detail: why}
+		}
+	}
+	s.puts++
 	if err := publish(ctx, s.conn, s.stream, beatSubject(b.Origin), b.Text(), &s.last); err != nil {
 		if errors.Is(err, errOvertaken) {
 			return &heartbeat.Failure{Reason: replica.ReasonSplitBrain, Detail: "another beat was written at the same moment"}
