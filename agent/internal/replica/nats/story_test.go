@@ -104,7 +104,7 @@ func TestStory(t *testing.T) {
 	})
 	p.origin.publish("orders.after", 10)
 	for _, w := range p.sighted() {
-		w.Stays(200*time.Millisecond, time.Second)
+		w.Stays(200*time.Millisecond, 5*time.Second)
 	}
 	p.complete()
 

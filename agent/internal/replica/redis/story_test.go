@@ -119,8 +119,8 @@ func TestStory(t *testing.T) {
 		return both.State == replica.IdleLinkOK && giver.State == replica.IdleLinkOK && time.Since(idle) > 12*time.Second
 	})
 	p.write(t, "after idle", 10)
-	p.both.Stays(300*time.Millisecond, time.Second)
-	p.giver.Stays(300*time.Millisecond, 2*time.Second)
+	p.both.Stays(300*time.Millisecond, 5*time.Second)
+	p.giver.Stays(300*time.Millisecond, 5*time.Second)
 	p.complete()
 
 	// The link goes silent: connected, nothing arrives. With writes the lag is there at once, and it grows.
