@@ -92,7 +92,7 @@ func TestStory(t *testing.T) {
 	for i := range 40 {
 		p.write(t, "steady", 100)
 		if i%4 == 0 {
-			p.both.Stays(time.Millisecond, 500*time.Millisecond)
+			p.both.Stays(time.Millisecond, 5*time.Second)
 			p.giver.Stays(time.Millisecond, 2500*time.Millisecond)
 		}
 		time.Sleep(25 * time.Millisecond)
