@@ -24,7 +24,7 @@ need-go:
 need-node:
 	@command -v npm >/dev/null || { echo "node and npm are missing: install Node.js 20.19 or newer, then run this again"; exit 1; }
 
-.PHONY: help need-go need-node build web run test test-unit test-web test-race e2e check postgresql-majors fuzz bench clean setup
+.PHONY: help need-go need-node build web run test test-unit test-web test-race e2e check postgresql-majors fuzz truth bench clean setup
 
 web: need-node ## build the live page
 	@cd web && if [ ! -d node_modules ] || [ package-lock.json -nt node_modules ]; then echo "web: installing the page's build tools"; npm ci --no-audit --no-fund --loglevel=error && touch node_modules; fi
@@ -81,6 +81,12 @@ FUZZTIME ?= 30s
 fuzz: need-go ## fuzz every parser of foreign bytes, FUZZTIME each
 	@for pkg in $$(go list ./...); do for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
 	  echo "fuzz: $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; done; done
+
+TRUTH ?= 10m
+truth: need-go ## replication lag beside other makers' exporters and what really happened, TRUTH long: name value unit
+	@$(SETUP) truth
+	@PG_BIN=$$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1) TRUTH=$(TRUTH) TRUTH_BESIDE=1 $(GO) test -count=1 -timeout 3h -v -run '^TestTruth$$' $(addprefix ./agent/internal/replica/,postgresql mysql redis nats kafka) 2>&1 \
+	  | awk '/ figure lag_/ { sub(/.* figure /, ""); print; next } !/^=== / { print > "/dev/stderr" }'
 
 bench: build ## all benchmarks, one line a figure: name value unit
 	@$(SETUP) bench

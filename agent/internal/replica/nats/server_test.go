@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	driver "github.com/nats-io/nats.go"
@@ -96,13 +95,13 @@ func (n *node) start() {
 	}
 	n.srv = srv
 	go srv.Start()
-	if !srv.ReadyForConnections(10 * time.Second) {
+	if !srv.ReadyForConnections(replicatest.Patience) {
 		n.t.Fatal("the nats server did not get ready")
 	}
 	if n.nc, err = driver.Connect(srv.ClientURL(), driver.UserInfo("admin", adminPassword)); err != nil {
 		n.t.Fatal(err)
 	}
-	if n.js, err = jetstream.New(n.nc, jetstream.WithDefaultTimeout(2*time.Second)); err != nil {
+	if n.js, err = jetstream.New(n.nc, jetstream.WithDefaultTimeout(replicatest.Patience)); err != nil {
 		n.t.Fatal(err)
 	}
 }

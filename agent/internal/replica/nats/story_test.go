@@ -86,7 +86,7 @@ func TestStory(t *testing.T) {
 		p.copied.publish("local.steady", 100)
 		if i%4 == 0 {
 			for _, w := range p.sighted() {
-				w.Stays(time.Millisecond, 500*time.Millisecond)
+				w.Stays(time.Millisecond, 5*time.Second)
 			}
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -104,7 +104,7 @@ func TestStory(t *testing.T) {
 	})
 	p.origin.publish("orders.after", 10)
 	for _, w := range p.sighted() {
-		w.Stays(200*time.Millisecond, time.Second)
+		w.Stays(200*time.Millisecond, 5*time.Second)
 	}
 	p.complete()
 

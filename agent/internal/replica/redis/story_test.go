@@ -92,7 +92,7 @@ func TestStory(t *testing.T) {
 	for i := range 40 {
 		p.write(t, "steady", 100)
 		if i%4 == 0 {
-			p.both.Stays(time.Millisecond, 500*time.Millisecond)
+			p.both.Stays(time.Millisecond, 5*time.Second)
 			p.giver.Stays(time.Millisecond, 2500*time.Millisecond)
 		}
 		time.Sleep(25 * time.Millisecond)
@@ -119,8 +119,8 @@ func TestStory(t *testing.T) {
 		return both.State == replica.IdleLinkOK && giver.State == replica.IdleLinkOK && time.Since(idle) > 12*time.Second
 	})
 	p.write(t, "after idle", 10)
-	p.both.Stays(300*time.Millisecond, time.Second)
-	p.giver.Stays(300*time.Millisecond, 2*time.Second)
+	p.both.Stays(300*time.Millisecond, 5*time.Second)
+	p.giver.Stays(300*time.Millisecond, 5*time.Second)
 	p.complete()
 
 	// The link goes silent: connected, nothing arrives. With writes the lag is there at once, and it grows.

@@ -159,8 +159,14 @@ func (l *line) print(t *testing.T, name string) {
 		{"late_said_0", share(l.zero, l.late), "%"},
 		{"late_said_nothing", share(l.silent, l.late), "%"},
 	} {
-		t.Logf("figure lag_%s_%s %.4g %s", strings.NewReplacer(" ", "_", ",", "", "-", "_").Replace(name), f.name, f.value, f.unit)
+		figure(t, name, f.name, f.value, f.unit)
 	}
+}
+
+// figure prints one as the benches do, behind a word by which make truth finds it.
+func figure(t *testing.T, subject, name string, value float64, unit string) {
+	t.Helper()
+	t.Logf("figure lag_%s_%s %.5g %s", strings.NewReplacer(" ", "_", ",", "", "-", "_").Replace(subject), name, value, unit)
 }
 
 // compare prints each subject and exporter, one figure a line. Of our bounds the figure is the middle, and of a link that is

@@ -91,6 +91,10 @@ func (tr *Truth) judge(s *subject) {
 	t.Logf("%s: %d samples, %.3f %% hold the true lag (%.1f %% surely), %d without bounds; with an upper bound %.1f %%, width mean %s, p95 %s; worst true lag %s; %v",
 		s.name, judged, 100*coverage, 100*float64(count[certain])/float64(judged), count[untold], 100*float64(len(widths))/float64(judged),
 		mean(widths), quantile(widths, 0.95), worst.Round(time.Millisecond), states)
+	figure(t, s.name, "coverage", 100*coverage, "%")
+	figure(t, s.name, "width_mean", mean(widths).Seconds(), "s")
+	figure(t, s.name, "width_p95", quantile(widths, 0.95).Seconds(), "s")
+	figure(t, s.name, "worst", worst.Seconds(), "s")
 	if coverage < goal {
 		t.Errorf("%s: coverage %.4f, want %v", s.name, coverage, goal)
 	}

@@ -78,7 +78,7 @@ accounts: {JS: {jetstream: enabled, users: [
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	if n.js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(2*time.Second)); err != nil {
+	if n.js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(Patience)); err != nil {
 		t.Fatal(err)
 	}
 	return n
@@ -129,7 +129,7 @@ func (n *NATS) Denied(t *testing.T, user, subject string) bool {
 	select {
 	case <-denied:
 		return true
-	case <-time.After(2 * time.Second):
+	case <-time.After(Patience):
 		return false
 	}
 }
