@@ -9,6 +9,8 @@
 // pg_stat_database_conflicts. Physical ends need version 10 or later, a logical target 14, where pg_subscription's oid is
 // readable by all. primary_conninfo and subconninfo are never read: they may hold a password.
 //
+// The stories run with Debian's version, and with 10, 14 and 18 by make postgresql-majors. 12.22 has passed them by hand, with PG_BIN.
+//
 // # What the account needs
 //
 //	CREATE ROLE evenkeel LOGIN PASSWORD '...';
