@@ -10,6 +10,7 @@ type Memory struct {
 	LastCaughtUp time.Time `json:"last_caught_up,omitzero"` // agent's clock, begin of the look that saw it
 	CompleteTo   time.Time `json:"complete_to,omitzero"`    // the copy is known to have had all that was committed until then
 	LastAlive    time.Time `json:"last_alive,omitzero"`     // newest proof that the link was alive
+	DownSince    time.Time `json:"down_since,omitzero"`     // end of the first look after it that found the link down
 	Written      string    `json:"written,omitempty"`
 	Since        time.Time `json:"since,omitzero"` // Written has not changed since
 }
@@ -71,7 +72,10 @@ func Settle(s Sighting, m Memory, look Look) (Status, Memory) {
 		}
 	case LinkDown, Resyncing:
 		// Nothing proves that the copy is complete, and a stopped one has no upper bound of its own.
-		st.Lower = Some(silent(m, look, slack))
+		if m.DownSince.IsZero() {
+			m.DownSince = look.Ended
+		}
+		st.Lower = Some(silent(m, look, slack, s.LinkAge.OK))
 		if look.Heartbeat && s.Upper.OK && (look.ClockKnown || !s.SourceClock) {
 			st.Upper = Some(max(s.Upper.V, 0) + slack)
 			if s.Lower.OK {
@@ -106,6 +110,9 @@ func (m *Memory) alive(s Sighting, look Look) {
 	}
 	if at.After(m.LastAlive) {
 		m.LastAlive = at
+		if at.After(m.DownSince) {
+			m.DownSince = time.Time{}
+		}
 	}
 }
 
@@ -154,14 +161,19 @@ func bounded(st Status, s Sighting, m Memory, look Look, slack time.Duration) St
 	return st
 }
 
-// silent is the lower bound of a link that is not heard: all since it was last alive, less one interval in which it may
-// have been alive unseen. Never 0: the link is down now.
-func silent(m Memory, look Look, slack time.Duration) time.Duration {
+// silent is the lower bound of a link that is not heard: all since it was last alive, less the time in which it may have been
+// alive unseen: an interval, and where looks were late and do not tell since when it is silent, until the first one that found it
+// down. Never 0: the link is down now.
+func silent(m Memory, look Look, slack time.Duration, told bool) time.Duration {
 	floor := time.Millisecond
 	if m.LastAlive.IsZero() {
 		return floor
 	}
-	return max(look.Ended.Sub(m.LastAlive)-look.Interval-slack, floor)
+	unseen := look.Interval
+	if !told {
+		unseen = max(unseen, m.DownSince.Sub(m.LastAlive))
+	}
+	return max(look.Ended.Sub(m.LastAlive)-unseen-slack, floor)
 }
 
 // exposure is the upper bound of the age of what would be lost now.

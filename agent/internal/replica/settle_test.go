@@ -57,6 +57,16 @@ func TestSettle(t *testing.T) {
 	f("clocks that contradict each other", follow(ok, behind(-5*second, -5*second, true)), Unknown, ReasonClockSkew, "-", "-", "1s")
 	f("a little before its time", follow(ok, behind(-50*time.Millisecond, -50*time.Millisecond, true)), CatchingUp, "", "0s", "100ms", "100ms")
 	f("down", follow(ok, ok, ok, Sighting{State: LinkDown}, Sighting{State: LinkDown}, Sighting{State: LinkDown}), LinkDown, "", "2s", "-", "3s")
+	look := func(s Sighting, m Memory, began float64) (Status, Memory) { return Settle(s, m, at(began)) }
+	_, mem := look(ok, Memory{}, 0)
+	_, mem = look(Sighting{State: LinkDown}, mem, 10) // it may have been alive until now
+	seen, _ := look(Sighting{State: LinkDown}, mem, 12)
+	f("down, found late", seen, LinkDown, "", "2s", "-", "12s")
+	seen, _ = look(Sighting{State: LinkDown, LinkAge: Some(11 * second)}, mem, 12)
+	f("down, and silent since", seen, LinkDown, "", "10s", "-", "12s")
+	_, mem = look(ok, Memory{}, 0)
+	seen, _ = look(behind(100*second, 200*second, false), mem, 10)
+	f("a copy that was set back", seen, CatchingUp, "", "1m40s", "3m20s", "3m20s")
 	f("down at once", follow(ok, Sighting{State: LinkDown}), LinkDown, "", "1ms", "-", "1s")
 	f("down, never complete", follow(Sighting{State: LinkDown}, Sighting{State: LinkDown}), LinkDown, "", "1ms", "-", "-")
 	f("no answer", follow(ok, Sighting{State: Unknown, Reason: ReasonTimeout}), Unknown, ReasonTimeout, "-", "-", "1s")

@@ -94,13 +94,13 @@ type Bounds struct {
 }
 
 // Bounds encloses the lag of the server on which the beat was read when the reader's wall clock showed now. Everything that
-// was committed before the beat was written is there; the next one, an interval later, is not. Lower holds only while the
-// writer writes: whoever uses it has to know that it does. A negative Upper says that the clocks contradict each other.
+// was committed before the beat was written is there; the next one, an interval later and at most another one late, is not. Lower
+// holds only while the writer writes: whoever uses it has to know that it does. A negative Upper says that the clocks contradict each other.
 func (b Beat) Bounds(now time.Time) Bounds {
 	// Wall clocks of two hosts: without the monotonic reading of this one.
 	lag := now.Round(0).Sub(b.At)
 	return Bounds{
-		Lower: replica.Some(max(lag-b.Interval, 0)), Upper: replica.Some(lag), Resolution: time.Microsecond,
+		Lower: replica.Some(max(lag-2*b.Interval, 0)), Upper: replica.Some(lag), Resolution: time.Microsecond,
 	}
 }
 

@@ -26,8 +26,8 @@ func TestBounds(t *testing.T) {
 	}
 	const s, u = time.Second, time.Microsecond
 	f("fresh", 0, 300*time.Millisecond, 0, replica.CatchingUp, 0, 300*time.Millisecond+u)
-	f("late", 0, 10*s, 0, replica.CatchingUp, 9*s-u, 10*s+u)
-	f("reader's clock 5 s ahead, known", 5*s, 10*s, 5*s, replica.CatchingUp, 9*s-u, 20*s+u)
+	f("late", 0, 10*s, 0, replica.CatchingUp, 8*s-u, 10*s+u)
+	f("reader's clock 5 s ahead, known", 5*s, 10*s, 5*s, replica.CatchingUp, 8*s-u, 20*s+u)
 	f("reader's clock 5 s behind, known", -5*s, 10*s, 5*s, replica.CatchingUp, 0, 10*s+u)
 	f("reader's clock 5 s behind, unknown", -5*s, 0, 100*time.Millisecond, replica.Unknown, 0, 0)
 }
