@@ -81,7 +81,7 @@ func judgeBeat(beat replica.Opt[Beat], k beatKept, read time.Time) (interval, be
 	b := beat.V
 	back := k.known && (b.Epoch < k.epoch || b.Epoch == k.epoch && b.Seq < k.seq)
 	lower, upper := b.Bounds(read)
-	lower = max(lower-b.Interval/4, 0) // a writer may be late
+	lower = max(lower-b.Interval, 0) // a writer may be late
 	// A beat that is half an interval late is not worth a word.
 	i := interval{lower: replica.Some(lower), upper: replica.Some(upper), clocks: true, calm: b.Interval + b.Interval/2}
 	return i, beatKept{true, b.Epoch, b.Seq}, back

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	driver "github.com/nats-io/nats.go"
@@ -101,7 +102,7 @@ func (n *node) start() {
 	if n.nc, err = driver.Connect(srv.ClientURL(), driver.UserInfo("admin", adminPassword)); err != nil {
 		n.t.Fatal(err)
 	}
-	if n.js, err = jetstream.New(n.nc, jetstream.WithDefaultTimeout(replicatest.Patience)); err != nil {
+	if n.js, err = jetstream.New(n.nc, jetstream.WithDefaultTimeout(5*time.Second)); err != nil {
 		n.t.Fatal(err)
 	}
 }

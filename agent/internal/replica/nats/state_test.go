@@ -150,8 +150,8 @@ func TestJudgeHeartbeat(t *testing.T) {
 			t.Errorf("%s: %s (%s) %s..%s", name, st.State, st.Reason, show(st.Lower), show(st.Upper))
 		}
 	}
-	f("alive", 0, second, replica.CatchingUp, "", "1.899999s", "3.100001s")
-	f("the agent's clock is 5 s fast", 5*second, second, replica.CatchingUp, "", "6.899999s", "8.100001s")
+	f("alive", 0, second, replica.CatchingUp, "", "899.999ms", "3.100001s")
+	f("the agent's clock is 5 s fast", 5*second, second, replica.CatchingUp, "", "5.899999s", "8.100001s")
 	f("the agent's clock is 5 s slow", -5*second, second, replica.Unknown, replica.ReasonClockSkew, "-", "-")
 }
 
