@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/sitetest"
 )
 
@@ -22,22 +23,22 @@ const (
 type ring struct {
 	t    *testing.T
 	db   map[string]*sitetest.Maria
-	wire map[string]*sitetest.Wire // to the server of the site
+	wire map[string]*replicatest.Wire // to the server of the site
 	word string
 }
 
 func newRing(t *testing.T, extraOfB ...string) *ring {
 	t.Helper()
-	r := &ring{t: t, db: map[string]*sitetest.Maria{}, wire: map[string]*sitetest.Wire{}, word: secret(t)}
+	r := &ring{t: t, db: map[string]*sitetest.Maria{}, wire: map[string]*replicatest.Wire{}, word: secret(t)}
 	r.db["a"], r.db["b"] = sitetest.StartMaria(t, 1), sitetest.StartMaria(t, 2, extraOfB...)
 	for site, db := range r.db {
-		r.wire[site] = sitetest.NewWire(t, db.Address())
+		r.wire[site] = replicatest.NewWire(t, db.Address())
 	}
 	r.db["a"].Follow(t, r.wire["b"])
 	r.db["b"].Follow(t, r.wire["a"])
 	r.db["a"].Do(t, setUp(t, SetUp{Engine: "mysql", Origin: "a", Peers: []string{"b"}}))
 	r.db["a"].Do(t, `CREATE TABLE evenkeel.orders (id BIGINT PRIMARY KEY, pad VARCHAR(50)) ENGINE=InnoDB`)
-	sitetest.Eventually(t, "the tables are at b", func() bool {
+	replicatest.Until(t, "the tables are at b", func() bool {
 		return r.db["b"].Number(t, `SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = 'evenkeel' AND table_name = 'orders'`) == 1
 	})
 	return r
@@ -129,7 +130,7 @@ func (r *ring) isCut(a, b *agent) {
 		if d > 6 {
 			break
 		}
-		if time.Since(cut) > sitetest.Patience {
+		if time.Since(cut) > replicatest.Patience {
 			r.t.Fatalf("the exposure is %v after %s", d, time.Since(cut))
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -153,10 +154,10 @@ func (r *ring) isChanged(b *agent) {
 	diverged := func() float64 { n, _ := b.last(atoB, "target").of("canary.diverged"); return n }
 	before := diverged()
 	r.db["b"].Local(r.t, `UPDATE evenkeel.evenkeel_canary SET value = 'other' WHERE origin_site = 'a'`)
-	sitetest.Eventually(r.t, "the changed rows are told", func() bool { return diverged() > before })
+	replicatest.Until(r.t, "the changed rows are told", func() bool { return diverged() > before })
 	before = diverged()
 	r.db["b"].Local(r.t, `DELETE FROM evenkeel.evenkeel_canary WHERE origin_site = 'a'`)
-	sitetest.Eventually(r.t, "the missing rows are told", func() bool { return diverged() > before })
+	replicatest.Until(r.t, "the missing rows are told", func() bool { return diverged() > before })
 	if n, ok := b.last(btoA, "source").of("canary.diverged"); !ok || n != 0 {
 		r.t.Errorf("b's own rows diverged: %v %v", n, ok)
 	}
@@ -246,7 +247,7 @@ func (r *ring) meet(a, b *agent) {
 	other.until("it writes", atoB, "source", func(v told) bool { n, _ := v.of("writer.beats"); return n > 8 })
 	r.wire["a"].Cut(false)
 	r.wire["b"].Cut(false)
-	sitetest.Eventually(r.t, "one of the two writers finds the other", func() bool {
+	replicatest.Until(r.t, "one of the two writers finds the other", func() bool {
 		x, y := a.last(atoB, "source"), other.last(atoB, "source")
 		return x.reason == string(replica.ReasonSplitBrain) || y.reason == string(replica.ReasonSplitBrain)
 	})
@@ -304,7 +305,7 @@ func (r *ring) isLocked(a *agent) {
 	}
 	r.db["a"].Local(r.t, `REVOKE UPDATE ON evenkeel.evenkeel_canary FROM evenkeel_beat@'%'`)
 	a.until("the writer fails", atoB, "source", func(v told) bool { n, _ := v.of("writer.state"); return Writing(n) == WritingFailed })
-	sitetest.Eventually(r.t, "the log says why", func() bool { return strings.Contains(a.said(), "reason=privilege") })
+	replicatest.Until(r.t, "the log says why", func() bool { return strings.Contains(a.said(), "reason=privilege") })
 	r.db["a"].Local(r.t, `GRANT UPDATE ON evenkeel.evenkeel_canary TO evenkeel_beat@'%'`)
 	a.until("the writer goes on", atoB, "source", func(v told) bool { n, _ := v.of("writer.state"); return Writing(n) == WritingOn })
 }

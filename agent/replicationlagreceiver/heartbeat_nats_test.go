@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/sitetest"
 )
 
@@ -22,7 +23,7 @@ func TestHeartbeatNATS(t *testing.T) {
 		return looks + "\n" + strings.ReplaceAll(rest[:end], `"..."`, `"`+sitetest.Word+`"`)
 	}
 	nodeA := sitetest.StartNATS(t, "a", 0, user("a", "ORDERS-b"))
-	wire := sitetest.NewWire(t, fmt.Sprintf("127.0.0.1:%d", nodeA.Leaf))
+	wire := replicatest.NewWire(t, fmt.Sprintf("127.0.0.1:%d", nodeA.Leaf))
 	nodeB := sitetest.StartNATS(t, "b", wire.Port(), user("b", "ORDERS-a"))
 	nodeA.Stream(t, "ORDERS", "orders.a.>", "evenkeel.hb.a", "evenkeel.echo.a.*")
 	nodeB.Stream(t, "ORDERS", "orders.b.>", "evenkeel.hb.b", "evenkeel.echo.b.*")

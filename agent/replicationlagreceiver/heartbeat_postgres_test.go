@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/sitetest"
 )
 
@@ -15,9 +16,9 @@ func TestHeartbeatPostgreSQL(t *testing.T) {
 	t.Parallel()
 	word := secret(t)
 	db := map[string]*sitetest.Postgres{"a": sitetest.StartPostgres(t), "b": sitetest.StartPostgres(t)}
-	wires := map[string]*sitetest.Wire{}
+	wires := map[string]*replicatest.Wire{}
 	for site, p := range db {
-		wires[site] = sitetest.NewWire(t, p.Address())
+		wires[site] = replicatest.NewWire(t, p.Address())
 		p.Do(t, setUp(t, SetUp{Engine: "postgresql", Origin: site, Peers: []string{"x"}}))
 		p.Do(t, `CREATE TABLE orders (id bigint PRIMARY KEY, pad text)`)
 	}
@@ -66,10 +67,10 @@ func TestHeartbeatPostgreSQL(t *testing.T) {
 	// Rows are changed at the copy, and deleted, where logical replication never brings them back.
 	diverged := func() float64 { n, _ := b.last(atoB, "target").of("canary.diverged"); return n }
 	db["b"].Do(t, `UPDATE evenkeel_canary SET value = 'other' WHERE origin_site = 'a'`)
-	sitetest.Eventually(t, "the changed rows are told", func() bool { return diverged() > 0 })
+	replicatest.Until(t, "the changed rows are told", func() bool { return diverged() > 0 })
 	before := diverged()
 	db["b"].Do(t, `DELETE FROM evenkeel_canary WHERE origin_site = 'a' AND slot = 3`)
-	sitetest.Eventually(t, "the missing row is told, again and again", func() bool { return diverged() > before+2 })
+	replicatest.Until(t, "the missing row is told, again and again", func() bool { return diverged() > before+2 })
 	if s := b.last(atoB, "target"); !bounded(s) {
 		t.Errorf("replicated but different is a figure of its own: %v %q", s.state(), s.reason)
 	}
@@ -108,7 +109,7 @@ func TestHeartbeatPostgreSQL(t *testing.T) {
 	}
 	db["a"].Do(t, `REVOKE INSERT ON evenkeel_echo FROM evenkeel_beat`)
 	a.until("the writer fails", atoB, "source", writer(WritingFailed))
-	sitetest.Eventually(t, "the log says why", func() bool { return strings.Contains(a.said(), "reason=privilege") })
+	replicatest.Until(t, "the log says why", func() bool { return strings.Contains(a.said(), "reason=privilege") })
 	a.quiet()
 	b.quiet()
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/sitetest"
 )
 
@@ -42,10 +43,10 @@ func TestHeartbeatRedis(t *testing.T) {
 	t.Parallel()
 	word := secret(t)
 	source := redisServer(t)
-	sitetest.Eventually(t, "the source answers", func() bool { c, err := net.Dial("tcp", source.address()); return err == nil && c.Close() == nil })
-	wire := sitetest.NewWire(t, source.address())
+	replicatest.Until(t, "the source answers", func() bool { c, err := net.Dial("tcp", source.address()); return err == nil && c.Close() == nil })
+	wire := replicatest.NewWire(t, source.address())
 	target := redisServer(t, "--replicaof", fmt.Sprintf("127.0.0.1 %d", wire.Port()), "--replica-read-only", "no")
-	sitetest.Eventually(t, "the target answers", func() bool { c, err := net.Dial("tcp", target.address()); return err == nil && c.Close() == nil })
+	replicatest.Until(t, "the target answers", func() bool { c, err := net.Dial("tcp", target.address()); return err == nil && c.Close() == nil })
 	for _, s := range []*server{source, target} {
 		for line := range strings.Lines(strings.ReplaceAll(setUp(t, SetUp{Engine: "redis", Origin: "a", Peers: []string{"b"}}), ">...", ">"+sitetest.Word)) {
 			if strings.HasPrefix(line, "ACL") {
@@ -98,7 +99,7 @@ func TestHeartbeatRedis(t *testing.T) {
 
 	other := newAgent(t, "a", 0, one(source, "a", "source"))
 	// Which of the two gives way is a matter of moments: Redis has no write that compares.
-	sitetest.Eventually(t, "one of the two writers finds the other", func() bool {
+	replicatest.Until(t, "one of the two writers finds the other", func() bool {
 		one, two := a.last(atoB, "source"), other.last(atoB, "source")
 		return one.reason == string(replica.ReasonSplitBrain) || two.reason == string(replica.ReasonSplitBrain)
 	})
@@ -115,7 +116,7 @@ func TestHeartbeatRedis(t *testing.T) {
 	}
 	source.ask("", "ACL SETUSER evenkeel_beat -mset")
 	a.until("the writer fails", atoB, "source", func(v told) bool { n, _ := v.of("writer.state"); return Writing(n) == WritingFailed })
-	sitetest.Eventually(t, "the log says why", func() bool { return strings.Contains(a.said(), "reason=privilege") })
+	replicatest.Until(t, "the log says why", func() bool { return strings.Contains(a.said(), "reason=privilege") })
 	a.quiet()
 	b.quiet()
 }

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/sitetest"
 )
 
@@ -130,12 +131,12 @@ func (a *agent) last(link, end string) told {
 func (a *agent) until(what, link, end string, is func(told) bool) told {
 	a.t.Helper()
 	var v told
-	for limit := time.Now().Add(sitetest.Patience); ; time.Sleep(50 * time.Millisecond) {
+	for limit := time.Now().Add(replicatest.Patience); ; time.Sleep(50 * time.Millisecond) {
 		if v = a.last(link, end); v.value != nil && is(v) {
 			return v
 		}
 		if time.Now().After(limit) {
-			a.t.Fatalf("not within %s: %s; %s of %s is %s %q %v\n%s", sitetest.Patience, what, end, link, v.state(), v.reason, v.value, a.said())
+			a.t.Fatalf("not within %s: %s; %s of %s is %s %q %v\n%s", replicatest.Patience, what, end, link, v.state(), v.reason, v.value, a.said())
 		}
 	}
 }

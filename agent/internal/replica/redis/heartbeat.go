@@ -2,9 +2,6 @@ package redis
 
 import "github.com/evenkeel/evenkeel/agent/internal/replica/heartbeat"
 
-// HeartbeatDDL is what has to be set up for heartbeats: nothing but the account's right to its own keys, at both ends.
-const HeartbeatDDL = "ACL SETUSER evenkeel +info +get +set +mget +mset ~evenkeel:*"
-
 // Beat is a heartbeat as all engines have it.
 type Beat = heartbeat.Beat
 

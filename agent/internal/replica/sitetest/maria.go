@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	driver "github.com/go-sql-driver/mysql"
+
+	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 )
 
 // Maria is a MariaDB with an account of the administrator and one of the agent, which may see the replication.
@@ -46,7 +48,7 @@ func StartMaria(t *testing.T, id int, extra ...string) *Maria {
 	}
 	m.DB = sql.OpenDB(connector)
 	t.Cleanup(func() { _ = m.Close() })
-	Eventually(t, "the server answers", func() bool { return m.Ping() == nil })
+	replicatest.Until(t, "the server answers", func() bool { return m.Ping() == nil })
 	m.Do(t, `SET SESSION sql_log_bin=0; CREATE USER repl@'%' IDENTIFIED BY 'repl-word'; GRANT REPLICATION SLAVE ON *.* TO repl@'%';
 CREATE USER evenkeel@'%' IDENTIFIED BY '`+Word+`'; GRANT SLAVE MONITOR, PROCESS ON *.* TO evenkeel@'%';
 CREATE USER bare@'%' IDENTIFIED BY '`+Word+`'; SET SESSION sql_log_bin=1`)
@@ -91,7 +93,7 @@ func (m *Maria) As(t *testing.T, user string) *sql.DB {
 }
 
 // Follow replicates from another server by way of a wire.
-func (m *Maria) Follow(t *testing.T, w *Wire) {
+func (m *Maria) Follow(t *testing.T, w *replicatest.Wire) {
 	t.Helper()
 	m.Do(t, fmt.Sprintf(`CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=%d, MASTER_USER='repl', MASTER_PASSWORD='repl-word',
 MASTER_USE_GTID=slave_pos, MASTER_HEARTBEAT_PERIOD=0.5, MASTER_CONNECT_RETRY=1; START SLAVE`, w.Port()))

@@ -11,6 +11,8 @@ import (
 	driver "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
+
+	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 )
 
 // Leaks are what a nats-server leaves in the process for a while.
@@ -37,7 +39,7 @@ type NATS struct {
 // of another one that it connects to; 0: none.
 func StartNATS(t *testing.T, name string, hub int, users string) *NATS {
 	t.Helper()
-	n := &NATS{Name: name, Leaf: FreePort(t), port: FreePort(t)}
+	n := &NATS{Name: name, Leaf: replicatest.FreePort(t), port: replicatest.FreePort(t)}
 	dir, remotes := t.TempDir(), ""
 	if hub != 0 {
 		remotes = fmt.Sprintf(`reconnect: "300ms", remotes: [{url: "nats-leaf://admin:%s@127.0.0.1:%d", account: JS}]`, AdminWord, hub)
@@ -70,7 +72,7 @@ accounts: {JS: {jetstream: enabled, users: [
 		s.Shutdown()
 		s.WaitForShutdown()
 	})
-	if !s.ReadyForConnections(Patience) {
+	if !s.ReadyForConnections(replicatest.Patience) {
 		t.Fatal("the nats server did not get ready")
 	}
 	nc, err := driver.Connect(s.ClientURL(), driver.UserInfo("admin", AdminWord))
@@ -78,7 +80,7 @@ accounts: {JS: {jetstream: enabled, users: [
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	if n.js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(Patience)); err != nil {
+	if n.js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(replicatest.Patience)); err != nil {
 		t.Fatal(err)
 	}
 	return n
@@ -98,7 +100,7 @@ func (n *NATS) Stream(t *testing.T, name string, subjects ...string) {
 // Mirror makes a copy of another server's stream, as soon as that server is in sight.
 func (n *NATS) Mirror(t *testing.T, name, of string, from *NATS) {
 	t.Helper()
-	Eventually(t, "the origin is in sight", func() bool {
+	replicatest.Until(t, "the origin is in sight", func() bool {
 		_, err := n.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: name, Storage: jetstream.MemoryStorage, Mirror: &jetstream.StreamSource{
 			Name: of, External: &jetstream.ExternalStream{APIPrefix: "$JS." + from.Name + ".API"},
 		}})
@@ -129,7 +131,7 @@ func (n *NATS) Denied(t *testing.T, user, subject string) bool {
 	select {
 	case <-denied:
 		return true
-	case <-time.After(Patience):
+	case <-time.After(replicatest.Patience):
 		return false
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 )
 
 // Postgres is a PostgreSQL with accounts of the administrator (admin), the replication (repl) and the agent (evenkeel).
@@ -66,7 +68,7 @@ func (p *Postgres) begin(t *testing.T, settings ...string) {
 		args = append(args, "-c", s)
 	}
 	p.launch(t, pgProgram(t, "postgres"), args...)
-	Eventually(t, "the server answers", func() bool {
+	replicatest.Until(t, "the server answers", func() bool {
 		conn, err := pgx.Connect(t.Context(), p.DSN("admin", AdminWord))
 		if err != nil {
 			return false
