@@ -63,8 +63,13 @@ func (c *client) Batch(ctx context.Context, ops ...*storage.Operation) error {
 		writes = append(writes, op)
 		removes = removes || op.Type == storage.Delete
 	}
-	// At its start the queue moves what was under way, before it hands out anything: that is not new.
+	// At its start the queue moves what was under way, before it hands out anything: it removes all of it, then stores it
+	// again, one item after the other. What is removed waits for the first of them, and what the disk does not take is owed.
 	c.serves = c.serves || len(reads) > 0 && len(writes) > 0
+	if !c.serves && removes {
+		c.owe(writes...)
+		return nil
+	}
 	isNew := c.serves && len(reads) == 0 && !removes
 	if isNew && !c.fits(time.Now()) {
 		c.note(storage.ErrStorageFull)
@@ -84,18 +89,28 @@ func (c *client) Batch(ctx context.Context, ops ...*storage.Operation) error {
 		return nil
 	}
 	c.note(err)
-	if len(reads) == 0 && !removes {
+	if isNew {
 		return err
 	}
 	if len(reads) > 0 {
 		if failed := c.Client.Batch(ctx, reads...); failed != nil {
 			return errors.Join(err, failed)
 		}
+		c.recall(reads)
 	}
-	for _, op := range writes {
-		c.owe(op)
-	}
+	c.owe(writes...)
 	return nil
+}
+
+// recall puts what is owed into what was read without it.
+func (c *client) recall(reads []*storage.Operation) {
+	for _, get := range reads {
+		for _, op := range c.owed {
+			if op.Key == get.Key {
+				get.Value = op.Value // of a removal there is none
+			}
+		}
+	}
 }
 
 // fits reports whether a new item may be tried. A file does not shrink when items leave it, so that a full disk has room
@@ -126,10 +141,12 @@ func (c *client) settle(isNew bool, ops []*storage.Operation) {
 	}
 }
 
-// owe keeps a write; an older one to the same key is void.
-func (c *client) owe(op *storage.Operation) {
-	c.owed = slices.DeleteFunc(c.owed, func(old *storage.Operation) bool { return old.Key == op.Key })
-	c.owed = append(c.owed, op)
+// owe keeps writes; an older one to the same key is void.
+func (c *client) owe(writes ...*storage.Operation) {
+	for _, op := range writes {
+		c.owed = slices.DeleteFunc(c.owed, func(old *storage.Operation) bool { return old.Key == op.Key })
+		c.owed = append(c.owed, op)
+	}
 }
 
 // note logs when the disk begins or ends to refuse writes.

@@ -139,6 +139,42 @@ func TestAFullDiskLosesNothingThatWasTaken(t *testing.T) {
 	})
 }
 
+// After a kill on a full disk the queue moves what was under way: none of it may be lost, whatever the disk takes.
+func TestAStartOnAFullDiskLosesNothing(t *testing.T) {
+	d := &disk{values: map[string]string{"meta": "m", "0": "item 0", "1": "item 1"}, full: true}
+	r, away := room(t)
+	if err := os.WriteFile(r.path, make([]byte, reserveSize), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := newClient(d, r, zap.NewNop())
+	if err := c.Batch(t.Context(), storage.DeleteOperation("0"), storage.DeleteOperation("1")); err != nil || d.values["0"] == "" || d.values["1"] == "" {
+		t.Fatalf("%v: removed before they are stored again: %v", err, d.values)
+	}
+	for _, step := range []error{put(c, "m1", "2"), put(c, "m2", "3")} {
+		if step != nil {
+			t.Fatalf("what was under way is given up: %v", step)
+		}
+	}
+	if _, err := os.Stat(r.path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the reserve of the earlier run was not given up: %v", err)
+	}
+	get, gone := storage.GetOperation("3"), storage.GetOperation("1")
+	if err := c.Batch(t.Context(), get, gone); err != nil || string(get.Value) != "item 3" || gone.Value != nil {
+		t.Errorf("%v: read %q and %q", err, get.Value, gone.Value)
+	}
+	if v, err := take(c, "m3", "2"); v != "item 2" || err != nil {
+		t.Errorf("took %q, %v", v, err)
+	}
+	d.full = false
+	away(false)
+	if err := done(c, "m4", "2"); err != nil {
+		t.Fatal(err)
+	}
+	if keys := slices.Sorted(maps.Keys(d.values)); !slices.Equal(keys, []string{"3", "meta"}) || d.values["meta"] != "m4" {
+		t.Errorf("the disk has %v", d.values)
+	}
+}
+
 func TestNewItemsDoNotTakeTheReserve(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &disk{values: map[string]string{}}

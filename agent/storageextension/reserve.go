@@ -2,7 +2,9 @@ package storageextension
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -45,16 +47,12 @@ func (r *reserve) hold(now time.Time) bool {
 	return true
 }
 
-// release gives the room up.
+// release gives the room up, also that of an earlier run.
 func (r *reserve) release(now time.Time) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.tried = now
-	if !r.held {
-		return nil
-	}
-	r.held = false
-	if err := os.Remove(r.path); err != nil {
+	r.tried, r.held = now, false
+	if err := os.Remove(r.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("give up the reserve: %w", err)
 	}
 	return nil
