@@ -18,8 +18,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/receiver/receivertest"
 	"go.uber.org/goleak"
-	"go.yaml.in/yaml/v3"
 
+	"github.com/evenkeel/evenkeel/agent/internal/metadatatest"
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/sitetest"
 )
@@ -263,20 +263,7 @@ func TestConfig(t *testing.T) {
 }
 
 func TestWhatIsReportedIsDeclared(t *testing.T) {
-	raw, err := os.ReadFile("metadata.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var meta struct {
-		Metrics map[string]struct {
-			Description string   `yaml:"description"`
-			Unit        string   `yaml:"unit"`
-			Attributes  []string `yaml:"attributes"`
-		} `yaml:"metrics"`
-	}
-	if err := yaml.Unmarshal(raw, &meta); err != nil {
-		t.Fatal(err)
-	}
+	declaredMetrics := metadatatest.Metrics(t)
 	one, some := replica.Some(time.Second), replica.Some(int64(1))
 	st := replica.Status{
 		Link: replica.Link{Store: "orders", From: "fra", To: "ams", Channel: "a"}, End: replica.Target, At: time.Now(), State: replica.CatchingUp,
@@ -284,8 +271,8 @@ func TestWhatIsReportedIsDeclared(t *testing.T) {
 		LastCaughtUp: time.Now(), Extra: everyMeasure(),
 	}
 	metrics := report([]replica.Status{st}).ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics()
-	if metrics.Len() != len(meta.Metrics) {
-		t.Errorf("%d metrics are reported, %d declared", metrics.Len(), len(meta.Metrics))
+	if metrics.Len() != len(declaredMetrics) {
+		t.Errorf("%d metrics are reported, %d declared", metrics.Len(), len(declaredMetrics))
 	}
 	for _, m := range metrics.All() {
 		var points pmetric.NumberDataPointSlice
@@ -294,7 +281,7 @@ func TestWhatIsReportedIsDeclared(t *testing.T) {
 		} else {
 			points = m.Gauge().DataPoints()
 		}
-		declared, got := meta.Metrics[m.Name()], points.At(0).Attributes()
+		declared, got := declaredMetrics[m.Name()], points.At(0).Attributes()
 		if m.Unit() != declared.Unit || m.Description() == "" || got.Len() != len(declared.Attributes) {
 			t.Errorf("%s: unit %q, attributes %v; declared %+v", m.Name(), m.Unit(), got.AsRaw(), declared)
 		}

@@ -13,7 +13,8 @@ import (
 	"go.opentelemetry.io/collector/consumer/consumertest"
 	"go.opentelemetry.io/collector/receiver/receivertest"
 	"go.uber.org/goleak"
-	"go.yaml.in/yaml/v3"
+
+	"github.com/evenkeel/evenkeel/agent/internal/metadatatest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -33,19 +34,7 @@ func write(t *testing.T, root, name, text string) {
 // attributes, after a look at whether metadata.yaml declares them so.
 func run(t *testing.T, seconds int, second func(root string, n int)) (reports int, last map[string]float64) {
 	t.Helper()
-	raw, err := os.ReadFile("metadata.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var meta struct {
-		Metrics map[string]struct {
-			Unit       string   `yaml:"unit"`
-			Attributes []string `yaml:"attributes"`
-		} `yaml:"metrics"`
-	}
-	if err := yaml.Unmarshal(raw, &meta); err != nil {
-		t.Fatal(err)
-	}
+	declaredMetrics := metadatatest.Metrics(t)
 	synctest.Test(t, func(t *testing.T) {
 		sink, root := &consumertest.MetricsSink{}, t.TempDir()
 		factory := NewFactory()
@@ -73,7 +62,7 @@ func run(t *testing.T, seconds int, second func(root string, n int)) (reports in
 		}
 		last = map[string]float64{}
 		for _, m := range sink.AllMetrics()[reports-1].ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().All() {
-			declared, ok := meta.Metrics[m.Name()]
+			declared, ok := declaredMetrics[m.Name()]
 			if !ok || declared.Unit != m.Unit() {
 				t.Errorf("%s in %q is not declared so", m.Name(), m.Unit())
 			}

@@ -2,7 +2,6 @@ package selfreceiver
 
 import (
 	"context"
-	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,8 +13,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.uber.org/goleak"
-	"go.yaml.in/yaml/v3"
 
+	"github.com/evenkeel/evenkeel/agent/internal/metadatatest"
 	"github.com/evenkeel/evenkeel/agent/internal/ownmeter"
 	"github.com/evenkeel/evenkeel/agent/internal/vitals"
 )
@@ -89,26 +88,14 @@ func TestBuffersAndLossesAreReported(t *testing.T) {
 // check compares one report with what was filled in and with metadata.yaml.
 func check(t *testing.T, md pmetric.Metrics) {
 	t.Helper()
-	raw, err := os.ReadFile("metadata.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var meta struct {
-		Metrics map[string]struct {
-			Unit       string   `yaml:"unit"`
-			Attributes []string `yaml:"attributes"`
-		} `yaml:"metrics"`
-	}
-	if err := yaml.Unmarshal(raw, &meta); err != nil {
-		t.Fatal(err)
-	}
+	declaredMetrics := metadatatest.Metrics(t)
 	values := map[string]float64{}
 	for _, m := range md.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics().All() {
 		points := m.Gauge().DataPoints
 		if m.Type() == pmetric.MetricTypeSum {
 			points = m.Sum().DataPoints
 		}
-		declared, ok := meta.Metrics[m.Name()]
+		declared, ok := declaredMetrics[m.Name()]
 		if !ok || declared.Unit != m.Unit() {
 			t.Errorf("%s in %q is not declared so", m.Name(), m.Unit())
 		}

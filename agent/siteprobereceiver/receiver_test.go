@@ -3,7 +3,6 @@ package siteprobereceiver
 import (
 	"context"
 	"errors"
-	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -15,9 +14,9 @@ import (
 	"go.opentelemetry.io/collector/receiver/receivertest"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
-	"go.yaml.in/yaml/v3"
 	"pgregory.net/rapid"
 
+	"github.com/evenkeel/evenkeel/agent/internal/metadatatest"
 	"github.com/evenkeel/evenkeel/agent/internal/probe"
 	"github.com/evenkeel/evenkeel/agent/internal/topology"
 	"github.com/evenkeel/evenkeel/agent/internal/vitals"
@@ -270,19 +269,7 @@ func TestTheReceiverKeepsTheCollectorsContract(t *testing.T) {
 }
 
 func TestWhatIsReportedIsDeclared(t *testing.T) {
-	raw, err := os.ReadFile("metadata.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var meta struct {
-		Metrics map[string]struct {
-			Unit       string   `yaml:"unit"`
-			Attributes []string `yaml:"attributes"`
-		} `yaml:"metrics"`
-	}
-	if err := yaml.Unmarshal(raw, &meta); err != nil {
-		t.Fatal(err)
-	}
+	declaredMetrics := metadatatest.Metrics(t)
 	state, err := topology.Parse([]byte(oneProbe))
 	if err != nil {
 		t.Fatal(err)
@@ -292,8 +279,8 @@ func TestWhatIsReportedIsDeclared(t *testing.T) {
 	seen.Phases, seen.Expires = probe.Phases{Connect: time.Millisecond}, time.Now()
 	md := report(state.Probes[0], seen, counts, time.Now())
 	metrics := md.ResourceMetrics().At(0).ScopeMetrics().At(0).Metrics()
-	if metrics.Len() != len(meta.Metrics) {
-		t.Errorf("%d metrics are reported, %d declared", metrics.Len(), len(meta.Metrics))
+	if metrics.Len() != len(declaredMetrics) {
+		t.Errorf("%d metrics are reported, %d declared", metrics.Len(), len(declaredMetrics))
 	}
 	for _, m := range metrics.All() {
 		points := m.Gauge().DataPoints
@@ -301,7 +288,7 @@ func TestWhatIsReportedIsDeclared(t *testing.T) {
 			points = m.Sum().DataPoints
 		}
 		attributes := points().At(0).Attributes()
-		declared := meta.Metrics[m.Name()]
+		declared := declaredMetrics[m.Name()]
 		if m.Unit() != declared.Unit || attributes.Len() != len(declared.Attributes) {
 			t.Errorf("%s: unit %q, attributes %v; declared %+v", m.Name(), m.Unit(), attributes.AsRaw(), declared)
 		}
