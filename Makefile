@@ -30,8 +30,8 @@ web: need-node ## build the live page
 	@cd web && if [ ! -d node_modules ] || [ package-lock.json -nt node_modules ]; then echo "web: installing the page's build tools"; npm ci --no-audit --no-fund --loglevel=error && touch node_modules; fi
 	@echo "web: building the page"; cd web && npm run --silent build
 
-build: need-go web ## build the three binaries into bin/
-	@echo "go: building bin/evenkeel-server, bin/evenkeel-agent and bin/evenkeel-lab (the first time this compiles"
+build: need-go web ## build the binaries into bin/
+	@echo "go: building bin/evenkeel-server, bin/evenkeel-agent (with and without scraper) and bin/evenkeel-lab (the first time this compiles"
 	@echo "    VictoriaMetrics, etcd and the OpenTelemetry Collector: some minutes; later it takes seconds)"
 	@$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/evenkeel-server ./server
 	@$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/evenkeel-agent ./agent
