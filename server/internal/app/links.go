@@ -83,8 +83,7 @@ func linksOf(values []core.SeriesValue) []core.LinkView {
 		if state == nil || state.value < 0 || state.value > float64(core.LinkNoPrimary) {
 			continue
 		}
-		store, sites, _ := strings.Cut(k.link, ":")
-		from, to, _ := strings.Cut(sites, ">")
+		store, from, to, _ := core.SplitLinkName(k.link)
 		view := core.LinkView{
 			Link: k.link, Store: store, From: from, To: to, Channel: k.channel, End: k.end, Writer: k.writer, State: core.LinkState(state.value),
 			At: unixTime(state.at),

@@ -48,8 +48,8 @@ type LinkFigures struct {
 	Lower, Upper, Exposure *float64
 }
 
-// clockAllowance is how far off a writer's clock may be while nobody knows how far it is.
-const clockAllowance = 10 * time.Second
+// ClockAllowance is how far off a writer's clock may be while nobody knows how far it is.
+const ClockAllowance = 10 * time.Second
 
 // At is the agent's time of the fact on the server's clock. Before the first clock exchange the time of
 // receipt stands in: it is the latest the fact can have been made, and a backlog is much older.
@@ -71,7 +71,7 @@ func (f Fact) History(at time.Time) bool {
 		window = 3 * time.Second
 	}
 	age := at.Sub(f.At())
-	if !f.ClockKnown && f.Kind != FactHeartbeat && at.Sub(f.AgentAt).Abs() > window+clockAllowance {
+	if !f.ClockKnown && f.Kind != FactHeartbeat && at.Sub(f.AgentAt).Abs() > window+ClockAllowance {
 		return true
 	}
 	return age > window+f.ClockErr || age < -window-f.ClockErr

@@ -48,7 +48,7 @@ func (t *Tracker) Fact(f core.Fact, at time.Time) {
 	case core.FactEdgeRequests, core.FactEdgeWeight:
 		t.edgeFact(f, factAt, id, ivl, now)
 	case core.FactLink:
-		t.link(f, factAt, ivl)
+		t.link(f, factAt, id, ivl)
 	case core.FactUnknown:
 		t.counts.Malformed++
 	default:
