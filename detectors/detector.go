@@ -69,6 +69,9 @@ const (
 	ReasonRecovering        // anomalous: back, but not yet for enough points
 	ReasonConstant          // anomalous: the series had never moved, and no floor says how much may be
 	ReasonAdapted           // normal: the new level has stood long enough to be the level
+	ReasonLasting           // anomalous: not odd enough at any one point, but it lasts
+	ReasonTogether          // anomalous: several series of a whole are odd at once
+	ReasonRepeated          // normal: outside the band, but what came as often of late is no news
 )
 
 func (r Reason) String() string {
@@ -99,6 +102,12 @@ func (r Reason) String() string {
 		return "constant"
 	case ReasonAdapted:
 		return "adapted"
+	case ReasonLasting:
+		return "lasting"
+	case ReasonTogether:
+		return "together"
+	case ReasonRepeated:
+		return "repeated"
 	case ReasonNone:
 	}
 	return "none"

@@ -60,6 +60,10 @@ type Verdict struct {
 	Tail     float64
 	HasScore bool
 
+	// PerWeek is how many episodes as odd as this or odder are expected in a week by chance in this very series, for the
+	// models that calibrate it; zero for the others. It means the same for every series.
+	PerWeek float64
+
 	// Since is the time of the first point of the present deviation; zero when there is none.
 	Since time.Time
 
@@ -91,9 +95,9 @@ func (v Verdict) Explain() string {
 	case ReasonPending:
 		return number(v.Value) + " is outside " + v.band() + ", not yet for enough points"
 	case ReasonAbove:
-		return number(v.Value) + " is above " + v.band()
+		return number(v.Value) + " is above " + v.band() + v.chance()
 	case ReasonBelow:
-		return number(v.Value) + " is below " + v.band()
+		return number(v.Value) + " is below " + v.band() + v.chance()
 	case ReasonRecovering:
 		return number(v.Value) + " is coming back to " + v.band() + ", not yet for enough points"
 	case ReasonConstant:
@@ -101,6 +105,12 @@ func (v Verdict) Explain() string {
 			"; no floor says how much it may move"
 	case ReasonAdapted:
 		return number(v.Value) + " is the new level: it has stood long enough"
+	case ReasonLasting:
+		return number(v.Value) + " is no more odd than others, beside " + v.band() + ", but what is usual at this time has been missed for too long" + v.chance()
+	case ReasonTogether:
+		return "several of its series are odd at once" + v.chance()
+	case ReasonRepeated:
+		return number(v.Value) + " is outside " + v.band() + ", but the like came too often of late to be news"
 	case ReasonNone:
 	}
 	return v.State.String()
@@ -127,6 +137,20 @@ func (v Verdict) band() string {
 			v.ScaleFrom.String() + " of " + strconv.Itoa(v.Points) + " points"
 	}
 	return s + ")"
+}
+
+// chance is how often the like is expected, for a model that says so.
+func (v Verdict) chance() string {
+	if v.PerWeek <= 0 {
+		return ""
+	}
+	if weeks := 1 / v.PerWeek; weeks >= 2 {
+		if weeks > 5200 {
+			return "; by chance, the like is expected less than once in 100 years"
+		}
+		return "; by chance, the like is expected once in " + number(math.Round(weeks)) + " weeks"
+	}
+	return "; by chance, the like is expected " + number(v.PerWeek) + " times a week"
 }
 
 // number is a figure with as many digits as a person reads.

@@ -1,0 +1,410 @@
+package detectors
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+const (
+	secondsAWeek = 7 * secondsADay
+
+	autoGaps     = 9    // distances between points that give the interval
+	autoFloor    = 0.02 // smallest usual residual, as a share of the spread of the series
+	autoTrust    = 1e-3 // the same as a share of the forecast
+	autoCeiling  = 1e6  // largest residual, in usual ones
+	autoLevel    = 0.02 // gain of the level of the day
+	autoUsual    = 0.3  // gain of what is usual at a time of day, a day
+	autoWeigh    = 0.35 // how much of it is forgiven
+	autoClip     = 3    // largest oddness that becomes usual, or lasting
+	autoLasting  = 0.1  // gain of what lasts
+	autoShare    = 0.7  // decimal logarithm of the share of the budget: what lasts may raise a tenth of the alarms
+	autoSure     = 1    // the most that what lasts is believed, over the budget
+	autoQuick    = 0.3  // gains of what is shown while nothing is raised
+	autoSlow     = 0.05
+	autoBoost    = 1.3
+	autoShown    = 1e-3 // decimal logarithm by which what is shown stays above the budget
+	autoFrequent = 12   // decimal logarithm of the largest number a week that is told apart
+
+	defaultPerWeek = 1
+)
+
+// Auto is the model for a series of which nothing is known. Its one setting is what it may cost: the false alarms that
+// a series may raise in a week.
+//
+// A value is as odd as the kindest of four forecasters finds it, in units of that forecaster's usual residual: the median
+// of the last 15 points; a quadratic through the last 30 (one-sided local polynomial regression, Fan and Gijbels 1996);
+// the median of this time of day over the last week, in civil time; and the second nearest of those days. So what has
+// been seen at this hour, what goes on as it began and what is where it just was is not odd. Before there are two days, an
+// exponentially weighted mean and deviation stand in for the days (Roberts, Technometrics 1 (1959)).
+//
+// What is odd every day at the same time is forgiven in part. The logarithm of what is left is calibrated by the peaks of
+// its own past (peaks over threshold with declustering; see Siffer et al., KDD 2017) to the number of such episodes that
+// are expected in a week by chance, PerWeek of the verdict, and that number means the same for every series. It is an
+// alarm when it is below FalseAlarmsPerWeek. A second statistic with a tenth of the budget finds what is not odd enough
+// at any one point but lasts: an exponentially weighted mean of the oddness against the days alone (ReasonLasting).
+//
+// PerWeek rests on the assumption that the past of the series is mostly chance and goes on; it is no promise for a
+// series that has just changed its ways. It needs nothing but the points: the interval is learned from the first ones.
+//
+// While a series is anomalous the two short forecasters keep what they knew, for an hour or 30 points at most
+// (AdaptAfter); what stands for longer is the new level. A series costs about 12 kB.
+type Auto struct {
+	// FalseAlarmsPerWeek is how many episodes a series may raise in a week by chance. Zero means 1.
+	FalseAlarmsPerWeek float64
+	// Direction is the side that is watched. Zero, Both, watches both.
+	Direction Direction
+	// AbsoluteFloor is the smallest deviation that matters, in the unit of the series. Zero means none.
+	AbsoluteFloor float64
+	// RelativeFloor is the smallest deviation that matters, as a share of what was expected. Zero means none.
+	RelativeFloor float64
+	// Location is the civil time by which the days of the series go. Nil means UTC.
+	Location *time.Location
+	// AdaptAfter is how long a deviation stands before it is the new level, but at least 30 points. Zero means 1 hour.
+	AdaptAfter time.Duration
+
+	weights [curvePoints]float64
+	ready   bool
+	st      autoState
+}
+
+// autoState is what Auto has learned.
+type autoState struct {
+	Last     instant
+	Interval float64 // s; 0 while it is not known
+	Gaps     [autoGaps]float64
+	GapCount int
+
+	Local local
+	Curve curve
+	Daily daily
+	Yards [forecasters]yardstick
+	All   spread
+	Fall  fallback
+
+	Usual    usual
+	UsualSum float64 // of the present slot
+	UsualN   int
+
+	Quick, Slow, Lasting float64
+	Odd, Shown, Stands   peaks
+
+	Alarm alarm
+}
+
+var _ Model = (*Auto)(nil)
+
+// The forecasters, in the order of their yardsticks.
+const (
+	byLocal = iota
+	byCurve
+	byDay
+	byNearest
+	forecasters
+)
+
+// Validate implements Model.
+func (m *Auto) Validate() error {
+	var errs []error
+	if !(m.FalseAlarmsPerWeek >= 0) || math.IsInf(m.FalseAlarmsPerWeek, 0) {
+		errs = append(errs, fmt.Errorf("false alarms per week %v: want a number above 0 such as 0.25, or 0 for %d", m.FalseAlarmsPerWeek, defaultPerWeek))
+	}
+	if !(m.AbsoluteFloor >= 0) || math.IsInf(m.AbsoluteFloor, 0) {
+		errs = append(errs, fmt.Errorf("absolute floor %v: want 0 or more in the unit of the series", m.AbsoluteFloor))
+	}
+	if !(m.RelativeFloor >= 0) || math.IsInf(m.RelativeFloor, 0) {
+		errs = append(errs, fmt.Errorf("relative floor %v: want a share such as 0.2, or 0 for none", m.RelativeFloor))
+	}
+	if m.AdaptAfter < 0 {
+		errs = append(errs, fmt.Errorf("adapt after %s: want a duration above 0, or 0 for %s", m.AdaptAfter, defaultAdapt))
+	}
+	return errors.Join(append(errs, validRuns(m.Direction, 0, 0)...)...)
+}
+
+func (m *Auto) budget() float64 { return orFloat(m.FalseAlarmsPerWeek, defaultPerWeek) }
+
+// week is the number of rows in a week.
+func (m *Auto) week() float64 { return secondsAWeek / m.st.Interval }
+
+// Observe implements Model.
+func (m *Auto) Observe(p Point) Verdict {
+	v := Verdict{At: p.At, Points: m.st.Odd.Rows, Needed: peakFirst + autoGaps}
+	if v.Reason = accept(p, m.st.Last); v.Reason != ReasonNone {
+		return v
+	}
+	if m.Direction > Below {
+		v.Reason = ReasonParameters
+		return v
+	}
+	v.Value = p.Value + 0 // -0 becomes 0
+	o := m.measure(p.At, clip(v.Value, biggest))
+	if !o.known {
+		v.State, v.Reason = StateWarming, ReasonFewPoints
+		return v
+	}
+	m.judge(&v, o)
+	return v
+}
+
+// oddness is what one point says.
+type oddness struct {
+	odd, shown, lasting float64 // the statistics that are calibrated
+	forgiven            float64
+	expected, yard      float64 // of the kindest forecaster
+	below               bool
+	chance              float64 // decimal logarithm of how often a week a point as odd as this is expected
+	chanceShown         float64
+	chanceLasting       float64
+	known               bool // the chances are
+}
+
+// interval learns the distance of the points from the first of them. It reports whether it is known.
+func (m *Auto) interval(at time.Time) bool {
+	st := &m.st
+	if st.Interval > 0 {
+		return true
+	}
+	if !st.Last.Set {
+		return false
+	}
+	st.Gaps[st.GapCount] = at.Sub(st.Last.time()).Seconds()
+	if st.GapCount++; st.GapCount < autoGaps {
+		return false
+	}
+	g := st.Gaps
+	for i := range g {
+		for j := i; j > 0 && g[j-1] > g[j]; j-- {
+			g[j-1], g[j] = g[j], g[j-1]
+		}
+	}
+	st.Interval = max(1e-3, g[autoGaps/2])
+	st.Daily.start(st.Interval)
+	return true
+}
+
+// slot moves to the slot of the day that the time lies in, and learns what was usual in the one that is over.
+func (m *Auto) slot(at time.Time) {
+	st := &m.st
+	was := st.Daily.Slot
+	st.Daily.turn(civil(at, m.Location))
+	if st.Daily.Slot == was {
+		return
+	}
+	if was >= 0 && st.UsualN > 0 {
+		u := &st.Usual[was]
+		*u += float32(autoUsual * (st.UsualSum/float64(st.UsualN) - float64(*u)))
+	}
+	st.UsualSum, st.UsualN = 0, 0
+}
+
+// measure says how odd the value is, and learns it.
+func (m *Auto) measure(at time.Time, x float64) oddness {
+	st := &m.st
+	if !m.ready {
+		m.weights, m.ready = curveWeights(), true
+	}
+	timed := m.interval(at)
+	st.Last = instantOf(at)
+	if timed {
+		m.slot(at)
+	}
+	held := st.Alarm.held(at, m.AdaptAfter)
+
+	var f, z [forecasters]float64
+	var ok [forecasters]bool
+	f[byLocal], ok[byLocal] = st.Local.forecast()
+	f[byCurve], ok[byCurve] = st.Curve.forecast(&m.weights)
+	f[byDay], ok[byDay] = st.Daily.median+st.Daily.Level, st.Daily.has
+	if ok[byDay] {
+		f[byNearest], ok[byNearest] = st.Daily.nearest(x)
+	}
+	o := oddness{}
+	least := math.Inf(1)
+	floor := autoFloor * st.All.deviation()
+	take := func(k int, y float64) {
+		z[k] = m.residual(x, f[k], y)
+		if z[k] < least {
+			least = z[k]
+			o.expected, o.yard, o.below = f[k], y, x < f[k]
+		}
+	}
+	for k := range f {
+		if !ok[k] {
+			continue
+		}
+		take(k, max(st.Yards[k].V, floor, autoTrust*math.Abs(f[k])))
+		if !held {
+			st.Yards[k].learn(x - f[k])
+		}
+	}
+	if ok[byDay] {
+		st.Daily.Level += autoLevel * clip(x-f[byDay], 4*st.Yards[byDay].V)
+	} else {
+		if st.Fall.N > 0 {
+			f[byDay] = st.Fall.Mean
+			take(byDay, math.Sqrt(st.Fall.Var))
+		}
+		st.Fall.learn(x)
+	}
+	if math.IsInf(least, 1) {
+		least = 0
+	}
+	m.combine(&o, least, z, ok[byNearest])
+	st.All.learn(x)
+	if !held {
+		st.Local.learn(x)
+		st.Curve.learn(x)
+	}
+	if timed {
+		st.Daily.learn(x)
+	}
+	return o
+}
+
+// residual is how far x is from the forecast on the side that is watched, in yardsticks, 0 below the floors.
+func (m *Auto) residual(x, f, yard float64) float64 {
+	r := x - f
+	switch m.Direction {
+	case Above:
+		r = max(0, r)
+	case Below:
+		r = max(0, -r)
+	default:
+		r = math.Abs(r)
+	}
+	switch {
+	case r == 0, r < orFloat(m.AbsoluteFloor, 0), r < orFloat(m.RelativeFloor, 0)*math.Abs(f):
+		return 0
+	case yard <= 0:
+		return autoCeiling
+	}
+	return min(r/yard, autoCeiling)
+}
+
+// combine makes the statistics of the residuals, and calibrates and learns them.
+func (m *Auto) combine(o *oddness, least float64, z [forecasters]float64, nearest bool) {
+	st := &m.st
+	raw := math.Log1p(least)
+	if st.Daily.Slots > 0 {
+		o.forgiven = autoWeigh * float64(st.Usual[st.Daily.Slot])
+		st.UsualSum += min(raw, autoClip)
+		st.UsualN++
+	}
+	o.odd = max(0, raw-o.forgiven)
+
+	mean := math.Log((1+z[byLocal])*(1+z[byCurve])*(1+z[byDay])) / 3
+	st.Quick += autoQuick * (mean - st.Quick)
+	st.Slow += autoSlow * (mean - st.Slow)
+	o.shown = max(mean/2, st.Quick, autoBoost*st.Slow) // a lone spike counts half
+
+	days := z[byDay]
+	if nearest {
+		days = min(days, z[byNearest])
+	}
+	st.Lasting += autoLasting * (min(math.Log1p(days), autoClip) - st.Lasting)
+	o.lasting = st.Lasting
+
+	if st.Odd.ready() && st.Interval > 0 {
+		week := m.week()
+		o.chance = st.Odd.rate(o.odd, week)
+		o.chanceShown = st.Shown.rate(o.shown, week)
+		o.chanceLasting = st.Stands.rate(o.lasting, week)
+		o.known = true
+	}
+	st.Odd.learn(o.odd)
+	st.Shown.learn(o.shown)
+	st.Stands.learn(o.lasting)
+}
+
+// judge fills in the verdict and moves the state.
+func (m *Auto) judge(v *Verdict, o oddness) {
+	st := &m.st
+	week := m.week()
+	budget := math.Log10(m.budget())
+
+	// What lasts counts as far as its share of the budget goes, and no further than sure.
+	lasting := max(o.chanceLasting, budget-autoSure) + autoShare
+	alarmOdd, alarmLasting := o.chance < budget, lasting < budget
+	v.PerWeek = perWeek(min(o.chance, lasting), o.chanceShown, budget)
+	v.Tail = min(1, v.PerWeek/week)
+	v.Score, v.HasScore = 1-v.Tail, true
+
+	reach := math.Expm1(st.Odd.reach(budget, week)+o.forgiven) * o.yard
+	reach = finite(max(reach, orFloat(m.AbsoluteFloor, 0), orFloat(m.RelativeFloor, 0)*math.Abs(o.expected)))
+	v.Expected, v.Lower, v.Upper = o.expected, finite(o.expected-reach), finite(o.expected+reach)
+	v.HasExpected, v.HasLower, v.HasUpper = true, true, true
+	v.Scale = o.yard
+	if o.yard > 0 {
+		v.Deviation = clip(finite(v.Value-o.expected)/o.yard, autoCeiling)
+	}
+
+	st.Alarm.step(v.At, alarmOdd || alarmLasting, st.Interval)
+	v.Since = st.Alarm.Since.time()
+	switch {
+	case alarmOdd && o.below:
+		v.Reason = ReasonBelow
+	case alarmOdd:
+		v.Reason = ReasonAbove
+	case alarmLasting:
+		v.Reason = ReasonLasting
+	case st.Alarm.On:
+		v.Reason = ReasonRecovering
+	case v.Value > v.Upper || v.Value < v.Lower:
+		v.Reason = ReasonRepeated
+		if (v.Value > v.Upper && m.Direction == Below) || (v.Value < v.Lower && m.Direction == Above) {
+			v.Reason = ReasonOtherSide
+		}
+	default:
+		v.Reason = ReasonInside
+	}
+	v.State = StateNormal
+	if st.Alarm.On {
+		v.State = StateAnomalous
+	}
+}
+
+// perWeek is the figure of a verdict, of the decimal logarithms of the chance that decides and of the one that is shown
+// below an alarm: smoothed, it says more of how a trouble goes on. It goes no further than to the budget, and keeps
+// its order there.
+func perWeek(decides, shown, budget float64) float64 {
+	if shown < decides {
+		decides = min(decides, max(shown, budget+autoShown/(1+max(0, budget-shown))))
+	}
+	return math.Pow(10, min(decides, autoFrequent))
+}
+
+// Snapshot implements Model.
+func (m *Auto) Snapshot() ([]byte, error) { return seal("auto", m.st) }
+
+// Restore implements Model.
+func (m *Auto) Restore(b []byte) error {
+	var st autoState
+	if err := unseal("auto", b, &st); err != nil {
+		return err
+	}
+	if err := st.check(); err != nil {
+		return err
+	}
+	if st.Daily.Slots > 0 && st.Daily.Slot >= 0 {
+		st.Daily.gather()
+	}
+	m.st = st
+	return nil
+}
+
+// check refuses what Observe could not go on with.
+func (st *autoState) check() error {
+	in := func(n, from, to int) bool { return n >= from && n <= to }
+	switch d := &st.Daily; {
+	case !in(st.GapCount, 0, autoGaps), st.Interval < 0, st.Interval == 0 && st.GapCount == autoGaps:
+		return fmt.Errorf("%w: interval of %v s after %d points", ErrSnapshot, st.Interval, st.GapCount)
+	case !in(st.Local.Pos, 0, localPoints-1), !in(st.Local.N, 0, localPoints):
+		return fmt.Errorf("%w: place in the last points", ErrSnapshot)
+	case !in(st.Curve.Pos, 0, curvePoints-1), !in(st.Curve.N, 0, curvePoints):
+		return fmt.Errorf("%w: place in the curve", ErrSnapshot)
+	case !in(d.Slots, 0, daySlots), !in(d.Slot, -1, max(0, d.Slots-1)), st.Interval > 0 && d.Slots == 0:
+		return fmt.Errorf("%w: slot %d of %d", ErrSnapshot, d.Slot, d.Slots)
+	}
+	return errors.Join(st.Odd.check(), st.Shown.check(), st.Stands.check())
+}

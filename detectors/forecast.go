@@ -1,0 +1,340 @@
+package detectors
+
+import (
+	"math"
+	"time"
+)
+
+// The forecasters of Auto. Each says what the next value should be from what it has seen, and learns it afterwards.
+// They hold plain numbers in fixed arrays: a series costs what its struct costs.
+
+const (
+	localPoints = 15
+	curvePoints = 30
+	curveDegree = 2
+	daySlots    = 288 // of five minutes; slower series use fewer
+	dayCount    = 7
+	minSlot     = 300 // seconds
+	secondsADay = 86400
+)
+
+// biggest is the largest magnitude that the forecasters reckon with: squares of it stay finite, and it fits in a float32.
+const biggest = 1e37
+
+func clip(x, to float64) float64 { return max(-to, min(to, x)) }
+
+// yardstick is the usual size of a residual: a slow mean of its clipped magnitude.
+type yardstick struct {
+	V float64
+	N int
+}
+
+const (
+	yardGain  = 0.002
+	yardEarly = 50
+	yardClip  = 5
+)
+
+func (y *yardstick) learn(r float64) {
+	a := math.Abs(r)
+	y.N++
+	if y.N > yardEarly && y.V > 0 {
+		a = min(a, yardClip*y.V)
+	}
+	y.V += max(yardGain, 1/float64(y.N)) * (a - y.V)
+}
+
+// spread is the standard deviation of all values seen, by Welford's recurrence (Technometrics 4 (1962)), with a memory
+// of spreadMemory points.
+type spread struct {
+	N    float64
+	Mean float64
+	Var  float64
+}
+
+const spreadMemory = 50_000
+
+func (s *spread) learn(x float64) {
+	if s.N < spreadMemory {
+		s.N++
+	}
+	g := 1 / s.N
+	d := x - s.Mean
+	s.Mean += g * d
+	s.Var = (1 - g) * (s.Var + g*d*d)
+}
+
+func (s *spread) deviation() float64 { return math.Sqrt(s.Var) }
+
+// local forecasts the median of the last points.
+type local struct {
+	Ring   [localPoints]float64
+	Sorted [localPoints]float64
+	Pos    int
+	N      int
+}
+
+func (l *local) forecast() (float64, bool) { return l.Sorted[localPoints/2], l.N == localPoints }
+
+func (l *local) learn(x float64) {
+	n := l.N
+	if n == localPoints {
+		old := l.Ring[l.Pos]
+		i := 0
+		for l.Sorted[i] != old {
+			i++
+		}
+		copy(l.Sorted[i:], l.Sorted[i+1:])
+		n--
+	} else {
+		l.N++
+	}
+	i := n
+	for i > 0 && l.Sorted[i-1] > x {
+		l.Sorted[i] = l.Sorted[i-1]
+		i--
+	}
+	l.Sorted[i] = x
+	l.Ring[l.Pos] = x
+	l.Pos = (l.Pos + 1) % localPoints
+}
+
+// curve forecasts by a quadratic fitted to the last points by least squares: the one-sided form of a local polynomial
+// (Savitzky and Golay, Analytical Chemistry 36 (1964); Fan and Gijbels, 1996).
+type curve struct {
+	Ring [curvePoints]float64
+	Pos  int
+	N    int
+}
+
+// curveWeights returns the weights of the points, oldest first, in the value that the polynomial of least squares has
+// one step after them.
+func curveWeights() [curvePoints]float64 {
+	const k = curveDegree + 1
+	// The normal equations in u = (i-points)/points, which is 0 at the point forecast.
+	var a [k][k + 1]float64
+	u := func(i int) float64 { return float64(i-curvePoints) / curvePoints }
+	for i := range curvePoints {
+		for r := range k {
+			for c := range k {
+				a[r][c] += math.Pow(u(i), float64(r+c))
+			}
+		}
+	}
+	a[0][k] = 1
+	for c := range k {
+		p := c
+		for r := c + 1; r < k; r++ {
+			if math.Abs(a[r][c]) > math.Abs(a[p][c]) {
+				p = r
+			}
+		}
+		a[c], a[p] = a[p], a[c]
+		for r := range k {
+			if r != c {
+				f := a[r][c] / a[c][c]
+				for j := c; j <= k; j++ {
+					a[r][j] -= f * a[c][j]
+				}
+			}
+		}
+	}
+	var out [curvePoints]float64
+	for i := range out {
+		for r := range k {
+			out[i] += a[r][k] / a[r][r] * math.Pow(u(i), float64(r))
+		}
+	}
+	return out
+}
+
+func (c *curve) forecast(weights *[curvePoints]float64) (float64, bool) {
+	if c.N < curvePoints {
+		return 0, false
+	}
+	f := 0.0
+	k := 0
+	for _, x := range c.Ring[c.Pos:] {
+		f += weights[k] * x
+		k++
+	}
+	for _, x := range c.Ring[:c.Pos] {
+		f += weights[k] * x
+		k++
+	}
+	return f, true
+}
+
+func (c *curve) learn(x float64) {
+	c.Ring[c.Pos] = x
+	c.Pos = (c.Pos + 1) % curvePoints
+	c.N = min(c.N+1, curvePoints)
+}
+
+// daily remembers the last seven days slot by slot, in civil time. The value of a slot is the mean of its points, and
+// NaN without any. A slot of today takes the place of that of a week ago when it is over.
+type daily struct {
+	Slots int // a day; 0 before the first point
+	Days  days
+	Day   int64 // number of the present day
+	Slot  int
+	First int64 // number of the first day
+	Sum   float64
+	N     int
+	Level float64 // slow correction of the level
+
+	// What the days before say of this slot and its neighbours: worked out of the above when the slot begins.
+	median float64
+	has    bool // there are days enough for it
+	near   [dayCount][3]float64
+	nnear  [dayCount]int
+}
+
+// start sizes the slots for an interval in seconds.
+func (d *daily) start(interval float64) {
+	slot := max(minSlot, interval)
+	d.Slots = max(1, min(daySlots, int(secondsADay/slot+0.5)))
+	for i := range d.Days {
+		d.Days[i] = float32(math.NaN())
+	}
+	d.Slot = -1
+}
+
+// civil is the number of the day and the second within it, on the clock on the wall: the hour that a clock change
+// repeats falls into the same slots, the one it skips leaves them empty.
+func civil(t time.Time, where *time.Location) (day int64, second int) {
+	s := t.Unix()
+	if where != nil && where != time.UTC {
+		_, offset := t.In(where).Zone()
+		s += int64(offset)
+	}
+	day = s / secondsADay
+	second = int(s % secondsADay)
+	if second < 0 {
+		day, second = day-1, second+secondsADay
+	}
+	return day, second
+}
+
+func (d *daily) at(day int64, slot int) *float32 {
+	k := int(((day % dayCount) + dayCount) % dayCount)
+	return &d.Days[k*daySlots+slot]
+}
+
+// turn moves to the slot of the time.
+func (d *daily) turn(day int64, second int) {
+	slot := second * d.Slots / secondsADay
+	if d.Slot < 0 {
+		d.First, d.Day, d.Slot = day, day, slot
+		d.gather()
+		return
+	}
+	if day == d.Day && slot == d.Slot {
+		return
+	}
+	v := float32(math.NaN())
+	if d.N > 0 {
+		v = float32(d.Sum / float64(d.N))
+	}
+	*d.at(d.Day, d.Slot) = v
+	d.Sum, d.N = 0, 0
+	// The slots without a point.
+	skipped := (day-d.Day)*int64(d.Slots) + int64(slot-d.Slot) - 1
+	for k, s := d.Day, d.Slot; skipped > 0; skipped-- {
+		if s++; s == d.Slots {
+			k, s = k+1, 0
+		}
+		*d.at(k, s) = float32(math.NaN())
+		if k > d.Day+dayCount {
+			break
+		}
+	}
+	d.Day, d.Slot = max(day, d.Day), slot
+	d.gather()
+}
+
+// gather collects the values of this slot and its neighbours in the days before.
+func (d *daily) gather() {
+	var all [3 * dayCount]float64
+	n := 0
+	for k := range d.near {
+		d.nnear[k] = 0
+		for j := -1; j <= 1; j++ {
+			day, slot := d.Day-int64(k)-1, d.Slot+j
+			switch {
+			case slot < 0:
+				day, slot = day-1, d.Slots-1
+			case slot >= d.Slots:
+				day, slot = day+1, 0
+			}
+			if day >= d.Day || day < d.Day-dayCount || (day == d.Day-dayCount && slot < d.Slot) || day < d.First {
+				continue
+			}
+			v := float64(*d.at(day, slot))
+			if v != v {
+				continue
+			}
+			d.near[k][d.nnear[k]] = v
+			d.nnear[k]++
+			i := n
+			for i > 0 && all[i-1] > v {
+				all[i] = all[i-1]
+				i--
+			}
+			all[i] = v
+			n++
+		}
+	}
+	d.has = n >= 3 && d.Day-d.First >= 2
+	if d.has {
+		d.median = all[n/2]
+	}
+}
+
+// nearest is the value, at the level of today, of the day that is second nearest to x at this time of day. It takes two
+// days to say that something has been seen before.
+func (d *daily) nearest(x float64) (float64, bool) {
+	one, two := math.Inf(1), math.Inf(1)
+	var at, second float64
+	for k := range d.near {
+		best, v := math.Inf(1), 0.0
+		for _, y := range d.near[k][:d.nnear[k]] {
+			if e := math.Abs(x - y - d.Level); e < best {
+				best, v = e, y+d.Level
+			}
+		}
+		switch {
+		case best < one:
+			one, two, at, second = best, one, v, at
+		case best < two:
+			two, second = best, v
+		}
+	}
+	return second, two < math.Inf(1)
+}
+
+func (d *daily) learn(x float64) {
+	d.Sum += x
+	d.N++
+}
+
+// fallback stands in for the days before there are any: an exponentially weighted mean and variance.
+type fallback struct {
+	N    int
+	Mean float64
+	Var  float64
+}
+
+const fallGain = 0.02
+
+func (f *fallback) learn(x float64) {
+	f.N++
+	if f.N == 1 {
+		f.Mean = x
+		return
+	}
+	g := max(fallGain, 1/float64(f.N))
+	r := x - f.Mean
+	f.Mean += g * r
+	f.Var = (1 - g) * (f.Var + g*r*r)
+}

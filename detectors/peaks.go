@@ -1,0 +1,180 @@
+package detectors
+
+import (
+	"fmt"
+	"math"
+	"slices"
+)
+
+// peaks turns a score into a rate: how often a week, by chance, an episode as odd as this or odder is to be expected in
+// this very series. It keeps the peaks of the last episodes above a moving level, a dozen rows apart and so nearly
+// independent (runs declustering, Leadbetter 1991), and extrapolates their excesses: peaks over threshold (Pickands,
+// Ann. Stat. 3 (1975); Siffer et al., KDD 2017) with an exponential tail. The largest excesses are censored, since some
+// of them may be true anomalies, and the few that the estimate rests on make the tail heavier: the predictive
+// distribution of an exponential with an estimated mean is a Pareto (Geisser 1993).
+//
+// An estimate from the bulk is not believed where the series contradicts it: what came every few days of late is not
+// said to come once a year.
+type peaks struct {
+	Rows   int     // seen
+	Level  float64 // about the quantile 1-peakShare of the score
+	Sigma  float64 // mean excess over the level
+	Rate   float64 // episodes a row above the level
+	Peak   float64 // of the present episode
+	Calm   int     // rows below the level since
+	In     bool
+	N, Pos int
+	Keep   int // excesses that the estimate rests on
+	Peaks  peakRing
+	When   [peakCount]uint32 // row
+}
+
+const (
+	peakCount  = 96
+	peakFirst  = 60   // rows before there is a first estimate
+	peakEarly  = 96   // rows of which the first level is a quantile
+	peakShare  = 0.03 // of the rows above the level
+	peakGap    = 5    // rows below the level that end an episode
+	peakTrim   = 0.4  // share of the excesses that is censored
+	peakStep   = 0.05 // of the level, in scales
+	peakSigma  = 0.03 // smallest mean excess
+	peakWeight = 0.5  // of the sample size in the predictive tail
+	peakMemory = 4    // weeks in which what came often is remembered
+	peakOften  = 4    // episodes a week that are tolerated before they count
+	peakSlack  = 0.1  // scales by which an episode may be smaller and still count as like this one
+)
+
+func (k *peaks) ready() bool { return k.Sigma > 0 }
+
+// weight is the sample size behind the predictive tail.
+func (k *peaks) weight() float64 { return max(3, peakWeight*float64(k.Keep)) }
+
+// rate is the decimal logarithm of the number of episodes a week expected to reach x, where a week is that many rows. Ask
+// only when ready.
+func (k *peaks) rate(x, week float64) float64 {
+	often := math.Log10(k.Rate * week)
+	z := (x - k.Level) / k.Sigma
+	if z <= 0 {
+		return often - z/math.Ln10
+	}
+	n := k.weight()
+	fit := often - n*math.Log1p(z/n)/math.Ln10
+	if fit >= 0.5 { // nobody asks how seldom that is
+		return fit
+	}
+	since := float64(k.Rows) - peakMemory*week
+	like := 0
+	for i := range k.N {
+		if float64(k.When[i]) >= since && float64(k.Peaks[i]) >= x-peakSlack*k.Sigma {
+			like++
+		}
+	}
+	if like == 0 {
+		return fit
+	}
+	weeks := min(peakMemory, max(1, float64(k.Rows)/week))
+	return max(fit, math.Log10(float64(like)/weeks/peakOften))
+}
+
+// reach is the score that is expected to be reached 10^rate times a week, as far as the bulk says.
+func (k *peaks) reach(rate, week float64) float64 {
+	n := k.weight()
+	y := (math.Log10(k.Rate*week) - rate) * math.Ln10
+	if y <= 0 {
+		return k.Level + y*k.Sigma
+	}
+	return k.Level + n*math.Expm1(y/n)*k.Sigma
+}
+
+// learn takes the score of a row.
+func (k *peaks) learn(x float64) {
+	k.Rows++
+	if k.Rows <= peakEarly {
+		k.Peaks[k.Rows-1] = float32(x)
+		if k.Rows >= peakFirst && k.Rows%12 == 0 {
+			k.first()
+		}
+		if k.Rows == peakEarly {
+			k.N, k.Pos = 0, 0
+		}
+		return
+	}
+	step := peakStep * max(k.Sigma, 0.02) * max(0.02, min(1, 100/float64(k.Rows)))
+	if x > k.Level {
+		k.Level += step * (1 - peakShare)
+	} else {
+		k.Level -= step * peakShare
+	}
+	switch {
+	case x > k.Level && !k.In:
+		k.In, k.Peak, k.Calm = true, x, 0
+	case x > k.Level:
+		k.Peak, k.Calm = max(k.Peak, x), 0
+	case k.In:
+		if k.Calm++; k.Calm > peakGap {
+			k.In = false
+			k.add(k.Peak)
+		}
+	}
+}
+
+// first makes the first estimate, of the rows themselves.
+func (k *peaks) first() {
+	var s [peakCount]float32
+	v := s[:copy(s[:], k.Peaks[:k.Rows])]
+	slices.Sort(v)
+	k.Level = float64(v[len(v)*8/10])
+	sum, n := 0.0, 0
+	for _, x := range v {
+		if float64(x) > k.Level {
+			sum += float64(x) - k.Level
+			n++
+		}
+	}
+	k.Sigma = max(0.05, sum/float64(max(1, n)))
+	k.Rate = 0.1
+	k.Keep = 6
+}
+
+// add takes the peak of an episode that is over, and estimates again.
+func (k *peaks) add(peak float64) {
+	k.Peaks[k.Pos], k.When[k.Pos] = float32(peak), uint32(k.Rows) //nolint:gosec // 2^32 rows of a second are 136 years
+	k.Pos = (k.Pos + 1) % peakCount
+	k.N = min(k.N+1, peakCount)
+	if k.N < 8 {
+		return
+	}
+	var s [peakCount]float32
+	v := s[:0]
+	for _, x := range k.Peaks[:k.N] {
+		if float64(x) > k.Level {
+			v = append(v, x)
+		}
+	}
+	if len(v) < 6 {
+		return
+	}
+	slices.Sort(v)
+	since := peakEarly
+	if k.N == peakCount {
+		since = int(k.When[k.Pos])
+	}
+	k.Rate = float64(len(v)) / float64(max(1, k.Rows-since))
+	keep := len(v) - int(peakTrim*float64(len(v)))
+	sum := 0.0
+	for _, x := range v[:keep] {
+		sum += float64(x) - k.Level
+	}
+	// The estimate of greatest likelihood where all above the largest kept are only known to be above it.
+	top := float64(v[keep-1]) - k.Level
+	k.Sigma = max(peakSigma, (sum+float64(len(v)-keep)*top)/float64(keep))
+	k.Keep = len(v)
+}
+
+// check refuses what learn could not go on with.
+func (k *peaks) check() error {
+	if k.Pos < 0 || k.Pos >= peakCount || k.N < 0 || k.N > peakCount || k.Rows < 0 || k.Keep < 0 {
+		return fmt.Errorf("%w: place %d of %d peaks after %d rows", ErrSnapshot, k.Pos, k.N, k.Rows)
+	}
+	return nil
+}

@@ -1,0 +1,256 @@
+package detectors
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+const (
+	serviceTop   = 3 // of the series make the figure of the row
+	serviceLeast = 3 // decimal logarithm of the frequency a week at which a series no longer says anything
+)
+
+// Service judges the series of one thing together - the figures of a service, of a host, of a link - and says of the
+// whole whether it is where it should be. One series out of many is odd by chance every day; several at once are not.
+//
+// Each series is measured as by Auto. The figure of a row is the mean of the three smallest logarithms of how often the
+// like is expected of each series. A mean of so few p-values is valid under no particular dependence, so it is not
+// read as one: it is calibrated again on its own past, as the score of Auto is, which takes in whatever dependence the
+// series have (compare the combination rules of Wilson, PNAS 116 (2019), and Vovk and Wang, Biometrika 107 (2020)). PerWeek of
+// the verdict is then that of the row, and FalseAlarmsPerWeek the budget of all series together.
+//
+// The verdict has a score and no band and no value; Contributors says which series it comes from. Rows are those of
+// a RowModel, but the answer is one. With fewer than four series it takes as many as there are.
+type Service struct {
+	// FalseAlarmsPerWeek is how many episodes the whole may raise in a week by chance. Zero means 1.
+	FalseAlarmsPerWeek float64
+	// Location is the civil time by which the days of the series go. Nil means UTC.
+	Location *time.Location
+	// AdaptAfter is how long a deviation stands before it is the new level, but at least 30 rows. Zero means 1 hour.
+	AdaptAfter time.Duration
+
+	series []serviceSeries
+	st     serviceState
+}
+
+type serviceState struct {
+	Last               instant
+	Odd, Shown, Stands peaks
+	Alarm              alarm
+}
+
+// serviceSeries is one series of the whole and what it said last.
+type serviceSeries struct {
+	model Auto
+	last  oddness
+	value float64
+	said  bool // in the last row
+}
+
+// Contributor is one series and how odd it was in the last row.
+type Contributor struct {
+	Index    int     // place in the row
+	Value    float64 // in the unit of the series
+	Expected float64
+	PerWeek  float64 // how often a week the like is expected of this series by chance
+}
+
+// Validate implements the same as for a Model.
+func (m *Service) Validate() error {
+	auto := Auto{FalseAlarmsPerWeek: m.FalseAlarmsPerWeek, AdaptAfter: m.AdaptAfter}
+	return auto.Validate()
+}
+
+// Observe judges one row. The i-th value is always of the same series; NaN, an infinity and the lack of a value say that
+// it has none. A longer row brings new series. The row is not kept.
+func (m *Service) Observe(at time.Time, values []float64) Verdict {
+	v := Verdict{At: at, Points: m.st.Odd.Rows, Needed: 2*peakFirst + autoGaps}
+	if m.st.Last.Set && !m.st.Last.before(at) {
+		v.Reason = ReasonOutOfOrder
+		return v
+	}
+	for len(m.series) < len(values) {
+		m.series = append(m.series, serviceSeries{model: Auto{AdaptAfter: m.AdaptAfter, Location: m.Location}})
+	}
+	interval, any := m.measure(at, values)
+	if !any {
+		v.Reason = ReasonMissing
+		return v
+	}
+	m.st.Last = instantOf(at)
+	week := 0.0
+	if interval > 0 {
+		week = secondsAWeek / interval
+	}
+	odd, shown, stands, n := m.rows()
+	if n == 0 || week == 0 {
+		v.State, v.Reason = StateWarming, ReasonFewPoints
+		return v
+	}
+	st := &m.st
+	ready := st.Odd.ready()
+	var o oddness
+	if ready {
+		o.chance, o.chanceShown, o.chanceLasting = st.Odd.rate(odd, week), st.Shown.rate(shown, week), st.Stands.rate(stands, week)
+	}
+	st.Odd.learn(odd)
+	st.Shown.learn(shown)
+	st.Stands.learn(stands)
+	if !ready {
+		v.State, v.Reason = StateWarming, ReasonFewPoints
+		return v
+	}
+	budget := math.Log10(orFloat(m.FalseAlarmsPerWeek, defaultPerWeek))
+	v.PerWeek = perWeek(o.chance, min(o.chanceShown, o.chanceLasting+autoShare), budget)
+	v.Tail = min(1, v.PerWeek/week)
+	v.Score, v.HasScore = 1-v.Tail, true
+	st.Alarm.step(at, o.chance < budget, interval)
+	for i := range m.series {
+		m.series[i].model.st.Alarm = st.Alarm // what is compared with stands for all of them
+	}
+	v.State, v.Reason, v.Since = StateNormal, ReasonInside, st.Alarm.Since.time()
+	switch {
+	case st.Alarm.On && o.chance < budget:
+		v.State, v.Reason = StateAnomalous, ReasonTogether
+	case st.Alarm.On:
+		v.State, v.Reason = StateAnomalous, ReasonRecovering
+	}
+	return v
+}
+
+// measure asks each series that has a value. It returns the interval of the rows, 0 while it is not known.
+func (m *Service) measure(at time.Time, values []float64) (interval float64, any bool) {
+	for i := range m.series {
+		s := &m.series[i]
+		s.said = false
+		if i >= len(values) || accept(Point{At: at, Value: values[i]}, s.model.st.Last) != ReasonNone {
+			continue
+		}
+		any = true
+		s.value = values[i] + 0
+		s.last = s.model.measure(at, clip(s.value, biggest))
+		s.said = s.last.known
+		if interval == 0 {
+			interval = s.model.st.Interval
+		}
+	}
+	return interval, any
+}
+
+// rows are the figures of the row, each larger where it is odder, and of how many series.
+func (m *Service) rows() (odd, shown, stands float64, n int) {
+	var a, b, c lowest
+	for i := range m.series {
+		if s := &m.series[i]; s.said {
+			n++
+			a.add(s.last.chance)
+			b.add(s.last.chanceShown)
+			c.add(s.last.chanceLasting)
+		}
+	}
+	return a.figure(), b.figure(), c.figure(), n
+}
+
+// lowest keeps the smallest logarithms.
+type lowest struct {
+	x [serviceTop]float64
+	n int
+}
+
+func (l *lowest) add(x float64) {
+	x = min(x, serviceLeast)
+	i := l.n
+	if i == serviceTop {
+		if x >= l.x[i-1] {
+			return
+		}
+		i--
+	} else {
+		l.n++
+	}
+	for i > 0 && l.x[i-1] > x {
+		l.x[i] = l.x[i-1]
+		i--
+	}
+	l.x[i] = x
+}
+
+func (l *lowest) figure() float64 {
+	if l.n == 0 {
+		return 0
+	}
+	sum := 0.0
+	for _, x := range l.x[:l.n] {
+		sum += x
+	}
+	return -sum / float64(l.n)
+}
+
+// Contributors writes the series that were odd in the last row to dst, the oddest first, and returns how many they are: at
+// most len(dst), and none that is expected more than once a day.
+func (m *Service) Contributors(dst []Contributor) int {
+	n := 0
+	for i := range m.series {
+		s := &m.series[i]
+		c := Contributor{Index: i, Value: s.value, Expected: s.last.expected, PerWeek: math.Pow(10, min(s.last.chance, autoFrequent))}
+		if !s.said || c.PerWeek > 7 {
+			continue
+		}
+		k := n
+		if k == len(dst) {
+			if k == 0 || dst[k-1].PerWeek <= c.PerWeek {
+				continue
+			}
+			k--
+		} else {
+			n++
+		}
+		for k > 0 && dst[k-1].PerWeek > c.PerWeek {
+			dst[k] = dst[k-1]
+			k--
+		}
+		dst[k] = c
+	}
+	return n
+}
+
+type serviceSnapshot struct {
+	State  serviceState
+	Series []json.RawMessage // snapshots of Auto
+}
+
+// Snapshot returns the learned state, as that of a Model does.
+func (m *Service) Snapshot() ([]byte, error) {
+	out := serviceSnapshot{State: m.st, Series: []json.RawMessage{}}
+	for i := range m.series {
+		b, err := m.series[i].model.Snapshot()
+		if err != nil {
+			return nil, err
+		}
+		out.Series = append(out.Series, b)
+	}
+	return seal("service", out)
+}
+
+// Restore replaces the learned state, as that of a Model does.
+func (m *Service) Restore(b []byte) error {
+	var in serviceSnapshot
+	if err := unseal("service", b, &in); err != nil {
+		return err
+	}
+	if err := errors.Join(in.State.Odd.check(), in.State.Shown.check(), in.State.Stands.check()); err != nil {
+		return err
+	}
+	series := make([]serviceSeries, len(in.Series))
+	for i, raw := range in.Series {
+		series[i].model = Auto{AdaptAfter: m.AdaptAfter, Location: m.Location}
+		if err := series[i].model.Restore(raw); err != nil {
+			return fmt.Errorf("series %d: %w", i, err)
+		}
+	}
+	m.st, m.series = in.State, series
+	return nil
+}
