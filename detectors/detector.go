@@ -69,6 +69,13 @@ const (
 	ReasonRecovering        // anomalous: back, but not yet for enough points
 	ReasonConstant          // anomalous: the series had never moved, and no floor says how much may be
 	ReasonAdapted           // normal: the new level has stood long enough to be the level
+	ReasonGap               // anomalous: no value for much longer than usual
+	ReasonFlat              // anomalous: exactly constant for much longer than ever before
+	ReasonShift             // anomalous: the level has shifted by little, lastingly
+	ReasonBurn              // anomalous: the error budget is burning too fast
+	ReasonTrend             // anomalous: on its way past the limit within the horizon
+	ReasonFewPeers          // unknown: too few siblings have a value to compare with
+	ReasonEither            // unknown: two siblings have parted, and nothing says which of them is wrong
 )
 
 func (r Reason) String() string {
@@ -99,6 +106,20 @@ func (r Reason) String() string {
 		return "constant"
 	case ReasonAdapted:
 		return "adapted"
+	case ReasonGap:
+		return "gap"
+	case ReasonFlat:
+		return "flat"
+	case ReasonShift:
+		return "shift"
+	case ReasonBurn:
+		return "burn"
+	case ReasonTrend:
+		return "trend"
+	case ReasonFewPeers:
+		return "few_peers"
+	case ReasonEither:
+		return "either"
 	case ReasonNone:
 	}
 	return "none"

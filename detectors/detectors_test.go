@@ -476,5 +476,6 @@ func BenchmarkObserve(b *testing.B) {
 		})
 	}
 	run("robust-z", &detectors.RobustZ{})
+	run("seasonal", &detectors.Seasonal{})
 	run("threshold", &detectors.Threshold{Limit: 11})
 }

@@ -17,6 +17,10 @@ const (
 	ScaleAbsolute                      // the absolute floor
 	ScaleRelative                      // the relative floor
 	ScaleResolution                    // half of the resolution of the series
+	ScaleMean                          // the clipped running mean of the absolute deviations
+	ScaleQuantile                      // the 90 % quantile of the absolute residuals
+	ScaleSpread                        // a share of the spread of the series
+	ScaleBudget                        // the error budget
 )
 
 func (s ScaleSource) String() string {
@@ -31,7 +35,39 @@ func (s ScaleSource) String() string {
 		return "relative floor"
 	case ScaleResolution:
 		return "resolution"
+	case ScaleMean:
+		return "mean absolute deviation"
+	case ScaleQuantile:
+		return "90 % quantile of the residuals"
+	case ScaleSpread:
+		return "spread of the series"
+	case ScaleBudget:
+		return "error budget"
 	case ScaleNone:
+	}
+	return "none"
+}
+
+// Basis says which past the expectation of a verdict rests on, for models that have more than one.
+type Basis uint8
+
+// The bases of an expectation.
+const (
+	BasisNone   Basis = iota // the model has only one
+	BasisRecent              // the recent past
+	BasisDay                 // the same time of the past days
+	BasisWeek                // the same time of the past weeks
+)
+
+func (b Basis) String() string {
+	switch b {
+	case BasisRecent:
+		return "recent past"
+	case BasisDay:
+		return "same time of the past days"
+	case BasisWeek:
+		return "same time of the past weeks"
+	case BasisNone:
 	}
 	return "none"
 }
@@ -67,6 +103,7 @@ type Verdict struct {
 	Deviation float64     // distance from Expected in scales; negative below
 	Scale     float64     // what one scale is, in the unit of the series
 	ScaleFrom ScaleSource // where the scale came from
+	Basis     Basis       // which past Expected rests on
 	Points    int         // how many points the band rests on
 	Needed    int         // how many it takes to judge
 }
@@ -101,6 +138,25 @@ func (v Verdict) Explain() string {
 			"; no floor says how much it may move"
 	case ReasonAdapted:
 		return number(v.Value) + " is the new level: it has stood long enough"
+	case ReasonGap:
+		return "no value for " + number(v.Value) + " s, where one comes every " + number(v.Expected) + " s and " +
+			number(v.Upper) + " s are the limit"
+	case ReasonFlat:
+		return "exactly constant for " + number(v.Value) + " s, where it used to move after " + number(v.Expected) +
+			" s at the latest and " + number(v.Upper) + " s are the limit"
+	case ReasonShift:
+		return "the level has moved by " + number(finite(v.Deviation*v.Scale)) + " (" + number(v.Deviation) +
+			" scales of " + number(v.Scale) + ") from " + number(v.Expected) + " since " + clock(v.Since)
+	case ReasonBurn:
+		return "errors burn their budget of " + number(v.Scale) + " at " + number(v.Deviation) + " times the speed that lasts, " +
+			number(v.Upper/v.Scale) + " times are the limit, since " + clock(v.Since)
+	case ReasonTrend:
+		return number(v.Value) + " is on its way past the limit: " + number(v.Expected) + " (" + number(v.Lower) +
+			" to " + number(v.Upper) + ") is forecast for the end of the horizon"
+	case ReasonFewPeers:
+		return "too few siblings have a value to compare with"
+	case ReasonEither:
+		return number(v.Value) + " has parted from its only sibling, and nothing says which of the two is wrong"
 	case ReasonNone:
 	}
 	return v.State.String()
@@ -122,12 +178,18 @@ func (v Verdict) band() string {
 		return s
 	}
 	s += " (expected " + number(v.Expected)
+	if v.Basis != BasisNone {
+		s += " from the " + v.Basis.String()
+	}
 	if v.ScaleFrom != ScaleNone {
 		s += ", " + number(math.Abs(v.Deviation)) + " scales of " + number(v.Scale) + " away, scale from the " +
 			v.ScaleFrom.String() + " of " + strconv.Itoa(v.Points) + " points"
 	}
 	return s + ")"
 }
+
+// clock is a time of a verdict for people.
+func clock(t time.Time) string { return t.UTC().Format("15:04:05") + " UTC" }
 
 // number is a figure with as many digits as a person reads.
 func number(x float64) string {
