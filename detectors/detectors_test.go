@@ -477,5 +477,6 @@ func BenchmarkObserve(b *testing.B) {
 	}
 	run("robust-z", &detectors.RobustZ{})
 	run("seasonal", &detectors.Seasonal{})
+	run("absence", &detectors.Absence{})
 	run("threshold", &detectors.Threshold{Limit: 11})
 }

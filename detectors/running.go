@@ -62,15 +62,6 @@ func (r *running) add(x, scale, memory float64) {
 	r.Size += gain * (min(math.Abs(d), finite(sizeClip*s)) - r.Size)
 }
 
-// level is the estimate, or the median of what there is before it has begun.
-func (r *running) level() float64 {
-	if r.N == 0 || r.N >= startPoints {
-		return r.Level
-	}
-	l, _ := r.begin()
-	return l
-}
-
 // begin is the median of the first points and their mean absolute deviation, clipped; where half of them or more
 // are one value, the median size of the others, weighted by their share. A tenth of the points is never believed.
 func (r *running) begin() (level, size float64) {
