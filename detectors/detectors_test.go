@@ -478,5 +478,6 @@ func BenchmarkObserve(b *testing.B) {
 	run("robust-z", &detectors.RobustZ{})
 	run("seasonal", &detectors.Seasonal{})
 	run("absence", &detectors.Absence{})
+	run("cusum", &detectors.CUSUM{})
 	run("threshold", &detectors.Threshold{Limit: 11})
 }
