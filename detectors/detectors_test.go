@@ -479,5 +479,6 @@ func BenchmarkObserve(b *testing.B) {
 	run("seasonal", &detectors.Seasonal{})
 	run("absence", &detectors.Absence{})
 	run("cusum", &detectors.CUSUM{})
+	run("burn-rate", &detectors.BurnRate{})
 	run("threshold", &detectors.Threshold{Limit: 11})
 }
