@@ -480,5 +480,6 @@ func BenchmarkObserve(b *testing.B) {
 	run("absence", &detectors.Absence{})
 	run("cusum", &detectors.CUSUM{})
 	run("burn-rate", &detectors.BurnRate{})
+	run("trend", &detectors.Trend{Limit: 100})
 	run("threshold", &detectors.Threshold{Limit: 11})
 }

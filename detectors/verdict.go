@@ -72,6 +72,33 @@ func (b Basis) String() string {
 	return "none"
 }
 
+// Never is a time that does not come.
+const Never = time.Duration(math.MaxInt64)
+
+// ETA is how long after a point its series reaches a limit, if it goes on as it did. The zero value is not known.
+type ETA struct {
+	Known    bool
+	Earliest time.Duration // Never when it does not
+	Likely   time.Duration
+	Latest   time.Duration
+}
+
+func (e ETA) String() string {
+	if !e.Known {
+		return "at a time that is not known"
+	}
+	word := func(d time.Duration) string {
+		switch {
+		case d == Never:
+			return "never"
+		case d >= time.Hour:
+			return d.Round(time.Minute).String()
+		}
+		return d.Round(time.Second).String()
+	}
+	return "in " + word(e.Likely) + " (" + word(e.Earliest) + " to " + word(e.Latest) + ")"
+}
+
 // Verdict is what a model says of one point. Values are in the unit of the series. No field is ever NaN or
 // infinite; a figure that is not known says so in its Has field and is zero.
 type Verdict struct {
@@ -104,6 +131,7 @@ type Verdict struct {
 	Scale     float64     // what one scale is, in the unit of the series
 	ScaleFrom ScaleSource // where the scale came from
 	Basis     Basis       // which past Expected rests on
+	ETA       ETA         // when the limit is reached
 	Points    int         // how many points the band rests on
 	Needed    int         // how many it takes to judge
 }
@@ -151,8 +179,7 @@ func (v Verdict) Explain() string {
 		return "errors burn their budget of " + number(v.Scale) + " at " + number(v.Deviation) + " times the speed that lasts, " +
 			number(v.Upper/v.Scale) + " times are the limit, since " + clock(v.Since)
 	case ReasonTrend:
-		return number(v.Value) + " is on its way past the limit: " + number(v.Expected) + " (" + number(v.Lower) +
-			" to " + number(v.Upper) + ") is forecast for the end of the horizon"
+		return number(v.Value) + " is on its way to " + v.band() + ": there " + v.ETA.String()
 	case ReasonFewPeers:
 		return "too few siblings have a value to compare with"
 	case ReasonEither:
