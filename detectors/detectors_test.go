@@ -481,5 +481,6 @@ func BenchmarkObserve(b *testing.B) {
 	run("cusum", &detectors.CUSUM{})
 	run("burn-rate", &detectors.BurnRate{})
 	run("trend", &detectors.Trend{Limit: 100})
+	run("local-fit", &detectors.LocalFit{})
 	run("threshold", &detectors.Threshold{Limit: 11})
 }
