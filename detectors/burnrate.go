@@ -258,7 +258,8 @@ func (w *burnWindow) add(ms int64, bad, total float64) {
 		// Computed anew for each bucket, so that no rounding adds up.
 		w.SumBad, w.SumTotal = 0, 0
 		for i := range w.Bad {
-			w.SumBad, w.SumTotal = finite(w.SumBad+w.Bad[i]), finite(w.SumTotal+w.Total[i])
+			w.SumBad += w.Bad[i]
+			w.SumTotal += w.Total[i]
 		}
 	}
 	_, slot := floorDiv(w.Head, burnBuckets)

@@ -16,7 +16,7 @@ const (
 	localSpread  = 2000
 	localShare   = 0.02 // of the spread of the series that a scale is at least
 	localBridge  = 3    // intervals in a row without a value that are bridged
-	// localRounding is the share of the terms of a sum that its rounding may be.
+	// localRounding is the share of a value that the rounding of its forecast may be.
 	localRounding = 1e-12
 	localHold     = 2 // points in a row outside the band that the fit does not follow
 )
@@ -194,30 +194,28 @@ func (m *LocalFit) learn(v *Verdict) {
 // predict is the forecast for the point x that came. Where x is no further from it than the rounding of the sum, it
 // is x: a constant must not have a scale.
 func (m *LocalFit) predict(x float64) float64 {
-	y, size := m.forecast()
-	if math.Abs(x-y) <= localRounding*size {
+	y := m.forecast()
+	if math.Abs(x-y) <= localRounding*max(math.Abs(x), math.Abs(y), math.Abs(m.st.Series.Level)) {
 		return x
 	}
 	return y
 }
 
-// forecast is the value of the fit one step after the last, and the sum of the sizes of its terms.
-func (m *LocalFit) forecast() (sum, size float64) {
+// forecast is the value of the fit one step after the last.
+func (m *LocalFit) forecast() float64 {
+	var sum float64
 	old := m.st.Values[m.st.Next:]
-	for i, y := range old {
-		term := m.weights[i] * y
-		sum += term
-		size += math.Abs(term)
+	for i, w := range m.weights[:len(old)] {
+		sum += w * old[i]
 	}
-	for i, y := range m.st.Values[:m.st.Next] {
-		term := m.weights[len(old)+i] * y
-		sum += term
-		size += math.Abs(term)
+	recent := m.st.Values[:m.st.Next]
+	for i, w := range m.weights[len(old) : len(old)+len(recent)] {
+		sum += w * recent[i]
 	}
 	if math.IsNaN(sum) { // an overflow to both sides
-		return 0, 0
+		return 0
 	}
-	return finite(sum), finite(size)
+	return finite(sum)
 }
 
 // pass bridges a short gap with what was predicted, and forgets the values before a long one.
@@ -234,8 +232,7 @@ func (m *LocalFit) pass(seconds float64) {
 		m.st.Held, m.st.Follows = m.st.Held[:0], false
 	case len(m.st.Values) == m.window() && len(m.st.Held) == 0:
 		for range int(missing) {
-			y, _ := m.forecast()
-			m.push(y)
+			m.push(m.forecast())
 		}
 	}
 	// Towards the interval by a twentieth of it at most: an unusual one is not the usual one.

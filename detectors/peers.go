@@ -169,7 +169,7 @@ func (m *Peers) Observe(at time.Time, values []float64) []Verdict {
 			m.judge(&out[i], i, values[i]+0, common, placed)
 		}
 	}
-	m.learn(out, common, placed)
+	m.learn(out, common)
 	return out
 }
 
@@ -279,7 +279,7 @@ func (m *Peers) judge(v *Verdict, i int, x, common float64, placed bool) {
 }
 
 // learn takes the row into the offsets and the scales.
-func (m *Peers) learn(out []Verdict, common float64, placed bool) {
+func (m *Peers) learn(out []Verdict, common float64) {
 	calm := true
 	for _, v := range out {
 		calm = calm && v.Since.IsZero() && v.Reason != ReasonEither
