@@ -129,7 +129,7 @@ func (m *Auto) week() float64 { return secondsAWeek / m.st.Interval }
 
 // Observe implements Model.
 func (m *Auto) Observe(p Point) Verdict {
-	v := Verdict{At: p.At, Points: m.st.Odd.Rows, Needed: peakFirst + autoGaps}
+	v := Verdict{At: p.At, Points: int(m.st.All.N), Needed: localPoints + peakFirst}
 	if v.Reason = accept(p, m.st.Last); v.Reason != ReasonNone {
 		return v
 	}
@@ -139,24 +139,30 @@ func (m *Auto) Observe(p Point) Verdict {
 	}
 	v.Value = p.Value + 0 // -0 becomes 0
 	o := m.measure(p.At, clip(v.Value, biggest))
-	if !o.known {
+	if o.known {
+		m.judge(&v, &o)
+	} else {
 		v.State, v.Reason = StateWarming, ReasonFewPoints
-		return v
 	}
-	m.judge(&v, o)
+	m.learn(&o, m.st.Alarm.held(p.At, m.AdaptAfter))
 	return v
 }
 
 // oddness is what one point says.
 type oddness struct {
-	odd, shown, lasting float64 // the statistics that are calibrated
+	x                   float64
+	f, z                [forecasters]float64 // forecasts and residuals
+	has                 [forecasters]bool
+	least               float64 // residual, of the kindest forecaster, and what that expected
+	expected, yard      float64
+	from                ScaleSource
+	basis               Basis
 	forgiven            float64
-	expected, yard      float64 // of the kindest forecaster
-	below               bool
+	odd, shown, lasting float64 // the statistics that are calibrated
+	known               bool    // the chances are
 	chance              float64 // decimal logarithm of how often a week a point as odd as this is expected
 	chanceShown         float64
 	chanceLasting       float64
-	known               bool // the chances are
 }
 
 // interval learns the distance of the points from the first of them. It reports whether it is known.
@@ -198,7 +204,7 @@ func (m *Auto) slot(at time.Time) {
 	st.UsualSum, st.UsualN = 0, 0
 }
 
-// measure says how odd the value is, and learns it.
+// measure says how odd the value is. Nothing is learned but what time it is.
 func (m *Auto) measure(at time.Time, x float64) oddness {
 	st := &m.st
 	if !m.ready {
@@ -209,57 +215,79 @@ func (m *Auto) measure(at time.Time, x float64) oddness {
 	if timed {
 		m.slot(at)
 	}
-	held := st.Alarm.held(at, m.AdaptAfter)
-
-	var f, z [forecasters]float64
-	var ok [forecasters]bool
-	f[byLocal], ok[byLocal] = st.Local.forecast()
-	f[byCurve], ok[byCurve] = st.Curve.forecast(&m.weights)
-	f[byDay], ok[byDay] = st.Daily.median+st.Daily.Level, st.Daily.has
-	if ok[byDay] {
-		f[byNearest], ok[byNearest] = st.Daily.nearest(x)
+	o := oddness{x: x, least: math.Inf(1)}
+	o.f[byLocal], o.has[byLocal] = st.Local.forecast()
+	o.f[byCurve], o.has[byCurve] = st.Curve.forecast(&m.weights)
+	if st.Daily.has {
+		o.f[byDay], o.has[byDay] = st.Daily.median+st.Daily.Level, true
+		o.f[byNearest], o.has[byNearest] = st.Daily.nearest(x)
 	}
-	o := oddness{}
-	least := math.Inf(1)
 	floor := autoFloor * st.All.deviation()
-	take := func(k int, y float64) {
-		z[k] = m.residual(x, f[k], y)
-		if z[k] < least {
-			least = z[k]
-			o.expected, o.yard, o.below = f[k], y, x < f[k]
-		}
-	}
-	for k := range f {
-		if !ok[k] {
+	for k := range o.f {
+		if !o.has[k] {
 			continue
 		}
-		take(k, max(st.Yards[k].V, floor, autoTrust*math.Abs(f[k])))
-		if !held {
-			st.Yards[k].learn(x - f[k])
+		y, from := st.Yards[k].V, ScaleMean
+		if floor > y {
+			y, from = floor, ScaleSpread
 		}
-	}
-	if ok[byDay] {
-		st.Daily.Level += autoLevel * clip(x-f[byDay], 4*st.Yards[byDay].V)
-	} else {
-		if st.Fall.N > 0 {
-			f[byDay] = st.Fall.Mean
-			take(byDay, math.Sqrt(st.Fall.Var))
+		if trust := autoTrust * math.Abs(o.f[k]); trust > y {
+			y, from = trust, ScaleRelative
 		}
-		st.Fall.learn(x)
+		m.take(&o, k, y, from)
 	}
-	if math.IsInf(least, 1) {
-		least = 0
+	if !o.has[byDay] && st.Fall.N > 0 {
+		o.f[byDay] = st.Fall.Mean
+		m.take(&o, byDay, math.Sqrt(st.Fall.Var), ScaleDeviation)
 	}
-	m.combine(&o, least, z, ok[byNearest])
-	st.All.learn(x)
-	if !held {
-		st.Local.learn(x)
-		st.Curve.learn(x)
+	if math.IsInf(o.least, 1) {
+		o.least = 0
 	}
-	if timed {
-		st.Daily.learn(x)
-	}
+	m.combine(&o)
 	return o
+}
+
+// take measures the value by one forecaster.
+func (m *Auto) take(o *oddness, k int, yard float64, from ScaleSource) {
+	o.z[k] = m.residual(o.x, o.f[k], yard)
+	if o.z[k] < o.least {
+		o.least = o.z[k]
+		o.expected, o.yard, o.from, o.basis = o.f[k], yard, from, BasisRecent
+		if k == byNearest || (k == byDay && o.has[byDay]) {
+			o.basis = BasisDay
+		}
+	}
+}
+
+// learn takes what was measured. Held says that the value is part of a deviation from what the series was like: the short
+// forecasters then keep what they knew.
+func (m *Auto) learn(o *oddness, held bool) {
+	st := &m.st
+	if o.has[byLocal] {
+		st.Odd.learn(o.odd)
+		st.Shown.learn(o.shown)
+		st.Stands.learn(o.lasting)
+	}
+	st.All.learn(o.x)
+	if o.has[byDay] {
+		st.Daily.Level += autoLevel * clip(o.x-o.f[byDay], 4*st.Yards[byDay].V)
+	}
+	if st.Interval > 0 {
+		st.Daily.learn(o.x)
+		st.UsualSum += min(math.Log1p(o.least), autoClip)
+		st.UsualN++
+	}
+	if held {
+		return
+	}
+	for k := range o.f {
+		if o.has[k] {
+			st.Yards[k].learn(o.x - o.f[k])
+		}
+	}
+	st.Fall.learn(o.x)
+	st.Local.learn(o.x)
+	st.Curve.learn(o.x)
 }
 
 // residual is how far x is from the forecast on the side that is watched, in yardsticks, 0 below the floors.
@@ -282,25 +310,24 @@ func (m *Auto) residual(x, f, yard float64) float64 {
 	return min(r/yard, autoCeiling)
 }
 
-// combine makes the statistics of the residuals, and calibrates and learns them.
-func (m *Auto) combine(o *oddness, least float64, z [forecasters]float64, nearest bool) {
+// combine makes the statistics of the residuals, and calibrates them.
+func (m *Auto) combine(o *oddness) {
 	st := &m.st
-	raw := math.Log1p(least)
 	if st.Daily.Slots > 0 {
 		o.forgiven = autoWeigh * float64(st.Usual[st.Daily.Slot])
-		st.UsualSum += min(raw, autoClip)
-		st.UsualN++
 	}
-	o.odd = max(0, raw-o.forgiven)
-
-	mean := math.Log((1+z[byLocal])*(1+z[byCurve])*(1+z[byDay])) / 3
+	o.odd = max(0, math.Log1p(o.least)-o.forgiven)
+	if !o.has[byLocal] {
+		return
+	}
+	mean := math.Log((1+o.z[byLocal])*(1+o.z[byCurve])*(1+o.z[byDay])) / 3
 	st.Quick += autoQuick * (mean - st.Quick)
 	st.Slow += autoSlow * (mean - st.Slow)
 	o.shown = max(mean/2, st.Quick, autoBoost*st.Slow) // a lone spike counts half
 
-	days := z[byDay]
-	if nearest {
-		days = min(days, z[byNearest])
+	days := o.z[byDay]
+	if o.has[byNearest] {
+		days = min(days, o.z[byNearest])
 	}
 	st.Lasting += autoLasting * (min(math.Log1p(days), autoClip) - st.Lasting)
 	o.lasting = st.Lasting
@@ -312,13 +339,10 @@ func (m *Auto) combine(o *oddness, least float64, z [forecasters]float64, neares
 		o.chanceLasting = st.Stands.rate(o.lasting, week)
 		o.known = true
 	}
-	st.Odd.learn(o.odd)
-	st.Shown.learn(o.shown)
-	st.Stands.learn(o.lasting)
 }
 
 // judge fills in the verdict and moves the state.
-func (m *Auto) judge(v *Verdict, o oddness) {
+func (m *Auto) judge(v *Verdict, o *oddness) {
 	st := &m.st
 	week := m.week()
 	budget := math.Log10(m.budget())
@@ -334,7 +358,7 @@ func (m *Auto) judge(v *Verdict, o oddness) {
 	reach = finite(max(reach, orFloat(m.AbsoluteFloor, 0), orFloat(m.RelativeFloor, 0)*math.Abs(o.expected)))
 	v.Expected, v.Lower, v.Upper = o.expected, finite(o.expected-reach), finite(o.expected+reach)
 	v.HasExpected, v.HasLower, v.HasUpper = true, true, true
-	v.Scale = o.yard
+	v.Scale, v.ScaleFrom, v.Basis = o.yard, o.from, o.basis
 	if o.yard > 0 {
 		v.Deviation = clip(finite(v.Value-o.expected)/o.yard, autoCeiling)
 	}
@@ -342,7 +366,7 @@ func (m *Auto) judge(v *Verdict, o oddness) {
 	st.Alarm.step(v.At, alarmOdd || alarmLasting, st.Interval)
 	v.Since = st.Alarm.Since.time()
 	switch {
-	case alarmOdd && o.below:
+	case alarmOdd && v.Value < o.expected:
 		v.Reason = ReasonBelow
 	case alarmOdd:
 		v.Reason = ReasonAbove

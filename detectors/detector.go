@@ -72,6 +72,13 @@ const (
 	ReasonLasting           // anomalous: not odd enough at any one point, but it lasts
 	ReasonTogether          // anomalous: several series of a whole are odd at once
 	ReasonRepeated          // normal: outside the band, but what came as often of late is no news
+	ReasonGap               // anomalous: no value for much longer than usual
+	ReasonFlat              // anomalous: exactly constant for much longer than ever before
+	ReasonShift             // anomalous: the level has shifted by little, lastingly
+	ReasonBurn              // anomalous: the error budget is burning too fast
+	ReasonTrend             // anomalous: on its way past the limit within the horizon
+	ReasonFewPeers          // unknown: too few siblings have a value to compare with
+	ReasonEither            // unknown: two siblings have parted, and nothing says which of them is wrong
 )
 
 func (r Reason) String() string {
@@ -108,6 +115,20 @@ func (r Reason) String() string {
 		return "together"
 	case ReasonRepeated:
 		return "repeated"
+	case ReasonGap:
+		return "gap"
+	case ReasonFlat:
+		return "flat"
+	case ReasonShift:
+		return "shift"
+	case ReasonBurn:
+		return "burn"
+	case ReasonTrend:
+		return "trend"
+	case ReasonFewPeers:
+		return "few_peers"
+	case ReasonEither:
+		return "either"
 	case ReasonNone:
 	}
 	return "none"

@@ -1,6 +1,8 @@
 package detectors_test
 
 import (
+	"encoding/json"
+	"hash/crc32"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -423,6 +425,12 @@ func FuzzObserve(f *testing.F) {
 		models := []detectors.Model{
 			&detectors.RobustZ{Window: int(window), MinPoints: 3, AdaptAfter: time.Minute},
 			&detectors.Threshold{Limit: float64(window)},
+			&detectors.Seasonal{Slot: time.Minute, MinWeeks: 1, AdaptAfter: time.Minute},
+			&detectors.Absence{AdaptAfter: time.Minute, FlatAfter: time.Minute},
+			&detectors.CUSUM{MinPoints: 30, ARL0: 100, AdaptAfter: time.Minute},
+			&detectors.BurnRate{Objective: 0.5, Whole: float64(window)},
+			&detectors.Trend{Limit: float64(window), Window: time.Minute},
+			&detectors.LocalFit{Window: int(window)},
 		}
 		for i := 0; i+8 <= len(data); i += 8 {
 			var bits uint64
@@ -445,18 +453,49 @@ func FuzzObserve(f *testing.F) {
 }
 
 func FuzzRestore(f *testing.F) {
-	m := &detectors.RobustZ{Window: 5, MinPoints: 2}
-	feed(m, 0, 1, 2, 3, 50)
-	snap, err := m.Snapshot()
-	if err != nil {
-		f.Fatal(err)
+	models := func() []detectors.Model {
+		return []detectors.Model{
+			&detectors.RobustZ{Window: 5, MinPoints: 2}, &detectors.Threshold{Limit: 2}, &detectors.Seasonal{Slot: 24 * time.Hour},
+			&detectors.Absence{}, &detectors.CUSUM{MinPoints: 30}, &detectors.BurnRate{}, &detectors.Trend{Limit: 2, Window: time.Minute},
+			&detectors.LocalFit{Window: 5},
+		}
 	}
-	f.Add(snap)
+	for _, m := range models() {
+		feed(m, 0, 1, 2, 3, 50)
+		feed(m, 10, noise(1, 60, 1, 1)...)
+		snap, err := m.Snapshot()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(snap)
+	}
+	// The sum over the state is put right, so that the fuzzer gets past it.
+	sealed := func(b []byte) []byte {
+		var e struct {
+			Model   string          `json:"model"`
+			Version int             `json:"version"`
+			Sum     uint32          `json:"sum"`
+			State   json.RawMessage `json:"state"`
+		}
+		if json.Unmarshal(b, &e) != nil {
+			return b
+		}
+		e.Sum = crc32.ChecksumIEEE(e.State)
+		out, err := json.Marshal(e)
+		if err != nil {
+			return b
+		}
+		return out
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m := &detectors.RobustZ{Window: 5, MinPoints: 2}
-		if m.Restore(b) == nil {
-			if s := detectortest.Check(feed(m, 100, 1)[0]); s != "" {
-				t.Fatal(s)
+		for _, m := range models() {
+			if m.Restore(sealed(b)) != nil {
+				continue
+			}
+			for i := range 100 {
+				if s := detectortest.Check(feed(m, 100+i, float64(i%7))[0]); s != "" {
+					t.Fatal(s)
+				}
 			}
 		}
 	})
@@ -476,5 +515,11 @@ func BenchmarkObserve(b *testing.B) {
 		})
 	}
 	run("robust-z", &detectors.RobustZ{})
+	run("seasonal", &detectors.Seasonal{})
+	run("absence", &detectors.Absence{})
+	run("cusum", &detectors.CUSUM{})
+	run("burn-rate", &detectors.BurnRate{})
+	run("trend", &detectors.Trend{Limit: 100})
+	run("local-fit", &detectors.LocalFit{})
 	run("threshold", &detectors.Threshold{Limit: 11})
 }

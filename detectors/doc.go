@@ -8,6 +8,18 @@
 // a literal such as &RobustZ{} is ready for use. Parameters must not be changed after the first Observe.
 // A model is not safe for concurrent use.
 //
+// What a series should be is known in different ways, and each has its model:
+//
+//   - [Threshold]: somebody knows the limit
+//   - [RobustZ]: as in the last hour
+//   - [Seasonal]: as at this time of the week
+//   - [LocalFit]: as the last few points go on
+//   - [CUSUM]: as ever, on average
+//   - [Trend]: not at its limit soon
+//   - [BurnRate]: within its error budget
+//   - [Absence]: there at all, and moving
+//   - [Peers]: as its siblings now; a [RowModel], which is fed the values of all of them at a time
+//
 // Every model accepts every point. A missing value, NaN, an infinity and a point that is not later than the
 // one before leave the model as it was and are answered with [StateUnknown]; no field of a verdict is
 // ever NaN or infinite. Package detectortest checks these promises for any implementation.

@@ -9,13 +9,13 @@ import (
 // They hold plain numbers in fixed arrays: a series costs what its struct costs.
 
 const (
-	localPoints = 15
-	curvePoints = 30
-	curveDegree = 2
-	daySlots    = 288 // of five minutes; slower series use fewer
-	dayCount    = 7
-	minSlot     = 300 // seconds
-	secondsADay = 86400
+	localPoints  = 15
+	curvePoints  = 30
+	curveDegree  = 2
+	daySlots     = 288 // of five minutes; slower series use fewer
+	dayCount     = 7
+	daySlotLeast = 300 // seconds
+	secondsADay  = 86400
 )
 
 // biggest is the largest magnitude that the forecasters reckon with: squares of it stay finite, and it fits in a float32.
@@ -192,7 +192,7 @@ type daily struct {
 
 // start sizes the slots for an interval in seconds.
 func (d *daily) start(interval float64) {
-	slot := max(minSlot, interval)
+	slot := max(daySlotLeast, interval)
 	d.Slots = max(1, min(daySlots, int(secondsADay/slot+0.5)))
 	for i := range d.Days {
 		d.Days[i] = float32(math.NaN())

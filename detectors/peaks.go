@@ -33,21 +33,25 @@ const (
 	peakCount  = 96
 	peakFirst  = 60   // rows before there is a first estimate
 	peakEarly  = 96   // rows of which the first level is a quantile
+	peakFew    = 8    // episodes before they make an estimate of their own
+	peakRate   = 0.1  // episodes a row that are supposed at first
 	peakShare  = 0.03 // of the rows above the level
 	peakGap    = 5    // rows below the level that end an episode
-	peakTrim   = 0.4  // share of the excesses that is censored
+	peakTrim   = 0.35  // share of the excesses that is censored
 	peakStep   = 0.05 // of the level, in scales
 	peakSigma  = 0.03 // smallest mean excess
 	peakWeight = 0.5  // of the sample size in the predictive tail
 	peakMemory = 4    // weeks in which what came often is remembered
-	peakOften  = 4    // episodes a week that are tolerated before they count
+	peakOften  = 25   // episodes a week that are tolerated before they count
+	peakPrior  = 8    // episodes that the experience with other series is worth
+	peakUsual  = 0.3  // their mean excess: of normal noise, on the logarithmic scale
 	peakSlack  = 0.1  // scales by which an episode may be smaller and still count as like this one
 )
 
 func (k *peaks) ready() bool { return k.Sigma > 0 }
 
 // weight is the sample size behind the predictive tail.
-func (k *peaks) weight() float64 { return max(3, peakWeight*float64(k.Keep)) }
+func (k *peaks) weight() float64 { return peakWeight*float64(k.Keep) + peakPrior }
 
 // rate is the decimal logarithm of the number of episodes a week expected to reach x, where a week is that many rows. Ask
 // only when ready.
@@ -72,7 +76,7 @@ func (k *peaks) rate(x, week float64) float64 {
 	if like == 0 {
 		return fit
 	}
-	weeks := min(peakMemory, max(1, float64(k.Rows)/week))
+	weeks := min(peakMemory, max(1, float64(k.Rows-k.since())/week))
 	return max(fit, math.Log10(float64(like)/weeks/peakOften))
 }
 
@@ -94,10 +98,10 @@ func (k *peaks) learn(x float64) {
 		if k.Rows >= peakFirst && k.Rows%12 == 0 {
 			k.first()
 		}
-		if k.Rows == peakEarly {
-			k.N, k.Pos = 0, 0
-		}
 		return
+	}
+	if k.N < peakFew { // as often as the first rows said, and then as rarely as it came
+		k.Rate = (peakRate*peakFirst + float64(k.N)) / (peakFirst + float64(k.Rows-peakEarly))
 	}
 	step := peakStep * max(k.Sigma, 0.02) * max(0.02, min(1, 100/float64(k.Rows)))
 	if x > k.Level {
@@ -131,9 +135,17 @@ func (k *peaks) first() {
 			n++
 		}
 	}
-	k.Sigma = max(0.05, sum/float64(max(1, n)))
-	k.Rate = 0.1
-	k.Keep = 6
+	k.Sigma = (sum + peakPrior*peakUsual) / (float64(n) + peakPrior)
+	k.Rate = peakRate
+	k.Keep = n
+}
+
+// since is the row that the peaks kept go back to.
+func (k *peaks) since() int {
+	if k.N == peakCount {
+		return int(k.When[k.Pos])
+	}
+	return peakEarly
 }
 
 // add takes the peak of an episode that is over, and estimates again.
@@ -141,7 +153,7 @@ func (k *peaks) add(peak float64) {
 	k.Peaks[k.Pos], k.When[k.Pos] = float32(peak), uint32(k.Rows) //nolint:gosec // 2^32 rows of a second are 136 years
 	k.Pos = (k.Pos + 1) % peakCount
 	k.N = min(k.N+1, peakCount)
-	if k.N < 8 {
+	if k.N < peakFew {
 		return
 	}
 	var s [peakCount]float32
@@ -155,11 +167,7 @@ func (k *peaks) add(peak float64) {
 		return
 	}
 	slices.Sort(v)
-	since := peakEarly
-	if k.N == peakCount {
-		since = int(k.When[k.Pos])
-	}
-	k.Rate = float64(len(v)) / float64(max(1, k.Rows-since))
+	k.Rate = float64(len(v)) / float64(max(1, k.Rows-k.since()))
 	keep := len(v) - int(peakTrim*float64(len(v)))
 	sum := 0.0
 	for _, x := range v[:keep] {
@@ -167,7 +175,7 @@ func (k *peaks) add(peak float64) {
 	}
 	// The estimate of greatest likelihood where all above the largest kept are only known to be above it.
 	top := float64(v[keep-1]) - k.Level
-	k.Sigma = max(peakSigma, (sum+float64(len(v)-keep)*top)/float64(keep))
+	k.Sigma = max(peakSigma, (sum+float64(len(v)-keep)*top+peakPrior*peakUsual)/(float64(keep)+peakPrior))
 	k.Keep = len(v)
 }
 

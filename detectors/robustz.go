@@ -1,12 +1,8 @@
 package detectors
 
 import (
-	"errors"
 	"fmt"
-	"math"
 	"time"
-
-	"gonum.org/v1/gonum/stat/distuv"
 )
 
 const (
@@ -86,22 +82,7 @@ func (m *RobustZ) Validate() error {
 	if m.MinPoints < 0 || m.MinPoints == 1 || m.MinPoints > m.window() {
 		errs = append(errs, fmt.Errorf("min points %d: want 2 to the window of %d, or 0 for %d", m.MinPoints, m.window(), defaultMinPoints))
 	}
-	if !(m.Threshold >= 0) || math.IsInf(m.Threshold, 0) {
-		errs = append(errs, fmt.Errorf("threshold %v: want a number of scales above 0, or 0 for %d", m.Threshold, defaultThreshold))
-	}
-	if !(m.RecoverAt >= 0) || m.RecoverAt > m.threshold() {
-		errs = append(errs, fmt.Errorf("recover at %v: want 0 to the threshold of %v scales", m.RecoverAt, m.threshold()))
-	}
-	if !(m.AbsoluteFloor >= 0) || math.IsInf(m.AbsoluteFloor, 0) {
-		errs = append(errs, fmt.Errorf("absolute floor %v: want 0 or more in the unit of the series", m.AbsoluteFloor))
-	}
-	if math.IsNaN(m.RelativeFloor) || math.IsInf(m.RelativeFloor, 0) {
-		errs = append(errs, fmt.Errorf("relative floor %v: want a share such as 0.05, 0 for %v, or negative for none", m.RelativeFloor, defaultRelative))
-	}
-	if !(m.Resolution >= 0) || math.IsInf(m.Resolution, 0) {
-		errs = append(errs, fmt.Errorf("resolution %v: want 0 or more in the unit of the series", m.Resolution))
-	}
-	return errors.Join(append(errs, validRuns(m.Direction, m.TriggerPoints, m.RecoverPoints)...)...)
+	return join(errs, m.band().validate(), m.floors().validate())
 }
 
 func (m *RobustZ) window() int { return max(2, min(orInt(m.Window, defaultWindow), maxWindow)) }
@@ -110,19 +91,11 @@ func (m *RobustZ) minPoints() int {
 	return max(2, min(orInt(m.MinPoints, defaultMinPoints), m.window()))
 }
 
-func (m *RobustZ) threshold() float64 { return orFloat(m.Threshold, defaultThreshold) }
-
-func (m *RobustZ) recoverAt() float64 {
-	return min(orFloat(m.RecoverAt, 0.6*m.threshold()), m.threshold())
+func (m *RobustZ) band() band {
+	return band{m.Threshold, defaultThreshold, m.RecoverAt, m.Direction, m.TriggerPoints, m.RecoverPoints}
 }
 
-func (m *RobustZ) adapts(since instant, at time.Time) bool {
-	d := m.AdaptAfter
-	if d == 0 {
-		d = defaultAdapt
-	}
-	return d > 0 && since.Set && at.Sub(since.time()) >= d
-}
+func (m *RobustZ) floors() floors { return floors{m.AbsoluteFloor, m.RelativeFloor, m.Resolution} }
 
 // scale is the yardstick of the window around its median, and where it came from. It may be zero.
 func (m *RobustZ) scale(median float64) (float64, ScaleSource) {
@@ -130,20 +103,7 @@ func (m *RobustZ) scale(median float64) (float64, ScaleSource) {
 	if s == 0 {
 		s, from = m.train.deviation(), ScaleDeviation
 	}
-	relative := m.RelativeFloor
-	if relative == 0 {
-		relative = defaultRelative
-	}
-	if f := orFloat(m.AbsoluteFloor, 0); f > s {
-		s, from = f, ScaleAbsolute
-	}
-	if f := finite(orFloat(relative, 0) * math.Abs(median)); f > s {
-		s, from = f, ScaleRelative
-	}
-	if f := orFloat(m.Resolution, 0) / 2; f > s {
-		s, from = f, ScaleResolution
-	}
-	return s, from
+	return m.floors().apply(s, from, median)
 }
 
 // Observe implements Model.
@@ -173,37 +133,8 @@ func (m *RobustZ) judge(v *Verdict) {
 	median := m.train.median()
 	v.Expected = median
 	v.Scale, v.ScaleFrom = m.scale(median)
-	reach := finite(m.threshold() * v.Scale)
-	v.Lower, v.Upper = finite(median-reach), finite(median+reach)
-	v.HasExpected, v.HasLower, v.HasUpper, v.HasScore = true, true, true, true
-
-	constant := v.Scale == 0
-	switch {
-	case v.Value == median:
-	case constant:
-		v.Deviation = math.Copysign(math.MaxFloat64, v.Value-median)
-	default:
-		v.Deviation = finite(finite(v.Value-median) / v.Scale)
-	}
-	watched := v.Deviation // towards the watched side
-	switch m.Direction {
-	case Above:
-	case Below:
-		watched = -v.Deviation
-	default:
-		watched = math.Abs(v.Deviation)
-	}
-	v.Tail = tail(max(0, watched), v.Points)
-	v.Score = 1 - v.Tail
-
-	out := watched > m.threshold()
-	m.latch.step(v.At, out, watched <= m.recoverAt(), orInt(m.TriggerPoints, 1), orInt(m.RecoverPoints, 3))
-	v.Since = m.latch.Since.time()
-	other := !out && math.Abs(v.Deviation) > m.threshold()
-	v.State, v.Reason = outcome(m.latch.On, out && v.Deviation > 0, out && v.Deviation < 0, other)
-	if constant && out && m.latch.On {
-		v.Reason = ReasonConstant
-	}
+	// n points of a MAD are worth 0.3675 n of a standard deviation.
+	m.band().judge(v, &m.latch, madEfficiency*float64(v.Points-1))
 }
 
 // learn puts the value where it belongs: into the window, or aside while the series deviates.
@@ -214,24 +145,13 @@ func (m *RobustZ) learn(v *Verdict) {
 		return
 	}
 	m.aside.add(v.Value)
-	if !m.latch.On || m.aside.len() < v.Needed || !m.adapts(m.latch.Since, v.At) {
+	if !m.latch.On || m.aside.len() < v.Needed || !adapts(m.AdaptAfter, defaultAdapt, m.latch.Since, v.At) {
 		return
 	}
 	m.train, m.aside = m.aside, m.train
 	m.aside.clear()
 	m.latch = latch{}
 	v.State, v.Reason, v.Since = StateNormal, ReasonAdapted, time.Time{}
-}
-
-// tail is the probability that Student's t deviates from 0 by z scales or more to either side, for a MAD of n
-// points.
-func tail(z float64, n int) float64 {
-	if z == 0 {
-		return 1
-	}
-	nu := max(1, madEfficiency*float64(n-1))
-	// Past 1e9 scales the tail is zero for every practical purpose, and the square inside would overflow.
-	return min(1, 2*distuv.StudentsT{Sigma: 1, Nu: nu}.CDF(-min(z, 1e9)))
 }
 
 // robustState is what a snapshot of RobustZ holds.

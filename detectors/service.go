@@ -44,10 +44,11 @@ type serviceState struct {
 
 // serviceSeries is one series of the whole and what it said last.
 type serviceSeries struct {
-	model Auto
-	last  oddness
-	value float64
-	said  bool // in the last row
+	model    Auto
+	last     oddness
+	value    float64
+	measured bool // in the last row
+	said     bool // the same, and what was measured is calibrated
 }
 
 // Contributor is one series and how odd it was in the last row.
@@ -67,7 +68,7 @@ func (m *Service) Validate() error {
 // Observe judges one row. The i-th value is always of the same series; NaN, an infinity and the lack of a value say that
 // it has none. A longer row brings new series. The row is not kept.
 func (m *Service) Observe(at time.Time, values []float64) Verdict {
-	v := Verdict{At: at, Points: m.st.Odd.Rows, Needed: 2*peakFirst + autoGaps}
+	v := Verdict{At: at, Points: m.st.Odd.Rows, Needed: peakFirst}
 	if m.st.Last.Set && !m.st.Last.before(at) {
 		v.Reason = ReasonOutOfOrder
 		return v
@@ -81,6 +82,18 @@ func (m *Service) Observe(at time.Time, values []float64) Verdict {
 		return v
 	}
 	m.st.Last = instantOf(at)
+	m.judge(&v, interval)
+	held := m.st.Alarm.held(at, m.AdaptAfter)
+	for i := range m.series {
+		if s := &m.series[i]; s.measured {
+			s.model.learn(&s.last, held)
+		}
+	}
+	return v
+}
+
+// judge fills in the verdict of a row at the interval, in seconds, that was just measured.
+func (m *Service) judge(v *Verdict, interval float64) {
 	week := 0.0
 	if interval > 0 {
 		week = secondsAWeek / interval
@@ -88,7 +101,7 @@ func (m *Service) Observe(at time.Time, values []float64) Verdict {
 	odd, shown, stands, n := m.rows()
 	if n == 0 || week == 0 {
 		v.State, v.Reason = StateWarming, ReasonFewPoints
-		return v
+		return
 	}
 	st := &m.st
 	ready := st.Odd.ready()
@@ -101,16 +114,13 @@ func (m *Service) Observe(at time.Time, values []float64) Verdict {
 	st.Stands.learn(stands)
 	if !ready {
 		v.State, v.Reason = StateWarming, ReasonFewPoints
-		return v
+		return
 	}
 	budget := math.Log10(orFloat(m.FalseAlarmsPerWeek, defaultPerWeek))
 	v.PerWeek = perWeek(o.chance, min(o.chanceShown, o.chanceLasting+autoShare), budget)
 	v.Tail = min(1, v.PerWeek/week)
 	v.Score, v.HasScore = 1-v.Tail, true
-	st.Alarm.step(at, o.chance < budget, interval)
-	for i := range m.series {
-		m.series[i].model.st.Alarm = st.Alarm // what is compared with stands for all of them
-	}
+	st.Alarm.step(v.At, o.chance < budget, interval)
 	v.State, v.Reason, v.Since = StateNormal, ReasonInside, st.Alarm.Since.time()
 	switch {
 	case st.Alarm.On && o.chance < budget:
@@ -118,21 +128,20 @@ func (m *Service) Observe(at time.Time, values []float64) Verdict {
 	case st.Alarm.On:
 		v.State, v.Reason = StateAnomalous, ReasonRecovering
 	}
-	return v
 }
 
 // measure asks each series that has a value. It returns the interval of the rows, 0 while it is not known.
 func (m *Service) measure(at time.Time, values []float64) (interval float64, any bool) {
 	for i := range m.series {
 		s := &m.series[i]
-		s.said = false
+		s.measured, s.said = false, false
 		if i >= len(values) || accept(Point{At: at, Value: values[i]}, s.model.st.Last) != ReasonNone {
 			continue
 		}
 		any = true
 		s.value = values[i] + 0
 		s.last = s.model.measure(at, clip(s.value, biggest))
-		s.said = s.last.known
+		s.measured, s.said = true, s.last.known
 		if interval == 0 {
 			interval = s.model.st.Interval
 		}

@@ -17,6 +17,10 @@ const (
 	ScaleAbsolute                      // the absolute floor
 	ScaleRelative                      // the relative floor
 	ScaleResolution                    // half of the resolution of the series
+	ScaleMean                          // the clipped running mean of the absolute deviations
+	ScaleQuantile                      // the 90 % quantile of the absolute residuals
+	ScaleSpread                        // a share of the spread of the series
+	ScaleBudget                        // the error budget
 )
 
 func (s ScaleSource) String() string {
@@ -31,9 +35,68 @@ func (s ScaleSource) String() string {
 		return "relative floor"
 	case ScaleResolution:
 		return "resolution"
+	case ScaleMean:
+		return "mean absolute deviation"
+	case ScaleQuantile:
+		return "90 % quantile of the residuals"
+	case ScaleSpread:
+		return "spread of the series"
+	case ScaleBudget:
+		return "error budget"
 	case ScaleNone:
 	}
 	return "none"
+}
+
+// Basis says which past the expectation of a verdict rests on, for models that have more than one.
+type Basis uint8
+
+// The bases of an expectation.
+const (
+	BasisNone   Basis = iota // the model has only one
+	BasisRecent              // the recent past
+	BasisDay                 // the same time of the past days
+	BasisWeek                // the same time of the past weeks
+)
+
+func (b Basis) String() string {
+	switch b {
+	case BasisRecent:
+		return "recent past"
+	case BasisDay:
+		return "same time of the past days"
+	case BasisWeek:
+		return "same time of the past weeks"
+	case BasisNone:
+	}
+	return "none"
+}
+
+// Never is a time that does not come.
+const Never = time.Duration(math.MaxInt64)
+
+// ETA is how long after a point its series reaches a limit, if it goes on as it did. The zero value is not known.
+type ETA struct {
+	Known    bool
+	Earliest time.Duration // Never when it does not
+	Likely   time.Duration
+	Latest   time.Duration
+}
+
+func (e ETA) String() string {
+	if !e.Known {
+		return "at a time that is not known"
+	}
+	word := func(d time.Duration) string {
+		switch {
+		case d == Never:
+			return "never"
+		case d >= time.Hour:
+			return d.Round(time.Minute).String()
+		}
+		return d.Round(time.Second).String()
+	}
+	return "in " + word(e.Likely) + " (" + word(e.Earliest) + " to " + word(e.Latest) + ")"
 }
 
 // Verdict is what a model says of one point. Values are in the unit of the series. No field is ever NaN or
@@ -71,6 +134,8 @@ type Verdict struct {
 	Deviation float64     // distance from Expected in scales; negative below
 	Scale     float64     // what one scale is, in the unit of the series
 	ScaleFrom ScaleSource // where the scale came from
+	Basis     Basis       // which past Expected rests on
+	ETA       ETA         // when the limit is reached
 	Points    int         // how many points the band rests on
 	Needed    int         // how many it takes to judge
 }
@@ -111,6 +176,24 @@ func (v Verdict) Explain() string {
 		return "several of its series are odd at once" + v.chance()
 	case ReasonRepeated:
 		return number(v.Value) + " is outside " + v.band() + ", but the like came too often of late to be news"
+	case ReasonGap:
+		return "no value for " + number(v.Value) + " s, where one comes every " + number(v.Expected) + " s and " +
+			number(v.Upper) + " s are the limit"
+	case ReasonFlat:
+		return "exactly constant for " + number(v.Value) + " s, where it used to move after " + number(v.Expected) +
+			" s at the latest and " + number(v.Upper) + " s are the limit"
+	case ReasonShift:
+		return "the level has moved by " + number(finite(v.Deviation*v.Scale)) + " (" + number(v.Deviation) +
+			" scales of " + number(v.Scale) + ") from " + number(v.Expected) + " since " + clock(v.Since)
+	case ReasonBurn:
+		return "errors burn their budget of " + number(v.Scale) + " at " + number(v.Deviation) + " times the speed that lasts, " +
+			number(v.Upper/v.Scale) + " times are the limit, since " + clock(v.Since)
+	case ReasonTrend:
+		return number(v.Value) + " is on its way to " + v.band() + ": there " + v.ETA.String()
+	case ReasonFewPeers:
+		return "too few siblings have a value to compare with"
+	case ReasonEither:
+		return number(v.Value) + " has parted from its only sibling, and nothing says which of the two is wrong"
 	case ReasonNone:
 	}
 	return v.State.String()
@@ -132,6 +215,9 @@ func (v Verdict) band() string {
 		return s
 	}
 	s += " (expected " + number(v.Expected)
+	if v.Basis != BasisNone {
+		s += " from the " + v.Basis.String()
+	}
 	if v.ScaleFrom != ScaleNone {
 		s += ", " + number(math.Abs(v.Deviation)) + " scales of " + number(v.Scale) + " away, scale from the " +
 			v.ScaleFrom.String() + " of " + strconv.Itoa(v.Points) + " points"
@@ -152,6 +238,9 @@ func (v Verdict) chance() string {
 	}
 	return "; by chance, the like is expected " + number(v.PerWeek) + " times a week"
 }
+
+// clock is a time of a verdict for people.
+func clock(t time.Time) string { return t.UTC().Format("15:04:05") + " UTC" }
 
 // number is a figure with as many digits as a person reads.
 func number(x float64) string {

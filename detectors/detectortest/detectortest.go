@@ -174,15 +174,7 @@ func badSnapshots(t *testing.T, build func() detectors.Model) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bad := [][]byte{nil, {}, []byte("{}"), []byte("null"), []byte(`{"model":"nobody","version":1}`), good[:len(good)/2]}
-	for i := 0; i < len(good); i += 1 + len(good)/50 {
-		c := append([]byte(nil), good...)
-		c[i] ^= 1
-		if string(c) != string(good) {
-			bad = append(bad, c)
-		}
-	}
-	for _, b := range bad {
+	for _, b := range damaged(good) {
 		err := m.Restore(b)
 		if err == nil {
 			t.Fatalf("a damaged snapshot was taken: %.200q", b)
@@ -194,6 +186,19 @@ func badSnapshots(t *testing.T, build func() detectors.Model) {
 	if va, vb := m.Observe(point(500, 11)), twin.Observe(point(500, 11)); va != vb {
 		t.Fatalf("a refused snapshot changed the model:\n got %+v\nwant %+v", va, vb)
 	}
+}
+
+// damaged are snapshots that no model may take.
+func damaged(good []byte) [][]byte {
+	bad := [][]byte{nil, {}, []byte("{}"), []byte("null"), []byte(`{"model":"nobody","version":1}`), good[:len(good)/2]}
+	for i := 0; i < len(good); i += 1 + len(good)/50 {
+		c := append([]byte(nil), good...)
+		c[i] ^= 1
+		if string(c) != string(good) {
+			bad = append(bad, c)
+		}
+	}
+	return bad
 }
 
 func warms(t *testing.T, build func() detectors.Model) {

@@ -1,0 +1,91 @@
+package detectors_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/evenkeel/evenkeel/detectors"
+	"github.com/evenkeel/evenkeel/detectors/detectortest"
+)
+
+// week is how many points a week has at 10 s.
+const week = 7 * 24 * 360
+
+// ar1 is noise of standard deviation 1 in which each point remembers this share of the one before.
+func ar1(seed uint64, n int, share float64) []float64 {
+	r := rand.New(rand.NewPCG(seed, 1))
+	out := make([]float64, n)
+	x := r.NormFloat64()
+	for i := range out {
+		out[i] = x
+		x = share*x + math.Sqrt(1-share*share)*r.NormFloat64()
+	}
+	return out
+}
+
+// episodes is how many times the model begins to accuse the values.
+func episodes(m detectors.Model, xs []float64) int {
+	var n int
+	on := false
+	for i, x := range xs {
+		v := m.Observe(detectors.Point{At: at(i), Value: x})
+		if v.State == detectors.StateAnomalous && !on {
+			n++
+		}
+		on = v.State == detectors.StateAnomalous
+	}
+	return n
+}
+
+// falseAlarms asserts the statistical promise of a model at its defaults: at most so many false alarms in a week
+// of points at 10 s, over several weeks of independent noise and of noise that remembers.
+func falseAlarms(t *testing.T, build func() detectors.Model, level, sd, white, remembering float64) {
+	t.Helper()
+	const weeks, runs = 4, 3
+	f := func(name string, share, limit float64) {
+		var n int
+		for seed := range uint64(runs) {
+			xs := ar1(seed+1, weeks*week, share)
+			for i := range xs {
+				xs[i] = level + sd*xs[i]
+			}
+			n += episodes(build(), xs)
+		}
+		rate := float64(n) / (weeks * runs)
+		t.Logf("%s: %.2f false alarms a week", name, rate)
+		if rate > limit {
+			t.Errorf("%s: %.2f false alarms a week, at most %v are promised", name, rate, limit)
+		}
+	}
+	f("white noise", 0, white)
+	f("noise with a memory of 0.9", 0.9, remembering)
+}
+
+// points gives the model one point every interval from a time on, with values of a function of the time, and
+// calls see with each verdict.
+func points(m detectors.Model, from time.Time, interval, length time.Duration, value func(time.Time) float64,
+	see func(detectors.Verdict),
+) {
+	for at := from; at.Before(from.Add(length)); at = at.Add(interval) {
+		see(m.Observe(detectors.Point{At: at, Value: value(at)}))
+	}
+}
+
+// refuses returns a check that Validate says what would be right and that Observe copes nevertheless.
+func refuses(t *testing.T) func(m detectors.Model, want string) {
+	return func(m detectors.Model, want string) {
+		t.Helper()
+		err := m.Validate()
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Fatalf("error %v, want it to say %q", err, want)
+		}
+		for i := range 100 {
+			if s := detectortest.Check(m.Observe(detectors.Point{At: at(i), Value: float64(i % 7)})); s != "" {
+				t.Fatalf("observe with bad parameters: %s", s)
+			}
+		}
+	}
+}
