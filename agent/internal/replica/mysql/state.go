@@ -8,8 +8,12 @@ import (
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
 )
 
-// fatalRead is the number of the error "fatal error reading the binary log", of both flavors.
-const fatalRead = 1236
+// The numbers of the error "fatal error reading the binary log": of MariaDB, and of MySQL from 8.0 on, whose receiver wraps
+// what its source says.
+const (
+	fatalRead  = 1236
+	fatalRead8 = 13114
+)
 
 // firstLook is why nothing can be said at the first look where liveness is only seen as a change between two.
 const firstLook = "it takes two looks to know whether the link is alive"
@@ -77,7 +81,7 @@ func (r receiver) down(s replica.Sighting) (replica.Sighting, bool) {
 		}
 	}
 	switch {
-	case r.errno == fatalRead && lost(r.text):
+	case (r.errno == fatalRead || r.errno == fatalRead8) && lost(r.text):
 		return because(s, replica.LinkDown, replica.ReasonLost,
 			"the source no longer has what the replica needs: it must be copied anew"), true
 	case r.errno != 0:
@@ -86,7 +90,7 @@ func (r receiver) down(s replica.Sighting) (replica.Sighting, bool) {
 	return because(s, replica.LinkDown, replica.ReasonPaused, "the receiver was stopped"), true
 }
 
-// lost tells from the text of error 1236 that the binary log the replica needs is gone, or is that of another history.
+// lost tells from the text of that error that the binary log the replica needs is gone, or is that of another history.
 // The same number also stands for faults that a retry may heal.
 func lost(text string) bool {
 	text = strings.ToLower(text)

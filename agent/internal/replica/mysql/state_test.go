@@ -14,6 +14,7 @@ import (
 	driverpkg "github.com/go-sql-driver/mysql"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/sitetest"
 )
 
 // columns are those of a MariaDB 10.11 that are read.
@@ -212,11 +213,11 @@ func TestBlame(t *testing.T) {
 	f := func(err error, want replica.Reason) {
 		t.Helper()
 		got, detail := blame(fmt.Errorf("ask: %w", err))
-		if got != want || detail == "" || strings.Contains(detail, canary) {
+		if got != want || detail == "" || strings.Contains(detail, sitetest.Word) {
 			t.Errorf("%v: %s, %q", err, got, detail)
 		}
 	}
-	answer := func(n uint16) error { return &driverpkg.MySQLError{Number: n, Message: canary} }
+	answer := func(n uint16) error { return &driverpkg.MySQLError{Number: n, Message: sitetest.Word} }
 	f(answer(1045), replica.ReasonAuth)
 	f(answer(1227), replica.ReasonPrivilege)
 	f(answer(1142), replica.ReasonPrivilege)
@@ -227,10 +228,10 @@ func TestBlame(t *testing.T) {
 	f(answer(1064), replica.ReasonQuery)
 	f(context.DeadlineExceeded, replica.ReasonTimeout)
 	f(&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, replica.ReasonTimeout)
-	f(&net.OpError{Op: "dial", Err: errors.New(canary)}, replica.ReasonConnect)
+	f(&net.OpError{Op: "dial", Err: errors.New(sitetest.Word)}, replica.ReasonConnect)
 	f(driverpkg.ErrInvalidConn, replica.ReasonConnect)
 	f(errPassword, replica.ReasonMisconfigured)
-	f(errors.New(canary), replica.ReasonQuery)
+	f(errors.New(sitetest.Word), replica.ReasonQuery)
 }
 
 func TestVersions(t *testing.T) {

@@ -55,3 +55,12 @@ func (d *daemon) launch(t *testing.T, program string, args ...string) {
 
 // Address is where the server listens.
 func (d *daemon) Address() string { return fmt.Sprintf("127.0.0.1:%d", d.port) }
+
+// Port is where the server listens.
+func (d *daemon) Port() int { return d.port }
+
+// Kill ends the server at once.
+func (d *daemon) Kill() {
+	_ = d.cmd.Process.Kill()
+	<-d.done
+}
