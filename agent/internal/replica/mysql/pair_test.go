@@ -72,19 +72,39 @@ func (p *pair) logs(t *testing.T) (names []string) {
 	return names
 }
 
+// purge deletes the binary log that the replica needs.
+func (p *pair) purge(t *testing.T, insert func()) {
+	t.Helper()
+	p.replica.Do(t, "STOP SLAVE")
+	insert()
+	p.primary.Do(t, "FLUSH BINARY LOGS")
+	insert()
+	replicatest.Until(t, "the old logs are deleted", func() bool { // one that is still being sent is kept
+		names := p.logs(t)
+		p.primary.Do(t, "PURGE BINARY LOGS TO '"+names[len(names)-1]+"'")
+		return len(p.logs(t)) == 1
+	})
+	p.replica.Do(t, "START SLAVE")
+}
+
 func (p *pair) server(d *sitetest.SQL, user string) Server {
 	return Server{Address: d.Address(), User: user, PasswordFile: p.secret, Timeout: 5 * time.Second}
 }
 
 func newWatch(t *testing.T, o Options, end replica.End) *replicatest.Watcher {
 	t.Helper()
-	o.Links = []LinkSpec{{Store: "orders", From: "fra", To: "ams", End: end}}
+	return newWatchOf(t, o, LinkSpec{Store: "orders", From: "fra", To: "ams", End: end})
+}
+
+func newWatchOf(t *testing.T, o Options, link LinkSpec) *replicatest.Watcher {
+	t.Helper()
+	o.Links = []LinkSpec{link}
 	engine, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(engine.Close)
-	w := replicatest.NewWatcher(t, string(end), func(ctx context.Context) replicatest.Glance {
+	w := replicatest.NewWatcher(t, string(link.End)+link.Channel, func(ctx context.Context) replicatest.Glance {
 		r := engine.Look(ctx)
 		return replicatest.Glance{Began: r.Began, Ended: r.Ended, Sightings: r.Sightings, Beat: r.Beats[0]}
 	}, sitetest.Word)

@@ -139,16 +139,7 @@ func story(t *testing.T, f sitetest.Flavor) {
 	refusals(t, p)
 
 	// The binary log that the replica needs is deleted; then it is copied anew.
-	p.replica.Do(t, "STOP SLAVE")
-	insert()
-	p.primary.Do(t, "FLUSH BINARY LOGS")
-	insert()
-	replicatest.Until(t, "the old logs are deleted", func() bool { // one that is still being sent is kept
-		names := p.logs(t)
-		p.primary.Do(t, "PURGE BINARY LOGS TO '"+names[len(names)-1]+"'")
-		return len(p.logs(t)) == 1
-	})
-	p.replica.Do(t, "START SLAVE")
+	p.purge(t, insert)
 	s = w.Becomes(replica.LinkDown, replica.ReasonLost)
 	want := map[bool]float64{true: fatalRead, false: fatalRead8}[f.MariaDB()]
 	if got, _ := w.Measure("receiver.error"); got != want {
