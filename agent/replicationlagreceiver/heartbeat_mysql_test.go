@@ -161,7 +161,16 @@ func (r *ring) isChanged(b *agent) {
 	replicatest.Until(r.t, "the changed rows are told", func() bool { return diverged() > before })
 	before = diverged()
 	r.db["b"].Local(r.t, `DELETE FROM evenkeel.evenkeel_canary WHERE origin_site = 'a'`)
-	replicatest.Until(r.t, "the missing rows are told", func() bool { return diverged() > before })
+	if r.db["b"].MariaDB() {
+		replicatest.Until(r.t, "the missing rows are told", func() bool { return diverged() > before })
+	} else { // its binary log has rows, not statements: what is missing cannot be changed
+		b.until("the missing rows stop the applier", atoB, "target", func(v told) bool {
+			return v.state() == replica.ApplierStopped && v.reason == string(replica.ReasonError)
+		})
+		r.db["b"].Local(r.t, `INSERT INTO evenkeel.evenkeel_canary
+SELECT 'a', slot, writer_epoch, seq, value FROM evenkeel.evenkeel_canary WHERE origin_site = 'b'`)
+		r.db["b"].Do(r.t, "START SLAVE")
+	}
 	if n, ok := b.last(btoA, "source").of("canary.diverged"); !ok || n != 0 {
 		r.t.Errorf("b's own rows diverged: %v %v", n, ok)
 	}

@@ -148,6 +148,57 @@ func TestMySQLRecorded(t *testing.T) {
 	}
 }
 
+// TestRecorded plays what real servers answered: each version that was recorded must read alike.
+func TestRecorded(t *testing.T) {
+	target := LinkSpec{Store: "orders", From: "fra", To: "ams", End: replica.Target}
+	f := func(what string, link LinkSpec, state replica.State, reason replica.Reason, also func(replica.Sighting) bool) {
+		t.Helper()
+		files, err := filepath.Glob("testdata/mysql-*-" + what + ".txt")
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s was never recorded: %v", what, err)
+		}
+		for _, file := range files {
+			s := play(t, filepath.Base(file), Options{Links: []LinkSpec{link}}).Look(t.Context()).Sightings[0]
+			if s.State != state || s.Reason != reason || !also(s) {
+				t.Errorf("%s: %+v", file, s)
+			}
+		}
+	}
+	extra := func(s replica.Sighting, name string) float64 {
+		for _, m := range s.Extra {
+			if m.Name == name {
+				return m.Value
+			}
+		}
+		return -1
+	}
+	// One look does not know whether all was received.
+	f("idle", target, replica.CatchingUp, "", func(s replica.Sighting) bool {
+		return s.Transactions == replica.Some(int64(0)) && !s.Lower.OK && s.Upper.V > 10*time.Second && s.SourceClock &&
+			s.LinkAge.OK && s.LinkAge.V < time.Second && extra(s, "applier.workers") == 4 && extra(s, "transactions.in_doubt") == 0
+	})
+	source := target
+	source.End = replica.Source
+	f("source", source, replica.Unknown, replica.ReasonNotMeasured, func(s replica.Sighting) bool {
+		return s.Written != "" && extra(s, "source.dump_threads") == 1
+	})
+	f("worker-hangs", target, replica.CatchingUp, "", func(s replica.Sighting) bool {
+		return s.Transactions == replica.Some(int64(2)) && s.Lower.V > 2*time.Second && s.Lower == s.Upper
+	})
+	f("worker-failed", target, replica.ApplierStopped, replica.ReasonError, func(s replica.Sighting) bool {
+		return s.Transactions == replica.Some(int64(2)) && extra(s, "applier.error") == 1062 && strings.Contains(s.Detail, "1062")
+	})
+	f("link-cut", target, replica.LinkDown, replica.ReasonError, func(s replica.Sighting) bool {
+		return extra(s, "receiver.error") > 2000 && !strings.Contains(s.Detail, "repl")
+	})
+	f("log-purged", target, replica.LinkDown, replica.ReasonLost, func(s replica.Sighting) bool {
+		return extra(s, "receiver.error") == fatalRead8
+	})
+	group := target
+	group.Channel = groupApplier
+	f("group", group, replica.CaughtUp, "", func(s replica.Sighting) bool { return s.Transactions == replica.Some(int64(0)) })
+}
+
 func TestMySQLStates(t *testing.T) {
 	const uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)

@@ -38,7 +38,7 @@ func newPair(t *testing.T, f sitetest.Flavor, extra ...string) *pair {
 	p.replica.Follow(t, p.link, "")
 	p.replica.Do(t, "SET GLOBAL read_only=1")
 	p.primary.Do(t, `CREATE DATABASE evenkeel; CREATE TABLE evenkeel.load_test (id BIGINT PRIMARY KEY, pad VARCHAR(200)) ENGINE=InnoDB;
-USE evenkeel; `+HeartbeatDDL+`; CREATE USER beats@'%' IDENTIFIED BY '`+sitetest.Word+`'; GRANT SELECT ON evenkeel.* TO evenkeel@'%';
+USE evenkeel; `+HeartbeatDDL+` CREATE USER beats@'%' IDENTIFIED BY '`+sitetest.Word+`'; GRANT SELECT ON evenkeel.* TO evenkeel@'%';
 GRANT SELECT, INSERT, UPDATE ON evenkeel.* TO beats@'%'`)
 	p.copied(t)
 	return p

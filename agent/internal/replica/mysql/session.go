@@ -147,6 +147,7 @@ func lacks(answer *driverpkg.MySQLError) string {
 		_, table, named := strings.Cut(rest, " for table ")
 		if ok && named {
 			table = strings.NewReplacer("'", "", "`", "").Replace(table)
+			command = strings.Replace(command, "SELECT with locking clause", "UPDATE", 1) // what it takes in MySQL
 			right = command + " on " + table[strings.LastIndexByte(table, '.')+1:]
 		}
 	case 1227: // you need (at least one of) the x privilege(s) for this operation
