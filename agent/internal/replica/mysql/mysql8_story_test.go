@@ -191,7 +191,14 @@ func TestGroupStory(t *testing.T) {
 
 func groupStory(t *testing.T, f sitetest.Flavor) {
 	g := newGroup(t, f)
-	w := newWatchOf(t, Options{Server: g.server(g.replica, "evenkeel")}, g.link)
+	w := newWatchOf(t, Options{Server: g.server(g.replica, "evenkeel"), HeartbeatDatabase: "evenkeel"}, g.link)
+	w.Becomes(replica.CatchingUp, replica.ReasonNotMeasured) // a group has no heartbeats of the protocol: nothing proves that all came
+	writer, err := NewHeartbeat(g.server(g.primary, "beats"), "evenkeel")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	defer beating(t, writer, 1, every, 0, func(write func() error) error { return write() })()
 	w.Becomes(replica.CaughtUp, "")
 	for i := range 10 {
 		g.primary.Do(t, "INSERT INTO evenkeel.load_test VALUES (?, 'x')", i+1)
@@ -200,7 +207,7 @@ func groupStory(t *testing.T, f sitetest.Flavor) {
 			t.Errorf("steady writes: %s", w.Show())
 		}
 	}
-	w.Becomes(replica.IdleLinkOK, "")
+	g.replica.Do(t, "SET GLOBAL super_read_only=0") // a member sets it
 	release := g.lock(t, 100)
 	g.primary.Do(t, "INSERT INTO evenkeel.load_test VALUES (100, 'x')")
 	w.Until("the applier hangs", func(s replica.Status) bool {
@@ -236,8 +243,8 @@ func newGroup(t *testing.T, f sitetest.Flavor) *group {
 	if err := os.WriteFile(p.secret, []byte(sitetest.Word), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.primary.Do(t, `SET GLOBAL group_replication_bootstrap_group=ON; START GROUP_REPLICATION; SET GLOBAL group_replication_bootstrap_group=OFF;
-CREATE DATABASE evenkeel; CREATE TABLE evenkeel.load_test (id BIGINT PRIMARY KEY, pad VARCHAR(200)) ENGINE=InnoDB`)
+	p.primary.Do(t, `SET GLOBAL group_replication_bootstrap_group=ON; START GROUP_REPLICATION; SET GLOBAL group_replication_bootstrap_group=OFF`)
+	p.tables(t)
 	p.replica.Do(t, "START GROUP_REPLICATION")
 	replicatest.Until(t, "both are members", func() bool {
 		return p.replica.Number(t, "SELECT COUNT(*) FROM performance_schema.replication_group_members WHERE MEMBER_STATE = 'ONLINE'") == 2
@@ -298,6 +305,8 @@ func TestRecord(t *testing.T) {
 		from("log purged", p.replica, target)
 
 		g := newGroup(t, f)
+		g.primary.Do(t, "INSERT INTO evenkeel.load_test VALUES (1, 'x')")
+		g.copied(t)
 		from("group", g.replica, g.link)
 	}
 }

@@ -37,11 +37,17 @@ func newPair(t *testing.T, f sitetest.Flavor, extra ...string) *pair {
 	p.link = replicatest.NewWire(t, p.primary.Address())
 	p.replica.Follow(t, p.link, "")
 	p.replica.Do(t, "SET GLOBAL read_only=1")
+	p.tables(t)
+	p.copied(t)
+	return p
+}
+
+// tables are made at the primary.
+func (p *pair) tables(t *testing.T) {
+	t.Helper()
 	p.primary.Do(t, `CREATE DATABASE evenkeel; CREATE TABLE evenkeel.load_test (id BIGINT PRIMARY KEY, pad VARCHAR(200)) ENGINE=InnoDB;
 USE evenkeel; `+HeartbeatDDL+` CREATE USER beats@'%' IDENTIFIED BY '`+sitetest.Word+`'; GRANT SELECT ON evenkeel.* TO evenkeel@'%';
 GRANT SELECT, INSERT, UPDATE ON evenkeel.* TO beats@'%'`)
-	p.copied(t)
-	return p
 }
 
 // copied waits until the replica has what the primary has written.
