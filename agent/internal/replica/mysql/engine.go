@@ -149,7 +149,7 @@ func (e *Engine) ask(ctx context.Context) answer {
 		case a.server.mariaDB():
 			a.maria, a.targetErr = readMaria(ctx, conn, a.server)
 		case a.server.atLeast(8, 0):
-			a.channels, a.targetErr = readChannels(ctx, conn)
+			a.channels, a.targetErr = readChannels(ctx, conn, &a.server.Executed)
 		default:
 			a.targetErr = errOld
 		}

@@ -67,6 +67,7 @@ func workers(t *testing.T, channel channelRow, rows []map[string]string) channel
 			state:      sql.Null[string]{V: r["SERVICE_STATE"], Valid: true},
 			errno:      sql.Null[int64]{V: errnoOf(t, r), Valid: true},
 			applying:   sql.Null[string]{V: r["APPLYING_TRANSACTION"], Valid: true},
+			applied:    sql.Null[string]{V: r["LAST_APPLIED_TRANSACTION"], Valid: true},
 			applyingO:  number("APPLYING_TRANSACTION_ORIGINAL_COMMIT_TIMESTAMP"),
 			applyingI:  number("APPLYING_TRANSACTION_IMMEDIATE_COMMIT_TIMESTAMP"),
 			appliedO:   number("LAST_APPLIED_TRANSACTION_ORIGINAL_COMMIT_TIMESTAMP"),
@@ -208,7 +209,7 @@ func TestMySQLStates(t *testing.T) {
 		row := channelRow{
 			Now: 1e9, Channel: "fra", IOState: "ON", Heartbeats: 3, HeartbeatAt: 1e9 - 1, Received: uuid + ":1-10",
 			QueuedEnd: 1e9 - 2, QueuedImmediate: 1e9 - 2, HeartbeatPeriod: 1, ApplierState: "ON", CoordState: on("ON"),
-			Workers: []workerRow{{State: "ON", AppliedImmediate: 1e9 - 2}, {State: "ON"}},
+			Workers: []workerRow{{State: "ON", Applied: uuid + ":9", AppliedImmediate: 1e9 - 2}, {State: "ON"}},
 		}
 		server := serverRow{Version: "8.4.2", Executed: uuid + ":1-10", GTIDMode: on("ON"), ReadOnly: true}
 		change(&row, &server)
@@ -248,6 +249,31 @@ func TestMySQLStates(t *testing.T) {
 	}
 	if s := f("between two transactions", func(_ *channelRow, r *serverRow) { r.Executed = uuid + ":1-9" }, replica.CatchingUp, ""); s.Lower.OK && s.Lower.V > 0 || s.Upper.V != 2*time.Second {
 		t.Errorf("between: %+v", s)
+	}
+	// Worker 0 is in 12, and 11 waits: nobody knows when it was committed, only that it was after 10.
+	hole := func(c *channelRow, _ *serverRow) {
+		c.Received = uuid + ":1-12"
+		c.Workers[0].AppliedImmediate, c.Workers[0].Applying, c.Workers[0].ApplyingImmediate = 1e9-9, uuid+":12", 1e9-3
+		c.Workers[1].Applied, c.Workers[1].AppliedImmediate = uuid+":10", 1e9-8
+	}
+	if s := f("a later one is applied first", hole, replica.CatchingUp, ""); s.Lower.V != 3*time.Second || s.Upper.V != 8*time.Second {
+		t.Errorf("a later one is applied first: %+v", s)
+	}
+	if s := f("12 was done meanwhile", func(c *channelRow, r *serverRow) {
+		hole(c, r)
+		r.Executed = uuid + ":1-10:12"
+	}, replica.CatchingUp, ""); s.Lower.Or(0) != 0 || s.Upper.V != 8*time.Second || s.Transactions.V != 1 {
+		t.Errorf("12 was done meanwhile: %+v", s)
+	}
+	f("one came while the row was read", func(c *channelRow, _ *serverRow) {
+		c.Queued, c.QueuedImmediate = uuid+":11", 1e9-1
+	}, replica.CatchingUp, "")
+	if s := f("the cause, not its consequences", func(c *channelRow, _ *serverRow) {
+		c.ApplierState, c.CoordState, c.CoordErrno = "OFF", on("OFF"), sql.Null[int64]{V: 3030, Valid: true}
+		c.Workers[0] = workerRow{State: "OFF", Errno: 1062}
+		c.Workers[1] = workerRow{State: "OFF", Errno: 3030}
+	}, replica.ApplierStopped, replica.ReasonError); !strings.Contains(s.Detail, "1062") {
+		t.Errorf("the cause: %q", s.Detail)
 	}
 	f("delayed", func(c *channelRow, r *serverRow) {
 		r.Executed = uuid + ":1-9"
