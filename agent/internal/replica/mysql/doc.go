@@ -36,6 +36,12 @@
 // MariaDB counts heartbeats and does not say when they came: it takes two looks to know that a link is alive. A heartbeat
 // that waited on its way, in a slow network, is believed to be younger than it is; only the heartbeat table sees that.
 //
+// A source of MySQL also sends heartbeats while it skips what the replica has, after it connects again: till it has read the
+// rest of that binary log, caught_up by heartbeats of the protocol alone may be too early. The heartbeat table sees it.
+//
+// With several applier threads of MySQL a later transaction may be applied before an earlier one. The lower bound is then the
+// age of the oldest one that a worker is in, the upper one that of the newest applied before the first hole.
+//
 // A channel of Group Replication has no such heartbeats: without a heartbeat table a member that is ONLINE is caught_up only
 // after a fresh transaction, and catching_up without an upper bound before the first one.
 //
@@ -51,5 +57,6 @@
 // they are prepared, so that their age is since the agent first saw them.
 //
 // Sources: MariaDB documentation, SHOW REPLICA STATUS, Global Transaction ID, CHANGE MASTER TO; MySQL 8.0 reference manual
-// 29.12.11 (performance schema replication tables), 19.1.3 (GTIDs), 15.4.2.3 (CHANGE REPLICATION SOURCE TO).
+// 29.12.11 (performance schema replication tables), 19.1.3 (GTIDs), 15.4.2.3 (CHANGE REPLICATION SOURCE TO);
+// mysql-server, sql/rpl_binlog_sender.cc (heartbeats while skipping).
 package mysql
