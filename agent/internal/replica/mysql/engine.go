@@ -168,6 +168,11 @@ func (e *Engine) ask(ctx context.Context) answer {
 	case e.options.HeartbeatDatabase != "":
 		a.beats, a.echoes, a.beatsErr = readBeats(ctx, conn, e.options.HeartbeatDatabase)
 	}
+	if len(a.channels) > 0 && len(a.beats) > 0 {
+		// An applier in a hurry may have taken more off the lag since than a look lasts: the lower bound of the positions must
+		// not be older than the upper one of the heartbeats. Without an answer it is.
+		_ = readExecuted(ctx, conn, &a.server.Executed)
+	}
 	e.doubts, a.inDoubt = inDoubt(readInDoubt(ctx, conn), e.doubts, time.Now())
 	if ctx.Err() != nil {
 		e.session.close() // the driver has given the connection up

@@ -68,9 +68,6 @@ func readMaria(ctx context.Context, conn *sql.Conn, server serverRow) ([]mariaRo
 	return mariaRows(columns, texts)
 }
 
-// executedQuery is asked after channelQuery: what a worker seemed to apply may be applied by then, and is not missing.
-const executedQuery = "SELECT @@global.gtid_executed"
-
 // channelQuery joins from the left: without coordinator (a single applier thread) or workers the channel must not vanish.
 // The server converts its timestamps: they come in the session's time zone.
 const channelQuery = `SELECT UNIX_TIMESTAMP(NOW(6)), c.CHANNEL_NAME, c.SERVICE_STATE, c.LAST_ERROR_NUMBER, c.LAST_ERROR_MESSAGE,
@@ -149,8 +146,8 @@ func readChannels(ctx context.Context, conn *sql.Conn, executed *string) ([]chan
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read the replication channels: %w", err)
 	}
-	if err := conn.QueryRowContext(ctx, executedQuery).Scan(executed); err != nil {
-		return nil, fmt.Errorf("ask for what is executed: %w", err)
+	if err := readExecuted(ctx, conn, executed); err != nil {
+		return nil, err
 	}
 	out := gather(joined)
 	// A server without the plugin or the privilege has no such row: then it is not told, and nothing hangs on it.
@@ -167,6 +164,14 @@ func readChannels(ctx context.Context, conn *sql.Conn, executed *string) ([]chan
 		}
 	}
 	return out, nil
+}
+
+// readExecuted is asked after channelQuery: what a worker seemed to apply may be applied by then, and is not missing.
+func readExecuted(ctx context.Context, conn *sql.Conn, executed *string) error {
+	if err := conn.QueryRowContext(ctx, "SELECT @@global.gtid_executed").Scan(executed); err != nil {
+		return fmt.Errorf("ask for what is executed: %w", err)
+	}
+	return nil
 }
 
 // readDumps finds the threads that serve replicas; without PROCESS an account sees only its own threads.
