@@ -72,7 +72,7 @@ const null = "<NULL>"
 
 func (a *answers) engine(t *testing.T, o Options) *Engine {
 	t.Helper()
-	o.Server.Address, o.Server.User = "recorded:0", "evenkeel"
+	o.Address, o.User = "recorded:0", "evenkeel"
 	engine, err := New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +167,7 @@ func (c *asked) QueryContext(ctx context.Context, query string, args []driver.Na
 	t.columns = rows.Columns()
 	for {
 		row := make([]driver.Value, len(t.columns))
-		if err := rows.Next(row); err == io.EOF {
+		if err := rows.Next(row); errors.Is(err, io.EOF) {
 			return &reading{table: t}, nil
 		} else if err != nil {
 			return nil, err

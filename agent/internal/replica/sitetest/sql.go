@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -76,7 +77,7 @@ func StartSQL(t *testing.T, f Flavor, id int, extra ...string) *SQL {
 	s := &SQL{daemon: newDaemon(t, "mysql"), Flavor: f}
 	data, socket := filepath.Join(s.dir, "data"), filepath.Join(s.dir, "s")
 	where := []string{"--no-defaults", "--datadir=" + data, "--tmpdir=" + s.dir, "--innodb-buffer-pool-size=16M", "--skip-name-resolve"}
-	args := append(where[:len(where):len(where)], "--socket="+socket, fmt.Sprintf("--port=%d", s.port), "--bind-address=127.0.0.1",
+	args := append(slices.Clip(where), "--socket="+socket, fmt.Sprintf("--port=%d", s.port), "--bind-address=127.0.0.1",
 		fmt.Sprintf("--server-id=%d", id), "--log-bin=bin", "--sync-binlog=0", "--innodb-flush-log-at-trx-commit=0")
 	if f.MariaDB() {
 		// A server that starts deletes the temporary tables of others that share its folder for them.
