@@ -11,9 +11,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	driverpkg "github.com/go-sql-driver/mysql"
 
+	"github.com/evenkeel/evenkeel/agent/internal/replica"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/sitetest"
 )
 
@@ -198,4 +200,62 @@ func (r *reading) Next(row []driver.Value) error {
 	copy(row, r.rows[r.next])
 	r.next++
 	return nil
+}
+
+// TestRecord asks a server in several states and keeps its answers in testdata.
+func TestRecord(t *testing.T) {
+	if os.Getenv("RECORD") != "1" {
+		t.Skip("RECORD=1 records the answers of a real server again")
+	}
+	for _, f := range sitetest.MySQLs(t) {
+		p := newPair(t, f, "--replica-parallel-workers=4")
+		from := func(what string, s *sitetest.SQL, link LinkSpec) {
+			record(t, f.Name+"-"+strings.ReplaceAll(what, " ", "-")+".txt", what, s, Options{Links: []LinkSpec{link}})
+		}
+		target := LinkSpec{Store: "orders", From: "fra", To: "ams", End: replica.Target}
+		source := LinkSpec{Store: "orders", From: "fra", To: "ams", End: replica.Source}
+		w := newWatch(t, Options{Server: p.server(p.replica, "evenkeel")}, replica.Target)
+		id := 0
+		insert := func() {
+			id++
+			p.primary.Do(t, "INSERT INTO evenkeel.load_test VALUES (?, 'x')", id)
+		}
+		insert()
+		p.copied(t)
+		w.Becomes(replica.IdleLinkOK, "")
+		from("idle", p.replica, target)
+		from("source", p.primary, source)
+
+		release := p.lock(t, 2)
+		insert()
+		insert()
+		w.Until("late", func(s replica.Status) bool { return s.Lower.Or(0) > 2*time.Second })
+		from("worker hangs", p.replica, target)
+		release()
+		w.Complete()
+
+		p.replica.Local(t, "INSERT INTO evenkeel.load_test VALUES (4, 'foreign')")
+		insert()
+		insert()
+		w.Becomes(replica.ApplierStopped, replica.ReasonError)
+		from("worker failed", p.replica, target)
+		p.replica.Local(t, "DELETE FROM evenkeel.load_test WHERE id = 4")
+		p.replica.Do(t, "START REPLICA")
+		w.Complete()
+
+		p.link.Cut(true)
+		w.Until("down", func(s replica.Status) bool { return s.State == replica.LinkDown && s.Reason == replica.ReasonError })
+		from("link cut", p.replica, target)
+		p.link.Cut(false)
+		w.Complete()
+
+		p.purge(t, insert)
+		w.Becomes(replica.LinkDown, replica.ReasonLost)
+		from("log purged", p.replica, target)
+
+		g := newGroup(t, f)
+		g.primary.Do(t, "INSERT INTO evenkeel.load_test VALUES (1, 'x')")
+		g.copied(t)
+		from("group", g.replica, g.link)
+	}
 }
