@@ -80,7 +80,8 @@ func mysqlTarget(link LinkSpec, rows []channelRow, server serverRow, beat replic
 }
 
 // committing is for how long a transaction may be seen by readers before the server counts it as executed: it commits in groups,
-// and counts when the last one of a group is done. 45 ms were seen on a machine with ten times more work than processors.
+// and counts when the last one of a group is done. Some 45 ms are common on a machine with ten times more work than
+// processors.
 const committing = 50 * time.Millisecond
 
 // less is the interval with a lower bound that much lower.
