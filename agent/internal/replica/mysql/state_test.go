@@ -287,3 +287,20 @@ func FuzzMariaRow(f *testing.F) {
 		}
 	})
 }
+
+// TestLacks: of what a server writes only the privilege and the table are passed on.
+func TestLacks(t *testing.T) {
+	f := func(number uint16, text, want string) {
+		t.Helper()
+		if got := lacks(&driverpkg.MySQLError{Number: number, Message: text}); got != want {
+			t.Errorf("%d %q: %q, want %q", number, text, got, want)
+		}
+	}
+	f(1142, "SELECT command denied to user 'bare'@'127.0.0.1' for table 'replication_connection_status'", "SELECT on replication_connection_status")
+	f(1142, "INSERT, UPDATE command denied to user 'a'@'b' for table `evenkeel`.`evenkeel_echo`", "INSERT, UPDATE on evenkeel_echo")
+	f(1142, "SELECT with locking clause command denied to user 'a'@'b' for table 'evenkeel_heartbeat'", "UPDATE on evenkeel_heartbeat")
+	f(1227, "Access denied; you need (at least one of) the SLAVE MONITOR privilege(s) for this operation", "SLAVE MONITOR")
+	f(1227, "something else", "")
+	f(1142, "no command denied to user 'x' for table 'a b@c'", "")
+	f(1045, "Access denied for user 'x'@'y' (using password: YES)", "")
+}
