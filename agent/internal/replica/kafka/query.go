@@ -70,9 +70,6 @@ func New(o Options) (*Engine, error) {
 		if l.Store == "" || l.From == "" || l.To == "" || (l.End != replica.Source && l.End != replica.Target) {
 			return nil, fmt.Errorf("kafka: link %q: store, from, to and an end (source or target) are needed", name)
 		}
-		if l.Channel == "" && l.End == replica.Source {
-			return nil, fmt.Errorf("kafka: link %q: MirrorMaker 2 is looked at in the target's cluster; for a consumer group channel names it", name)
-		}
 		key := strings.Join([]string{l.Store, l.From, l.To, l.Channel, string(l.End)}, "\x00")
 		if ends[key] {
 			return nil, fmt.Errorf("kafka: link %q: its %s end is declared twice", name, l.End)
@@ -114,6 +111,9 @@ func (e *Engine) Look(ctx context.Context) Report {
 func (e *Engine) one(ctx context.Context, l LinkSpec, m *Memory) (s replica.Sighting, bounded bool, err error) {
 	if err := e.client.open(ctx); err != nil {
 		return s, false, err
+	}
+	if l.Channel == "" && l.End == replica.Source {
+		return failed(l.sighting(), &Failure{replica.ReasonNotMeasured, "MirrorMaker is looked at in the target's cluster"}), false, nil
 	}
 	if l.Channel == "" {
 		row, err := e.mirror(ctx, l)
