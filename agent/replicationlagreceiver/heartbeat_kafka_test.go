@@ -101,6 +101,11 @@ func TestHeartbeatKafka(t *testing.T) {
 	exposedFor(a, atoB, 5)
 
 	other := newAgent(t, "a", 0, server(clusterA, "a", "b"))
+	defer func() {
+		if t.Failed() {
+			t.Log("other:\n" + other.said())
+		}
+	}()
 	torn(a, atoB, "source")
 	a.until("it does not write", atoB, "source", writer(WritingRefused))
 	if n, _ := a.last(atoB, "source").of("writer.conflicts"); n < 1 {

@@ -113,6 +113,9 @@ func (e *Engine) one(ctx context.Context, l LinkSpec, m *Memory) (s replica.Sigh
 		return s, false, err
 	}
 	if l.Channel == "" && l.End == replica.Source {
+		if err := e.client.kafka.Ping(ctx); err != nil {
+			return s, false, fmt.Errorf("ask the cluster: %w", err)
+		}
 		return failed(l.sighting(), &Failure{replica.ReasonNotMeasured, "MirrorMaker is looked at in the target's cluster"}), false, nil
 	}
 	if l.Channel == "" {

@@ -149,7 +149,6 @@ func (k *Kafka) Mirror(alias string, wire *replicatest.Wire, topics ...string) {
 	k.t.Helper()
 	from := k.As("", fmt.Sprintf("127.0.0.1:%d", wire.Port()), kgo.ConsumeTopics(append(topics, "heartbeats")...),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchMaxWait(100*time.Millisecond))
-	to := k.As("", k.Address())
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -162,17 +161,12 @@ func (k *Kafka) Mirror(alias string, wire *replicatest.Wire, topics ...string) {
 		}
 	})
 	running.Go(func() {
+		to := k.As("", k.Address())
+		defer to.Close()
 		for ctx.Err() == nil {
 			from.PollFetches(ctx).EachRecord(func(r *kgo.Record) {
-				copied := &kgo.Record{Topic: alias + "." + r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value}
-				for ctx.Err() == nil {
-					try, stop := context.WithTimeout(ctx, 2*time.Second)
-					_, _ = kadm.NewClient(to).CreateTopic(try, 1, 1, nil, copied.Topic)
-					err := to.ProduceSync(try, copied).FirstErr()
-					stop()
-					if err == nil {
-						break
-					}
+				for !copies(ctx, to, alias, r) && ctx.Err() == nil {
+					replicatest.Sleep(ctx, 100*time.Millisecond)
 				}
 			})
 		}
@@ -180,9 +174,17 @@ func (k *Kafka) Mirror(alias string, wire *replicatest.Wire, topics ...string) {
 	k.t.Cleanup(func() {
 		cancel()
 		from.CloseAllowingRebalance()
-		to.CloseAllowingRebalance()
 		running.Wait()
 	})
+}
+
+// copies copies a record, into a topic that is made where it is not there.
+func copies(ctx context.Context, to *kgo.Client, alias string, r *kgo.Record) bool {
+	ctx, stop := context.WithTimeout(ctx, time.Second)
+	defer stop()
+	copied := &kgo.Record{Topic: alias + "." + r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value}
+	_, _ = kadm.NewClient(to).CreateTopic(ctx, 1, 1, nil, copied.Topic)
+	return to.ProduceSync(ctx, copied).FirstErr() == nil
 }
 
 // mirrorBeat is a heartbeat of MirrorMaker: two strings in the key, a version and a time in the value.
