@@ -43,11 +43,6 @@ func TestHeartbeatKafka(t *testing.T) {
 	}
 	says := func(a *agent, what string) {
 		t.Helper()
-		defer func() {
-			if !strings.Contains(a.said(), what) {
-				t.Log(a.said())
-			}
-		}()
 		replicatest.Until(t, "the log says "+what, func() bool { return strings.Contains(a.said(), what) })
 	}
 
@@ -101,11 +96,6 @@ func TestHeartbeatKafka(t *testing.T) {
 	exposedFor(a, atoB, 5)
 
 	other := newAgent(t, "a", 0, server(clusterA, "a", "b"))
-	defer func() {
-		if t.Failed() {
-			t.Log("other:\n" + other.said())
-		}
-	}()
 	torn(a, atoB, "source")
 	a.until("it does not write", atoB, "source", writer(WritingRefused))
 	if n, _ := a.last(atoB, "source").of("writer.conflicts"); n < 1 {

@@ -351,7 +351,6 @@ func TestNewRefuses(t *testing.T) {
 	f(Options{Server: Server{Address: "127.0.0.1:1", User: "u", Mechanism: canary}}, "mechanism")
 	f(Options{Server: good, Links: []LinkSpec{link, link}}, "twice")
 	f(Options{Server: good, Links: []LinkSpec{{Store: "s", From: "a", To: "b", Channel: "g"}}}, "an end")
-	f(Options{Server: good, Links: []LinkSpec{{Store: "s", From: "a", To: "b", End: replica.Source}}}, "MirrorMaker")
 	f(Options{Server: good, Timeout: -1}, "below 0")
 	f(Options{Server: good, Timeout: time.Millisecond}, "at least")
 }
