@@ -196,15 +196,11 @@ func (s *Server) store(secure *tls.Config) (heartbeat.Store, error) {
 		if h.DSN != "" {
 			dsn = h.DSN
 		}
-		return postgresql.NewHeartbeat(postgresql.HeartbeatOptions{DSN: dsn, PasswordFile: passwordFile, Timeout: s.Timeout, Interval: h.Interval})
+		return postgresql.NewHeartbeat(postgresql.HeartbeatOptions{DSN: dsn, PasswordFile: passwordFile, Timeout: s.Timeout})
 	case "mysql":
 		return mysql.NewHeartbeat(mysql.Server{Address: s.Address, User: user, PasswordFile: passwordFile, TLS: secure, Timeout: s.Timeout}, h.Database)
 	case "redis":
-		one, err := redis.NewHeartbeat(redis.Server{Address: s.Address, User: user, PasswordFile: passwordFile, TLS: secure}, s.Timeout)
-		if err != nil {
-			return nil, err
-		}
-		return redis.Store{Heartbeat: one}, nil
+		return redis.NewStore(redis.Server{Address: s.Address, User: user, PasswordFile: passwordFile, TLS: secure}, s.Timeout)
 	case "nats":
 		credentials := s.CredentialsFile
 		if h.CredentialsFile != "" || h.User != "" {
