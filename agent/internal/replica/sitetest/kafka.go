@@ -3,6 +3,7 @@ package sitetest
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"regexp"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -141,6 +143,14 @@ func (k *Kafka) Produce(topic, key, value string) {
 	if err := k.kafka.ProduceSync(k.t.Context(), &kgo.Record{Topic: topic, Key: []byte(key), Value: []byte(value)}).FirstErr(); err != nil {
 		k.t.Fatal(err)
 	}
+}
+
+// Denied reports whether a user with Word as its password may not write into a topic.
+func (k *Kafka) Denied(user, topic string) bool {
+	k.t.Helper()
+	c := k.As(user, k.Address(), kgo.RecordRetries(1))
+	defer c.Close()
+	return errors.Is(c.ProduceSync(k.t.Context(), &kgo.Record{Topic: topic, Value: []byte("x")}).FirstErr(), kerr.TopicAuthorizationFailed)
 }
 
 // Mirror does what MirrorMaker does, from another cluster to this one: it writes the topic heartbeats there each second and copies
