@@ -63,7 +63,10 @@ func (h *Heartbeat) check(s *Server) error {
 		return fmt.Errorf("heartbeat: interval must be from %s to %s", shortestBeat, longestBeat)
 	}
 	for _, only := range []struct{ name, value, engine string }{
-		{"database", h.Database, "mysql"}, {"stream", h.Stream, "nats"}, {"dsn", h.DSN, "postgresql"}, {"credentials_file", h.CredentialsFile, "nats"},
+		{"database", h.Database, "mysql"},
+		{"stream", h.Stream, "nats"},
+		{"dsn", h.DSN, "postgresql"},
+		{"credentials_file", h.CredentialsFile, "nats"},
 		{"topic", h.Topic, "kafka"},
 	} {
 		if only.value != "" && s.Engine != only.engine {

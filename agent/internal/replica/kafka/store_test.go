@@ -201,8 +201,15 @@ func TestStoreReadsWhatIsCommitted(t *testing.T) {
 func TestStoreRefusesForeignTopics(t *testing.T) {
 	t.Parallel()
 	for i, r := range [][2]string{
-		{"", "x"}, {"order-7", "x"}, {"hb.a", "x"}, {"hb.a", "1 1 1 0"}, {"hb.", beatOf("a", 1).Text()}, {"hb.a.b", beatOf("a", 1).Text()},
-		{"echo.b", "1 1 1"}, {"echo..a", "1 1 1"}, {"echo.a.b", "1 1"},
+		{"", "x"},
+		{"order-7", "x"},
+		{"hb.a", "x"},
+		{"hb.a", "1 1 1 0"},
+		{"hb.", beatOf("a", 1).Text()},
+		{"hb.a.b", beatOf("a", 1).Text()},
+		{"echo.b", "1 1 1"},
+		{"echo..a", "1 1 1"},
+		{"echo.a.b", "1 1"},
 	} {
 		l := &log{beats: map[string]heartbeat.Beat{}, echoes: map[string]heartbeat.Echo{}}
 		if l.note(r[0], []byte(r[1])) {
