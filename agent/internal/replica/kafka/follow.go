@@ -56,17 +56,23 @@ func (l *log) note(key string, value []byte) bool {
 	kind, names, _ := strings.Cut(key, ".")
 	switch observer, origin, two := strings.Cut(names, "."); {
 	case kind == "hb" && names != "" && !two:
-		b, ok := heartbeat.ParseBeat(names, string(value))
-		if l.beats[key] = b; value == nil {
+		if value == nil {
 			delete(l.beats, key)
 			return true
 		}
+		b, ok := heartbeat.ParseBeat(names, string(value))
+		if ok {
+			l.beats[key] = b
+		}
 		return ok
 	case kind == "echo" && two && observer != "" && origin != "":
-		e, ok := heartbeat.ParseEcho(observer, origin, string(value))
-		if l.echoes[key] = e; value == nil {
+		if value == nil {
 			delete(l.echoes, key)
 			return true
+		}
+		e, ok := heartbeat.ParseEcho(observer, origin, string(value))
+		if ok {
+			l.echoes[key] = e
 		}
 		return ok
 	}
@@ -199,9 +205,11 @@ func (s *Store) fetch(ctx context.Context, want map[string]span, failed map[stri
 		}
 		return false
 	}
+	moved := false
 	for behind() {
 		fetches := s.client.kafka.PollFetches(ctx)
 		fetches.EachRecord(func(r *kgo.Record) {
+			moved = true
 			if l := s.logs[r.Topic]; l != nil {
 				l.take(r)
 			}
@@ -225,6 +233,10 @@ func (s *Store) fetch(ctx context.Context, want map[string]span, failed map[stri
 			case broken != nil && l.next < is.to:
 				failed[topic] = blame(topic, broken, "read", "Read")
 			}
+		}
+		if broken != nil && !moved {
+			s.client.close() // it is stuck, or gone; a new one goes on where this one was
+			return
 		}
 	}
 }
