@@ -128,7 +128,7 @@ track_commit_timestamp = on
 	s.do(t, "postgres", `CREATE TABLE load (id bigint PRIMARY KEY, pad text)`)
 	s.do(t, "postgres", `GRANT SELECT ON load TO evenkeel`)
 	s.do(t, "postgres", HeartbeatDDL)
-	s.do(t, "postgres", `GRANT SELECT, INSERT, UPDATE ON evenkeel_heartbeat, evenkeel_echo TO evenkeel`)
+	s.do(t, "postgres", `GRANT SELECT, INSERT, UPDATE ON evenkeel_heartbeat, evenkeel_echo, evenkeel_canary TO evenkeel`)
 	return s
 }
 
