@@ -9,8 +9,8 @@ import (
 type Memory struct {
 	LastCaughtUp time.Time `json:"last_caught_up,omitzero"` // agent's clock, begin of the look that saw it
 	CompleteTo   time.Time `json:"complete_to,omitzero"`    // the copy is known to have had all that was committed until then
-	LastAlive    time.Time `json:"last_alive,omitzero"`     // newest proof that the link was alive
-	DownSince    time.Time `json:"down_since,omitzero"`     // end of the first look after it that found the link down
+	LastAlive    time.Time `json:"last_alive,omitzero"`     // newest proof that the link was alive, no earlier than it came
+	DownSince    time.Time `json:"down_since,omitzero"`     // the link was silent from then on, as far as the looks after LastAlive know
 	Written      string    `json:"written,omitempty"`
 	Since        time.Time `json:"since,omitzero"` // Written has not changed since
 }
@@ -75,7 +75,7 @@ func Settle(s Sighting, m Memory, look Look) (Status, Memory) {
 		if m.DownSince.IsZero() {
 			m.DownSince = look.Ended
 		}
-		st.Lower = Some(silent(m, look, slack, s.LinkAge.OK))
+		st.Lower = Some(silent(m, look, slack))
 		if look.Heartbeat && s.Upper.OK && (look.ClockKnown || !s.SourceClock) {
 			st.Upper = Some(max(s.Upper.V, 0) + slack)
 			if s.Lower.OK {
@@ -98,20 +98,17 @@ func (m *Memory) complete(to time.Time) {
 	}
 }
 
-// alive notes the newest proof of life that a sighting brings.
+// alive notes the newest proof of life that a sighting brings. An age is worth nothing for what was heard after the latest proof that
+// is known already: a server that tells none of a link that is gone leaves the engine the age by its own memory, and what
+// came between two looks is not in it. A proof that is newer was told, and from it on the link is silent.
 func (m *Memory) alive(s Sighting, look Look) {
-	at := look.Began
 	switch {
 	case s.State == CaughtUp || s.State == CatchingUp || s.State == DelayedByDesign:
-	case s.LinkAge.OK:
-		at = at.Add(-s.LinkAge.V)
-	default:
-		return
-	}
-	if at.After(m.LastAlive) {
-		m.LastAlive = at
-		if at.After(m.DownSince) {
-			m.DownSince = time.Time{}
+		m.LastAlive, m.DownSince = look.Ended, time.Time{}
+	case s.LinkAge.OK && look.Began.Add(-s.LinkAge.V).After(m.LastAlive):
+		m.LastAlive, m.DownSince = look.Ended.Add(-s.LinkAge.V), time.Time{}
+		if s.State == LinkDown {
+			m.DownSince = m.LastAlive
 		}
 	}
 }
@@ -164,15 +161,12 @@ func bounded(st Status, s Sighting, m Memory, look Look, slack time.Duration) St
 // silent is the lower bound of a link that is not heard: all since it was last alive, less the time in which it may have been
 // alive unseen: an interval, and where looks were late and do not tell since when it is silent, until the first one that found it
 // down. Never 0: the link is down now.
-func silent(m Memory, look Look, slack time.Duration, told bool) time.Duration {
+func silent(m Memory, look Look, slack time.Duration) time.Duration {
 	floor := time.Millisecond
 	if m.LastAlive.IsZero() {
 		return floor
 	}
-	unseen := look.Interval
-	if !told {
-		unseen = max(unseen, m.DownSince.Sub(m.LastAlive))
-	}
+	unseen := max(look.Interval, m.DownSince.Sub(m.LastAlive))
 	return max(look.Ended.Sub(m.LastAlive)-unseen-slack, floor)
 }
 

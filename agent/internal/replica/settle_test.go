@@ -148,3 +148,42 @@ func TestSettleKeepsItsPromises(t *testing.T) {
 		}
 	})
 }
+
+// However late the looks are and whatever the server tells of the age of its link: the lower bound of a link that is down is no more
+// than the time since it was last heard.
+func TestSilenceIsNotOverstated(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		span := func(name string, most time.Duration) time.Duration {
+			return most * time.Duration(rapid.IntRange(0, 100).Draw(rt, name)) / 100
+		}
+		// By then the link is cut; until then something is heard every so often.
+		start, cut, every := at(0).Began, span("cut", 5*second), max(span("every", second), time.Millisecond)
+		heard := func(by time.Duration) time.Time { return start.Add(min(by, cut).Truncate(every)) }
+		var m Memory
+		var known time.Time // the newest message of which the engine knows
+		now := time.Duration(0)
+		for range rapid.IntRange(1, 20).Draw(rt, "looks") {
+			began := now + span("later", second)
+			read := began + span("asked", 100*time.Millisecond)
+			now = read + span("answered", 100*time.Millisecond)
+			s := Sighting{State: CatchingUp}
+			told := rapid.Bool().Draw(rt, "told")
+			if read > cut {
+				s.State = LinkDown
+			}
+			if told || s.State == CatchingUp {
+				known = heard(read)
+			}
+			if !known.IsZero() && rapid.Bool().Draw(rt, "age") {
+				s.LinkAge = Some(start.Add(read).Sub(known))
+			}
+			look := at(0)
+			look.Began, look.Ended, look.Interval = start.Add(began), start.Add(now), 10*time.Millisecond
+			var st Status
+			st, m = Settle(s, m, look)
+			if most := max(look.Ended.Sub(heard(read)), time.Millisecond); s.State == LinkDown && st.Lower.V > most {
+				rt.Fatalf("silent for %s, said to be at least %s", most, st.Lower.V)
+			}
+		}
+	})
+}
