@@ -13,6 +13,7 @@ type Memory struct {
 	DownSince    time.Time `json:"down_since,omitzero"`     // the link was silent from then on, as far as the looks after LastAlive know
 	Written      string    `json:"written,omitempty"`
 	Since        time.Time `json:"since,omitzero"` // Written has not changed since
+	Crossed      string    `json:"crossed,omitempty"` // the position at which the bounds of the look before contradicted each other
 }
 
 // Look says when and how well was looked.
@@ -31,7 +32,8 @@ const idleAfter = 10 * time.Second
 //
 // What it promises: a state always; no bound where the state is unknown; link_down has a growing Lower and no Upper unless a
 // heartbeat gives one; CaughtUp refreshes LastCaughtUp and nothing else does; every bound is widened by the duration of the
-// look and, where two clocks are compared, by their error; a lag that is negative beyond the error is unknown(clock_skew).
+// look and, where two clocks are compared, by their error; a lag that is negative beyond the error, or below what is proven to be
+// missing, is unknown(clock_skew).
 func Settle(s Sighting, m Memory, look Look) (Status, Memory) {
 	st := Status{
 		Link: s.Link, End: s.End, At: look.Ended, State: s.State, Reason: s.Reason, Detail: s.Detail,
@@ -66,6 +68,7 @@ func Settle(s Sighting, m Memory, look Look) (Status, Memory) {
 		if s.Lower.OK && (!s.SourceClock || look.ClockKnown) && look.Ended.Sub(m.CompleteTo) < s.Lower.V-2*slack {
 			m.CompleteTo = time.Time{} // the copy lacks what it had: it was set back
 		}
+		s = m.uncross(s, slack)
 		st = bounded(st, s, m, look, slack)
 		if st.Upper.OK {
 			m.complete(look.Ended.Add(-st.Upper.V))
@@ -130,6 +133,21 @@ func skewed(st Status, s Sighting, slack time.Duration) Status {
 	st.State, st.Reason = Unknown, ReasonClockSkew
 	st.Detail = fmt.Sprintf("the lag by the clocks is %s, which their error of %s does not explain", s.Upper.V, slack)
 	return st
+}
+
+// uncross takes away bounds that contradict each other where the applier may explain it: it takes a second off the lag in no time when it
+// passes a second in which its source wrote nothing, and the bounds of a sighting come from one question after the other. An
+// applier that stands where it stood at the look before explains nothing: then it is the clocks.
+func (m *Memory) uncross(s Sighting, slack time.Duration) Sighting {
+	before := m.Crossed
+	m.Crossed = ""
+	if !s.Lower.OK || !s.Upper.OK || s.Lower.V <= s.Upper.V+2*slack || s.Upper.V < -slack {
+		return s
+	}
+	if m.Crossed = s.Position; s.Position != before {
+		s.Lower, s.Upper = Opt[time.Duration]{}, Opt[time.Duration]{}
+	}
+	return s
 }
 
 // bounded widens the bounds of a link that is behind, and refuses those that the clocks contradict.

@@ -55,6 +55,12 @@ func TestSettle(t *testing.T) {
 	f("the first write after an idle hour is no hour of lag", follow(ok, ok, behind(0, time.Hour, true)), CatchingUp, "", "0s", "1s", "1s")
 	f("behind, never complete", follow(behind(0, 5*second, true)), CatchingUp, "", "0s", "5.1s", "5.1s")
 	f("clocks that contradict each other", follow(ok, behind(-5*second, -5*second, true)), Unknown, ReasonClockSkew, "-", "-", "1s")
+	standing := func(s Sighting, position string) Sighting { s.Position = position; return s }
+	crossed := behind(900*time.Millisecond, 300*time.Millisecond, true)
+	f("what is proven to be missing is older than the clocks say", follow(ok, crossed), Unknown, ReasonClockSkew, "-", "-", "1s")
+	f("the applier may have moved between the questions", follow(ok, standing(crossed, "7")), CatchingUp, "", "0s", "1s", "1s")
+	f("and goes on", follow(ok, standing(crossed, "6"), standing(crossed, "7")), CatchingUp, "", "0s", "2s", "2s")
+	f("the applier has not moved", follow(ok, standing(crossed, "7"), standing(crossed, "7")), Unknown, ReasonClockSkew, "-", "-", "2s")
 	f("a little before its time", follow(ok, behind(-50*time.Millisecond, -50*time.Millisecond, true)), CatchingUp, "", "0s", "100ms", "100ms")
 	f("down", follow(ok, ok, ok, Sighting{State: LinkDown}, Sighting{State: LinkDown}, Sighting{State: LinkDown}), LinkDown, "", "2s", "-", "3s")
 	look := func(s Sighting, m Memory, began float64) (Status, Memory) { return Settle(s, m, at(began)) }
