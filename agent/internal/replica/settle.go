@@ -12,7 +12,7 @@ type Memory struct {
 	LastAlive    time.Time `json:"last_alive,omitzero"`     // newest proof that the link was alive, no earlier than it came
 	DownSince    time.Time `json:"down_since,omitzero"`     // the link was silent from then on, as far as the looks after LastAlive know
 	Written      string    `json:"written,omitempty"`
-	Since        time.Time `json:"since,omitzero"` // Written has not changed since
+	Since        time.Time `json:"since,omitzero"`    // Written has not changed since
 	Crossed      string    `json:"crossed,omitempty"` // the position at which the bounds of the look before contradicted each other
 }
 
