@@ -44,7 +44,7 @@ func (s *subject) verdict(r report) (v verdict, least, most time.Duration) {
 		high = max(high, notZero)
 		if !r.Upper.OK {
 			for _, c := range s.copies {
-				silent := r.At.Sub(c.arrived(r.At))
+				silent := r.At.Sub(c.arrived(r.began)) // what arrives during the look may have come after the answer
 				low, high = max(low, silent), max(high, silent)
 			}
 		}
