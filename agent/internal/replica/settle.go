@@ -12,8 +12,10 @@ type Memory struct {
 	LastAlive    time.Time `json:"last_alive,omitzero"`     // newest proof that the link was alive, no earlier than it came
 	DownSince    time.Time `json:"down_since,omitzero"`     // the link was silent from then on, as far as the looks after LastAlive know
 	Written      string    `json:"written,omitempty"`
-	Since        time.Time `json:"since,omitzero"`    // Written has not changed since
-	Crossed      string    `json:"crossed,omitempty"` // the position at which the bounds of the look before contradicted each other
+	Since        time.Time `json:"since,omitzero"`     // Written has not changed since
+	Crossed      string    `json:"crossed,omitempty"`  // the position at which the bounds of the look before contradicted each other
+	Lacks        time.Time `json:"lacks,omitzero"`     // something that was committed by then is missing
+	LacksAt      string    `json:"lacks_at,omitempty"` // as long as the position is this one
 }
 
 // Look says when and how well was looked.
@@ -46,7 +48,7 @@ func Settle(s Sighting, m Memory, look Look) (Status, Memory) {
 	}
 	m.alive(s, look)
 	if s.State == Resyncing {
-		m.CompleteTo = time.Time{} // what it had is thrown away
+		m.CompleteTo, m.LacksAt = time.Time{}, "" // what it had is thrown away
 	}
 	if s.Written != "" && s.Written != m.Written {
 		m.Written, m.Since = s.Written, look.Began
@@ -57,7 +59,7 @@ func Settle(s Sighting, m Memory, look Look) (Status, Memory) {
 		if st.State == Unknown {
 			break
 		}
-		m.LastCaughtUp = look.Began
+		m.LastCaughtUp, m.LacksAt = look.Began, ""
 		if st.Upper.OK {
 			m.complete(look.Ended.Add(-st.Upper.V))
 		}
@@ -73,12 +75,16 @@ func Settle(s Sighting, m Memory, look Look) (Status, Memory) {
 		if st.Upper.OK {
 			m.complete(look.Ended.Add(-st.Upper.V))
 		}
+		m.lack(s.Position, st, look)
 	case LinkDown, Resyncing:
 		// Nothing proves that the copy is complete, and a stopped one has no upper bound of its own.
 		if m.DownSince.IsZero() {
 			m.DownSince = look.Ended
 		}
 		st.Lower = Some(silent(m, look, slack))
+		if s.State == LinkDown && s.Position != "" && s.Position == m.LacksAt {
+			st.Lower.V = max(st.Lower.V, look.Ended.Sub(m.Lacks)) // nothing was applied since
+		}
 		if look.Heartbeat && s.Upper.OK && (look.ClockKnown || !s.SourceClock) {
 			st.Upper = Some(max(s.Upper.V, 0) + slack)
 			if s.Lower.OK {
@@ -99,6 +105,15 @@ func (m *Memory) complete(to time.Time) {
 	if to.After(m.CompleteTo) {
 		m.CompleteTo = to
 	}
+}
+
+// lack notes since when at least something is missing at a position of the copy.
+func (m *Memory) lack(position string, st Status, look Look) {
+	since := look.Ended.Add(-st.Lower.V)
+	if position == "" || st.Lower.V <= 0 || position == m.LacksAt && !since.Before(m.Lacks) {
+		return
+	}
+	m.Lacks, m.LacksAt = since, position
 }
 
 // alive notes the newest proof of life that a sighting brings. An age is worth nothing for what was heard after the latest proof that

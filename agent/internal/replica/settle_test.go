@@ -49,13 +49,13 @@ func TestSettle(t *testing.T) {
 			}
 		}
 	}
+	standing := func(s Sighting, position string) Sighting { s.Position = position; return s }
 	f("complete", follow(ok), CaughtUp, "", "0s", "0s", "0s")
 	f("behind by one clock", follow(ok, ok, behind(500*time.Millisecond, 700*time.Millisecond, false)), CatchingUp, "", "500ms", "700ms", "700ms")
 	f("behind by two clocks", follow(ok, ok, behind(500*time.Millisecond, 700*time.Millisecond, true)), CatchingUp, "", "400ms", "800ms", "800ms")
 	f("the first write after an idle hour is no hour of lag", follow(ok, ok, behind(0, time.Hour, true)), CatchingUp, "", "0s", "1s", "1s")
 	f("behind, never complete", follow(behind(0, 5*second, true)), CatchingUp, "", "0s", "5.1s", "5.1s")
 	f("clocks that contradict each other", follow(ok, behind(-5*second, -5*second, true)), Unknown, ReasonClockSkew, "-", "-", "1s")
-	standing := func(s Sighting, position string) Sighting { s.Position = position; return s }
 	crossed := behind(900*time.Millisecond, 300*time.Millisecond, true)
 	f("what is proven to be missing is older than the clocks say", follow(ok, crossed), Unknown, ReasonClockSkew, "-", "-", "1s")
 	f("the applier may have moved between the questions", follow(ok, standing(crossed, "7")), CatchingUp, "", "0s", "1s", "1s")
@@ -73,6 +73,10 @@ func TestSettle(t *testing.T) {
 	_, mem = look(ok, Memory{}, 0)
 	seen, _ = look(behind(100*second, 200*second, false), mem, 10)
 	f("a copy that was set back", seen, CatchingUp, "", "1m40s", "3m20s", "3m20s")
+	down := Sighting{State: LinkDown}
+	f("down, and something is missing for longer than it is", follow(ok, standing(behind(second, second, false), "7"), standing(down, "7"), standing(down, "7")), LinkDown, "", "3s", "-", "3s")
+	f("down, and something was applied since", follow(ok, standing(behind(second, second, false), "7"), standing(down, "8"), standing(down, "8")), LinkDown, "", "1s", "-", "3s")
+	f("down, and nothing was missing at last", follow(ok, standing(behind(second, second, false), "7"), standing(ok, "7"), standing(down, "7"), standing(down, "7")), LinkDown, "", "1s", "-", "2s")
 	f("down at once", follow(ok, Sighting{State: LinkDown}), LinkDown, "", "1ms", "-", "1s")
 	f("down, never complete", follow(Sighting{State: LinkDown}, Sighting{State: LinkDown}), LinkDown, "", "1ms", "-", "-")
 	f("no answer", follow(ok, Sighting{State: Unknown, Reason: ReasonTimeout}), Unknown, ReasonTimeout, "-", "-", "1s")
