@@ -40,6 +40,8 @@ func TestVerdict(t *testing.T) {
 	f("it was so when the look began", replica.CatchingUp, 4.8, 5.2, 1.7, 3, right)
 	f("down, silent since the latest that came", replica.LinkDown, 4, 4, 1.9, -1, certain)
 	f("down, and silent for longer than it was", replica.LinkDown, 4, 4, 2.6, -1, wrong)
+	f("down, and a heartbeat of a writer that was late", replica.LinkDown, 4, 4, 1.5, 2.2, certain)
+	f("down, and the upper bound too low", replica.LinkDown, 4, 4, 0.5, 0.9, wrong)
 	f("it comes while is looked", replica.LinkDown, 4.8, 5.2, 2.9, -1, certain)
 	f("down and nothing is missing", replica.LinkDown, 8, 8, 0.0005, -1, certain)
 	f("no bounds at the end of the run", replica.CaughtUp, 20, 20, 0, 0, unsure)
