@@ -15,6 +15,7 @@ import (
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/heartbeat"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/sitetest"
 )
 
 func TestNewRefuses(t *testing.T) {
@@ -48,7 +49,7 @@ func TestAccess(t *testing.T) {
 	here := n.as(canary)
 	w := newWatcher(t, "target", Options{Server: here, Peer: &here, Links: link})
 	w.Complete()
-	connections, err := n.srv.Connz(nil)
+	connections, err := n.Server().Connz(nil)
 	named := 0
 	for _, c := range connections.Conns {
 		if c.Name == "evenkeel" {
@@ -61,7 +62,7 @@ func TestAccess(t *testing.T) {
 	// One connection is kept, however often is looked.
 	before := connections.Total
 	w.Look()
-	if connections, err = n.srv.Connz(nil); err != nil || connections.Total != before {
+	if connections, err = n.Server().Connz(nil); err != nil || connections.Total != before {
 		t.Errorf("connections %v, before %v: %v", connections.Total, before, err)
 	}
 
@@ -101,7 +102,8 @@ func TestReconnects(t *testing.T) {
 		t.Fatal(err)
 	}
 	links := []LinkSpec{{Store: "s", From: "a", To: "b", Channel: "ORDERS", Peer: "COPY", End: replica.Target}}
-	n := &node{t: t, name: "n", domain: "n", dir: t.TempDir(), port: mute.Addr().(*net.TCPAddr).Port, leaf: replicatest.FreePort(t), allowed: everything}
+	n := &node{NATS: sitetest.NewNATS(t, "n", 0, agent(everything)), t: t}
+	n.Port = mute.Addr().(*net.TCPAddr).Port
 	w := newWatcher(t, "target", Options{Server: n.as(canary), Links: links})
 	began := time.Now()
 	w.Becomes(replica.Unknown, replica.ReasonTimeout)
@@ -115,7 +117,6 @@ func TestReconnects(t *testing.T) {
 		}
 	}
 	n.start()
-	t.Cleanup(n.stop)
 	if st := w.Look(); st.Reason != replica.ReasonMisconfigured {
 		t.Errorf("the first look after the server came back: %s", w.Show())
 	}
@@ -189,10 +190,10 @@ func TestCluster(t *testing.T) {
 	ports := []int{replicatest.FreePort(t), replicatest.FreePort(t), replicatest.FreePort(t)}
 	var nodes []*node
 	for i, port := range ports {
-		n := &node{t: t, name: fmt.Sprintf("n%d", i), domain: "n", dir: t.TempDir(), port: replicatest.FreePort(t), leaf: replicatest.FreePort(t), allowed: everything}
-		n.routes = fmt.Sprintf(`cluster: {name: c, listen: "127.0.0.1:%d", routes: ["nats://127.0.0.1:%d", "nats://127.0.0.1:%d", "nats://127.0.0.1:%d"]}`, port, ports[0], ports[1], ports[2])
+		n := &node{NATS: sitetest.NewNATS(t, fmt.Sprintf("n%d", i), 0, agent(everything)), t: t}
+		n.Domain = "n"
+		n.Routes = fmt.Sprintf(`cluster: {name: c, listen: "127.0.0.1:%d", routes: ["nats://127.0.0.1:%d", "nats://127.0.0.1:%d", "nats://127.0.0.1:%d"]}`, port, ports[0], ports[1], ports[2])
 		n.start()
-		t.Cleanup(n.stop)
 		nodes = append(nodes, n)
 	}
 	first := nodes[0]

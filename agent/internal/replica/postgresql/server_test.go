@@ -165,7 +165,7 @@ func (s *server) start(t *testing.T) {
 	}
 	defer log.Close()
 	s.cmd = exec.Command(filepath.Join(s.bin, "postgres"), "-D", s.dir, "-p", strconv.Itoa(s.port))
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account(t), Pdeathsig: syscall.SIGQUIT}
+	s.cmd.SysProcAttr = replicatest.Child(account(t), syscall.SIGQUIT)
 	s.cmd.Stdout, s.cmd.Stderr, s.cmd.Dir = log, log, os.TempDir()
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
