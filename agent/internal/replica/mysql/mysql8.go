@@ -45,7 +45,7 @@ func mysqlTarget(link LinkSpec, rows []channelRow, server serverRow, beat replic
 	if !k.looked.IsZero() {
 		limit += at.Sub(k.looked)
 	}
-	k = k.hear(at, received, row.Received, row.Heartbeats)
+	k = k.hear(at, read, received, row.Received, row.Heartbeats)
 	own, k := k.bounds(at, func(p gtidSet) bool { return executed.missing(p) == 0 })
 	own = own.less(committing)
 	beats, kb, torn := judgeBeat(beat, k.beat, read)

@@ -120,13 +120,13 @@ type kept[P any] struct {
 	seen, complete marks[P]
 }
 
-// hear moves what is remembered of a link on by one look that began at a time: what was received so far, also as text, and
-// how many heartbeats of the protocol came.
+// hear moves what is remembered of a link on by one look that began at a time, and whose rows were there at another: what was received
+// so far, also as text, and how many heartbeats of the protocol came. What was received may have come when the rows were read.
 //
 // A source sends a heartbeat only when it has nothing else to send. One that came since the look before was sent after
 // what was heard before it; so what is received now holds all that was committed when that was heard. It may have waited
 // on the way: that is why the look before is not taken instead.
-func (k kept[P]) hear(at time.Time, pos P, text string, beats int64) kept[P] {
+func (k kept[P]) hear(at, read time.Time, pos P, text string, beats int64) kept[P] {
 	begun := !k.looked.IsZero()
 	moved := begun && text != k.received
 	beaten := begun && beats > k.beats // fewer: the count began anew
@@ -140,7 +140,7 @@ func (k kept[P]) hear(at time.Time, pos P, text string, beats int64) kept[P] {
 		k.first = at
 	}
 	if moved || !begun || len(k.seen) == 0 {
-		k.seen = k.seen.add(at, pos)
+		k.seen = k.seen.add(read, pos)
 	}
 	k.looked, k.received, k.beats = at, text, beats
 	return k
