@@ -24,7 +24,7 @@ need-go:
 need-node:
 	@command -v npm >/dev/null || { echo "node and npm are missing: install Node.js 20.19 or newer, then run this again"; exit 1; }
 
-.PHONY: help need-go need-node build web run test test-unit test-web test-race e2e check postgresql-majors fuzz truth bench clean setup
+.PHONY: help need-go need-node build web run test test-unit test-web test-race e2e check postgresql-majors mysql fuzz truth bench clean setup
 
 web: need-node ## build the live page
 	@cd web && if [ ! -d node_modules ] || [ package-lock.json -nt node_modules ]; then echo "web: installing the page's build tools"; npm ci --no-audit --no-fund --loglevel=error && touch node_modules; fi
@@ -76,6 +76,11 @@ check: need-go ## formatting, linters, generated files, known vulnerabilities
 postgresql-majors: need-go ## the tests of PostgreSQL against versions 10, 14 and 18 besides Debian's
 	@$(SETUP) majors
 	@$(GO) test -count=1 -timeout 30m ./agent/internal/replica/postgresql
+
+mysql: need-go ## the tests of MySQL with a real one, from Debian's sid, beside MariaDB
+	@$(SETUP) mysql
+	@$(GO) test -count=1 -timeout 30m ./agent/internal/replica/mysql
+	@$(GO) test -count=1 -timeout 30m -run '^TestHeartbeat(MySQL|Clocks|LeftOut)$$' ./agent/replicationlagreceiver
 
 FUZZTIME ?= 30s
 fuzz: need-go ## fuzz every parser of foreign bytes, FUZZTIME each

@@ -40,6 +40,7 @@ func newHeartbeatSQL() *cobra.Command {
 	flags.StringVar(&plan.Database, "database", "evenkeel", "mysql: where the tables are to be")
 	flags.StringVar(&plan.Stream, "stream", "ORDERS", "nats: the stream of this site")
 	flags.StringVar(&plan.Copy, "copy", "", "nats: the stream here that copies the other site's (default: that of --stream with -copy)")
+	flags.StringVar(&plan.Topic, "topic", "evenkeel-heartbeat", "kafka: the topic of heartbeats in each site's cluster; the peers are MirrorMaker's aliases")
 	if err := cmd.MarkFlagRequired("engine"); err != nil {
 		panic(fmt.Sprintf("a flag that was just declared is not there: %v", err))
 	}

@@ -19,7 +19,8 @@ func TestHeartbeatSQL(t *testing.T) {
 	f(exitOK, "GRANT SELECT, INSERT, UPDATE ON `hb`.evenkeel_canary TO 'beat'@'%'", "--engine", "mysql", "--database", "hb", "--account", "beat")
 	f(exitOK, "-@all +info +mget +mset", "--engine", "redis")
 	f(exitOK, `"evenkeel.hb.waw", "evenkeel.echo.waw.*"`, "--engine", "nats", "--origin", "waw")
-	f(exitSettings, "use one of postgresql, mysql, redis, nats", "--engine", "kafka")
+	f(exitOK, "--operation Read --topic waw.beats\n", "--engine", "kafka", "--topic", "beats", "--peers", "ams,waw")
+	f(exitSettings, "use one of postgresql, mysql, redis, nats, kafka", "--engine", "oracle")
 	f(exitSettings, "no plain name", "--engine", "mysql", "--account", "x y")
 	f(exitFailed, "required flag")
 }

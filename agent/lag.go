@@ -35,6 +35,7 @@ func (f *lagFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.server.PasswordFile, "password-file", "", "file with the password")
 	flags.BoolVar(&f.beaten, "heartbeat", false, "read the heartbeat of the link's source too; see evenkeel-agent heartbeat-sql")
 	flags.StringVar(&f.beats.Database, "heartbeat-database", "", "mysql: database with the heartbeat tables")
+	flags.StringVar(&f.beats.Topic, "heartbeat-topic", "", "kafka: topic of the heartbeats in the source's cluster")
 	flags.StringVar(&f.other.Address, "other-address", "", "redis, nats: the server at the other end of the link, to compare with")
 	flags.StringVar(&f.name, "link", "store:a>b", "name of the link: STORE:FROM>TO")
 	flags.StringVar(&f.link.Channel, "channel", "", "subscription, connection or channel, where there are several; nats: the stream at the source")
@@ -63,7 +64,7 @@ func (f *lagFlags) run(cmd *cobra.Command) error {
 	}
 	f.link.Store, f.link.From, f.link.To = store, from, to
 	f.server.Links = []replicationlagreceiver.Link{f.link}
-	if f.beaten || f.beats.Database != "" {
+	if f.beaten || f.beats.Database != "" || f.beats.Topic != "" {
 		f.server.Heartbeat = &f.beats
 	}
 	if f.other.Address != "" {

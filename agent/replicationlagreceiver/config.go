@@ -46,6 +46,8 @@ type Server struct {
 	Mechanism string `mapstructure:"mechanism"`
 	// ReadCommitted says that kafka's groups read committed transactions only.
 	ReadCommitted bool `mapstructure:"read_committed"`
+	// MirrorInterval is the emit.heartbeats.interval.seconds of kafka's MirrorMaker. Default 1 s.
+	MirrorInterval time.Duration `mapstructure:"mirror_interval"`
 	// Heartbeat is read and, where it says so, written. None: the server has no heartbeat.
 	Heartbeat *Heartbeat `mapstructure:"heartbeat"`
 	// OtherEnd is the server at the other end of the links, where this agent may ask it: how far behind is known better
@@ -81,7 +83,7 @@ type Link struct {
 	To      string `mapstructure:"to"`
 	Channel string `mapstructure:"channel"` // a subscription, connection or channel, where there are several; nats: the origin's stream; kafka: the consumer group, empty for MirrorMaker
 	End     string `mapstructure:"end"`     // source or target: which end this server is
-	Peer    string `mapstructure:"peer"`    // how the other end is known here: a slot, application name or host; nats: the copy's stream; kafka: the topics, with commas between, or MirrorMaker's source alias
+	Peer    string `mapstructure:"peer"`    // how the other end is known here: a slot, application name or host; nats: the copy's stream; kafka: the topics, with commas between, or MirrorMaker's alias of the other cluster
 	Domain  string `mapstructure:"domain"`  // nats: the origin's JetStream domain, where it tells two sources apart
 }
 
@@ -105,7 +107,7 @@ func (c *Config) Validate() error {
 	var errs []error
 	for i := range c.Servers {
 		s := &c.Servers[i]
-		if s.Heartbeat != nil && s.Heartbeat.Origin == "" && s.Engine != "kafka" {
+		if s.Heartbeat != nil && s.Heartbeat.Origin == "" {
 			s.Heartbeat.Origin = c.Site
 		}
 		if err := s.check(context.Background()); err != nil {
@@ -130,14 +132,19 @@ func (s *Server) check(ctx context.Context) error {
 		return fmt.Errorf("interval must be from %s to %s", shortestInterval, longestInterval)
 	case s.Timeout >= s.Interval || s.Timeout < 0:
 		return fmt.Errorf("timeout %s must be above 0 and below the interval, which is %s", s.Timeout, s.Interval)
-	case s.ClockError < 0 || s.Silence < 0:
-		return errors.New("clock_error and silence are no times below 0")
+	case s.ClockError < 0 || s.Silence < 0 || s.MirrorInterval < 0:
+		return errors.New("clock_error, silence and mirror_interval are no times below 0")
+	case s.MirrorInterval != 0 && s.Engine != "kafka":
+		return errors.New("mirror_interval is for kafka only: leave it out")
 	case len(s.Links) == 0:
 		return errors.New("no links: name at least one, as in {store: orders, from: fra, to: ams, end: target}")
 	}
 	for _, l := range s.Links {
 		if l.Store == "" || l.From == "" || l.To == "" || l.From == l.To || (l.End != string(replica.Source) && l.End != string(replica.Target)) {
 			return fmt.Errorf("link %s: it needs a store, two sites in from and to, and an end, which is source or target", l.link().Name())
+		}
+		if s.Engine == "kafka" && l.Channel == "" && l.End == string(replica.Source) && s.Heartbeat == nil {
+			return fmt.Errorf("link %s: MirrorMaker 2 is looked at in the target's cluster, and at the source only by the echo of a heartbeat: set heartbeat, or end: target; for a consumer group channel names it", l.link().Name())
 		}
 	}
 	if err := s.Heartbeat.check(s); err != nil {
@@ -270,10 +277,7 @@ func (s *Server) looker(secure *tls.Config) (engine, error) {
 	case "kafka":
 		o := kafka.Options{
 			Server:  kafka.Server{Address: s.Address, User: s.User, PasswordFile: s.PasswordFile, Mechanism: s.Mechanism, TLS: secure},
-			Timeout: s.Timeout, ReadCommitted: s.ReadCommitted, Silence: s.Silence,
-		}
-		if s.Heartbeat != nil {
-			o.Interval = s.Heartbeat.Interval
+			Timeout: s.Timeout, ReadCommitted: s.ReadCommitted, Silence: s.Silence, Interval: s.MirrorInterval,
 		}
 		for _, l := range s.Links {
 			o.Links = append(o.Links, kafka.LinkSpec(l.declared()))

@@ -62,7 +62,8 @@ func (b *beats) arrived(s *sight, l Link, engine string, at, wall time.Time, clo
 		return // it comes by way of another link
 	}
 	s.Extra = append(s.Extra, b.canaries(l.From)...)
-	lacks := b.lacks(s, l, beat.OK, at)
+	unread := b.rows.Unread[l.From]
+	lacks := b.lacks(s, l, beat.OK || (unread != nil && seen.Ever()), at)
 	switch {
 	case seen.Torn(at, b.hold):
 		s.torn("the heartbeat of " + l.From + " went back: two writers write it, or the copy was set back")
@@ -74,7 +75,13 @@ func (b *beats) arrived(s *sight, l Link, engine string, at, wall time.Time, clo
 		s.Extra = append(s.Extra, replica.Measure{Name: measureAge, Unit: "s", Value: wall.Round(0).Sub(beat.V.At).Seconds()})
 		s.Sighting, s.beat = beat.V.Merge(s.Sighting, s.beat, wall, clockErr)
 	case lacks > max(never, neverIntervals*b.set.Interval):
-		s.unknown(replica.ReasonMisconfigured, fmt.Sprintf("no heartbeat of %s has ever come here: it does not write one, or the replication leaves it out", l.From))
+		reason, why := replica.ReasonMisconfigured, "it does not write one, or the replication leaves it out"
+		if unread != nil {
+			reason, why = unread.Reason, unread.Detail
+		}
+		s.unknown(reason, fmt.Sprintf("no heartbeat of %s has ever come here: %s", l.From, why))
+	case s.Detail == "" && unread != nil:
+		s.Detail = fmt.Sprintf("the heartbeats of %s cannot be read: %s", l.From, unread.Detail)
 	case s.Detail == "":
 		s.Detail = "there is no heartbeat of " + l.From + " here"
 	}

@@ -1,6 +1,7 @@
 package replicationlagreceiver
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/heartbeat"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/kafka"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/mysql"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/nats"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/postgresql"
@@ -26,10 +28,11 @@ type Heartbeat struct {
 	Origin string `mapstructure:"origin"`
 	// Peers are the sites whose heartbeats and echoes are read. Default: the other ends of the server's links.
 	Peers []string `mapstructure:"peers"`
-	// Interval is between two beats, 100 ms to 1 min; of kafka, MirrorMaker's emit.heartbeats.interval.seconds. Default 1 s.
+	// Interval is between two beats, 100 ms to 1 min. Default 1 s.
 	Interval time.Duration `mapstructure:"interval"`
 	Database string        `mapstructure:"database"` // mysql: where the tables are
 	Stream   string        `mapstructure:"stream"`   // nats: the stream of this site into which is written
+	Topic    string        `mapstructure:"topic"`    // kafka: the topic of heartbeats in each site's cluster
 	// Channel is that of the links by which it travels. Needed where there are several between the same two sites.
 	Channel string `mapstructure:"channel"`
 	// An account for the heartbeat alone. Default: the one that looks.
@@ -59,14 +62,12 @@ func (h *Heartbeat) check(s *Server) error {
 	if h.Interval < shortestBeat || h.Interval > longestBeat {
 		return fmt.Errorf("heartbeat: interval must be from %s to %s", shortestBeat, longestBeat)
 	}
-	if s.Engine == "kafka" {
-		if h.Write || h.Origin != "" || len(h.Peers) > 0 || h.Database != "" || h.Stream != "" || h.Channel != "" || h.DSN != "" || h.User != "" || h.PasswordFile != "" || h.CredentialsFile != "" {
-			return errors.New("heartbeat: kafka's are MirrorMaker's: only their interval can be set")
-		}
-		return nil
-	}
 	for _, only := range []struct{ name, value, engine string }{
-		{"database", h.Database, "mysql"}, {"stream", h.Stream, "nats"}, {"dsn", h.DSN, "postgresql"}, {"credentials_file", h.CredentialsFile, "nats"},
+		{"database", h.Database, "mysql"},
+		{"stream", h.Stream, "nats"},
+		{"dsn", h.DSN, "postgresql"},
+		{"credentials_file", h.CredentialsFile, "nats"},
+		{"topic", h.Topic, "kafka"},
 	} {
 		if only.value != "" && s.Engine != only.engine {
 			return fmt.Errorf("heartbeat: %s is for %s only: leave it out", only.name, only.engine)
@@ -77,6 +78,10 @@ func (h *Heartbeat) check(s *Server) error {
 		return errors.New("heartbeat: mysql needs the database of its tables, as in database: evenkeel")
 	case s.Engine == "nats" && h.Write && h.Stream == "":
 		return errors.New("heartbeat: nats needs the stream to write into, as in stream: ORDERS")
+	case s.Engine == "kafka" && !topicName(h.Topic):
+		return errors.New("heartbeat: kafka needs the topic of its own, without dots, as in topic: evenkeel-heartbeat; the interval of MirrorMaker's heartbeats is the server's mirror_interval")
+	case s.Engine == "kafka" && h.Channel != "":
+		return errors.New("heartbeat: kafka's travels by MirrorMaker, whose links have no channel: leave channel out")
 	case s.Engine == "postgresql" && h.User != "":
 		return errors.New("heartbeat: a postgresql account stands in dsn, not in user")
 	case h.Write && h.Origin == "":
@@ -102,18 +107,30 @@ func (h *Heartbeat) check(s *Server) error {
 	return nil
 }
 
-// carries reports whether the beats travel by a link. Those of nats travel by the links of their stream.
+// topicName is a name of a topic that MirrorMaker takes for no copy of another one.
+func topicName(name string) bool {
+	return len(name) <= 200 && regexp.MustCompile(`^[a-zA-Z0-9_-]+$`).MatchString(name)
+}
+
+// carries reports whether the beats travel by a link. Those of nats travel by the links of their stream, those of kafka by those of MirrorMaker.
 func (h *Heartbeat) carries(l Link, engine string) bool {
-	if engine == "nats" {
+	switch engine {
+	case "nats":
 		return l.End == string(replica.Target) || h.Stream == l.Channel
+	case "kafka":
+		return l.Channel == ""
 	}
 	return h.Channel == "" || h.Channel == l.Channel
 }
 
 // unique refuses two links of which only one can be the way of the beats.
 func (h *Heartbeat) unique(s *Server) error {
-	if s.Engine == "nats" {
+	switch s.Engine {
+	case "nats":
 		return nil
+	case "kafka":
+		_, err := h.mirrored(s.Links)
+		return err
 	}
 	ways := map[string]string{}
 	for _, l := range s.Links {
@@ -124,6 +141,29 @@ func (h *Heartbeat) unique(s *Server) error {
 		ways[way] = l.Channel
 	}
 	return nil
+}
+
+// mirrored are the topics of kafka here that copy the heartbeats of a site, by site.
+func (h *Heartbeat) mirrored(links []Link) (map[string]string, error) {
+	out := map[string]string{}
+	for _, l := range links {
+		if !h.carries(l, "kafka") {
+			continue
+		}
+		site := l.From
+		if l.End == string(replica.Source) {
+			site = l.To
+		}
+		topic := cmp.Or(l.Peer, site) + "." + h.Topic
+		if other, ok := out[site]; ok && other != topic {
+			return nil, fmt.Errorf("heartbeat: the cluster of %s has two aliases here, of which %s and %s come: use the same peer in all links with it", site, other, topic)
+		}
+		out[site] = topic
+	}
+	if len(out) == 0 {
+		return nil, errors.New("heartbeat: kafka's travels by MirrorMaker: it needs a link without a channel")
+	}
+	return out, nil
 }
 
 // others are the sites at the other ends of links.
@@ -159,15 +199,11 @@ func (s *Server) store(secure *tls.Config) (heartbeat.Store, error) {
 		if h.DSN != "" {
 			dsn = h.DSN
 		}
-		return postgresql.NewHeartbeat(postgresql.HeartbeatOptions{DSN: dsn, PasswordFile: passwordFile, Timeout: s.Timeout, Interval: h.Interval})
+		return postgresql.NewHeartbeat(postgresql.HeartbeatOptions{DSN: dsn, PasswordFile: passwordFile, Timeout: s.Timeout})
 	case "mysql":
 		return mysql.NewHeartbeat(mysql.Server{Address: s.Address, User: user, PasswordFile: passwordFile, TLS: secure, Timeout: s.Timeout}, h.Database)
 	case "redis":
-		one, err := redis.NewHeartbeat(redis.Server{Address: s.Address, User: user, PasswordFile: passwordFile, TLS: secure}, s.Timeout)
-		if err != nil {
-			return nil, err
-		}
-		return redis.Store{Heartbeat: one}, nil
+		return redis.NewStore(redis.Server{Address: s.Address, User: user, PasswordFile: passwordFile, TLS: secure}, s.Timeout)
 	case "nats":
 		credentials := s.CredentialsFile
 		if h.CredentialsFile != "" || h.User != "" {
@@ -182,8 +218,18 @@ func (s *Server) store(secure *tls.Config) (heartbeat.Store, error) {
 		return nats.NewStore(nats.Server{
 			Address: s.Address, User: user, PasswordFile: passwordFile, CredentialsFile: credentials, Domain: s.Domain, TLS: secure,
 		}, h.Stream, copies)
+	case "kafka":
+		copies, err := h.mirrored(s.Links)
+		if err != nil {
+			return nil, err
+		}
+		own := h.Topic
+		if !h.Write {
+			own = ""
+		}
+		return kafka.NewStore(kafka.Server{Address: s.Address, User: user, PasswordFile: passwordFile, Mechanism: s.Mechanism, TLS: secure}, s.Timeout, own, copies)
 	}
-	return nil, nil //nolint:nilnil // kafka has MirrorMaker's
+	return nil, nil //nolint:nilnil // the engine is not known, which looker says
 }
 
 // copied is the stream of nats that a link ends in.

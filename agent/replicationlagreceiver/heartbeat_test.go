@@ -31,7 +31,7 @@ func TestHeartbeatConfig(t *testing.T) {
 		switch engine {
 		case "postgresql":
 			s["dsn"] = "host=127.0.0.1 user=evenkeel"
-		case "nats", "kafka":
+		case "nats":
 			link["channel"] = "ORDERS"
 		}
 		if change != nil {
@@ -66,14 +66,28 @@ func TestHeartbeatConfig(t *testing.T) {
 	f("only copies", "mysql", write("database", "evenkeel"), nil)
 	f("", "mysql", map[string]any{"database": "evenkeel"}, nil)
 	f("", "nats", write("stream", "ORDERS"), nil)
-	f("", "kafka", map[string]any{"interval": "2s"}, nil)
+	f("", "kafka", write("topic", "evenkeel-heartbeat", "user", "beat"), both)
+	f("", "kafka", map[string]any{"topic": "evenkeel-heartbeat"}, func(s map[string]any) { s["mirror_interval"] = "5s" })
+	f("needs the topic of its own", "kafka", map[string]any{"interval": "2s"}, nil)
+	f("without dots", "kafka", write("topic", "evenkeel.heartbeat"), nil)
+	f("leave channel out", "kafka", write("topic", "x", "channel", "y"), nil)
+	f("topic is for kafka only", "redis", write("topic", "x"), nil)
+	f("mirror_interval is for kafka only", "redis", write(), func(s map[string]any) { s["mirror_interval"] = "5s" })
+	f("no times below 0", "kafka", write("topic", "x"), func(s map[string]any) { s["mirror_interval"] = "-5s" })
+	f("a link without a channel", "kafka", write("topic", "x"), func(s map[string]any) {
+		s["links"] = []any{map[string]any{"store": "orders", "from": "ams", "to": "fra", "end": "source", "channel": "copier"}}
+	})
+	f("two aliases", "kafka", write("topic", "x"), func(s map[string]any) {
+		both(s)
+		s["links"].([]any)[0].(map[string]any)["peer"] = "frankfurt"
+	})
+	f("only by the echo of a heartbeat", "kafka", nil, both)
 	f("needs the database", "mysql", write(), nil)
 	f("needs the stream", "nats", write(), nil)
 	f("database is for mysql only", "redis", write("database", "x"), nil)
 	f("stream is for nats only", "redis", write("stream", "x"), nil)
 	f("dsn is for postgresql only", "redis", write("dsn", "x"), nil)
 	f("stands in dsn", "postgresql", write("user", "x"), nil)
-	f("MirrorMaker", "kafka", write(), nil)
 	f("from 100ms to 1m0s", "redis", write("interval", "10ms"), nil)
 	f("from 100ms to 1m0s", "redis", write("interval", "1h"), nil)
 	f("no name of a site", "redis", write("peers", []any{"Fra:x"}), nil)
@@ -109,7 +123,10 @@ func TestSetUp(t *testing.T) {
 	f("`x`.evenkeel_canary TO 'x'@'%'", SetUp{Engine: "mysql"})
 	f("ACL SETUSER x on", SetUp{Engine: "redis"})
 	f(`"$JS.API.STREAM.MSG.GET.x-copy", "evenkeel.hb.fra"`, SetUp{Engine: "nats", Origin: "fra"})
-	f("use one of postgresql, mysql, redis, nats", SetUp{Engine: "kafka"})
+	f("User:x --operation Read --operation Write --topic evenkeel-heartbeat\n", SetUp{Engine: "kafka", Peers: []string{"ams"}})
+	f("User:x --operation Read --topic ams.hb\n", SetUp{Engine: "kafka", Topic: "hb", Peers: []string{"ams"}})
+	f("no name of a topic", SetUp{Engine: "kafka", Topic: "a.b"})
+	f("use one of postgresql, mysql, redis, nats, kafka", SetUp{Engine: "oracle"})
 	f("no plain name", SetUp{Engine: "mysql", Account: "x'; DROP TABLE y"})
 	f("no plain name", SetUp{Engine: "redis", Peers: []string{"a b"}})
 }

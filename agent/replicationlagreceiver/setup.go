@@ -1,11 +1,13 @@
 package replicationlagreceiver
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 
+	"github.com/evenkeel/evenkeel/agent/internal/replica/kafka"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/mysql"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/nats"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/postgresql"
@@ -21,10 +23,11 @@ type SetUp struct {
 	Database string   // mysql
 	Stream   string   // nats: of this site
 	Copy     string   // nats: of another site's, here; empty: Stream and "-copy"
+	Topic    string   // kafka; empty: evenkeel-heartbeat
 }
 
 // HeartbeatEngines are the engines whose heartbeat the agent writes.
-func HeartbeatEngines() []string { return []string{"postgresql", "mysql", "redis", "nats"} }
+func HeartbeatEngines() []string { return []string{"postgresql", "mysql", "redis", "nats", "kafka"} }
 
 // Text is statements with a password left open, or lines of a configuration. Names that would need quoting are refused.
 func (s SetUp) Text() (string, error) {
@@ -37,8 +40,9 @@ func (s SetUp) Text() (string, error) {
 			return "", fmt.Errorf("%q is no plain name: use letters, digits, - and _", given)
 		}
 	}
-	if s.Copy == "" {
-		s.Copy = s.Stream + "-copy"
+	s.Copy, s.Topic = cmp.Or(s.Copy, s.Stream+"-copy"), cmp.Or(s.Topic, "evenkeel-heartbeat")
+	if s.Engine == "kafka" && !topicName(s.Topic) {
+		return "", fmt.Errorf("%q is no name of a topic for heartbeats: use letters, digits, - and _", s.Topic)
 	}
 	switch s.Engine {
 	case "postgresql":
@@ -47,6 +51,8 @@ func (s SetUp) Text() (string, error) {
 		return mysql.HeartbeatSetUp(s.Account, s.Database), nil
 	case "redis":
 		return redis.HeartbeatSetUp(s.Account), nil
+	case "kafka":
+		return kafka.HeartbeatSetUp(s.Account, s.Topic, s.Peers), nil
 	}
 	return nats.HeartbeatSetUp(s.Account, s.Stream, s.Copy, s.Origin), nil
 }

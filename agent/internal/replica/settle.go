@@ -9,10 +9,13 @@ import (
 type Memory struct {
 	LastCaughtUp time.Time `json:"last_caught_up,omitzero"` // agent's clock, begin of the look that saw it
 	CompleteTo   time.Time `json:"complete_to,omitzero"`    // the copy is known to have had all that was committed until then
-	LastAlive    time.Time `json:"last_alive,omitzero"`     // newest proof that the link was alive
-	DownSince    time.Time `json:"down_since,omitzero"`     // end of the first look after it that found the link down
+	LastAlive    time.Time `json:"last_alive,omitzero"`     // newest proof that the link was alive, no earlier than it came
+	DownSince    time.Time `json:"down_since,omitzero"`     // the link was silent from then on, as far as the looks after LastAlive know
 	Written      string    `json:"written,omitempty"`
-	Since        time.Time `json:"since,omitzero"` // Written has not changed since
+	Since        time.Time `json:"since,omitzero"`     // Written has not changed since
+	Crossed      string    `json:"crossed,omitempty"`  // the position at which the bounds of the look before contradicted each other
+	Lacks        time.Time `json:"lacks,omitzero"`     // something that was committed by then is missing
+	LacksAt      string    `json:"lacks_at,omitempty"` // as long as the position is this one
 }
 
 // Look says when and how well was looked.
@@ -31,7 +34,8 @@ const idleAfter = 10 * time.Second
 //
 // What it promises: a state always; no bound where the state is unknown; link_down has a growing Lower and no Upper unless a
 // heartbeat gives one; CaughtUp refreshes LastCaughtUp and nothing else does; every bound is widened by the duration of the
-// look and, where two clocks are compared, by their error; a lag that is negative beyond the error is unknown(clock_skew).
+// look and, where two clocks are compared, by their error; a lag that is negative beyond the error, or below what is proven to be
+// missing, is unknown(clock_skew).
 func Settle(s Sighting, m Memory, look Look) (Status, Memory) {
 	st := Status{
 		Link: s.Link, End: s.End, At: look.Ended, State: s.State, Reason: s.Reason, Detail: s.Detail,
@@ -44,7 +48,7 @@ func Settle(s Sighting, m Memory, look Look) (Status, Memory) {
 	}
 	m.alive(s, look)
 	if s.State == Resyncing {
-		m.CompleteTo = time.Time{} // what it had is thrown away
+		m.CompleteTo, m.LacksAt = time.Time{}, "" // what it had is thrown away
 	}
 	if s.Written != "" && s.Written != m.Written {
 		m.Written, m.Since = s.Written, look.Began
@@ -55,7 +59,7 @@ func Settle(s Sighting, m Memory, look Look) (Status, Memory) {
 		if st.State == Unknown {
 			break
 		}
-		m.LastCaughtUp = look.Began
+		m.LastCaughtUp, m.LacksAt = look.Began, ""
 		if st.Upper.OK {
 			m.complete(look.Ended.Add(-st.Upper.V))
 		}
@@ -66,16 +70,21 @@ func Settle(s Sighting, m Memory, look Look) (Status, Memory) {
 		if s.Lower.OK && (!s.SourceClock || look.ClockKnown) && look.Ended.Sub(m.CompleteTo) < s.Lower.V-2*slack {
 			m.CompleteTo = time.Time{} // the copy lacks what it had: it was set back
 		}
+		s = m.uncross(s, slack)
 		st = bounded(st, s, m, look, slack)
 		if st.Upper.OK {
 			m.complete(look.Ended.Add(-st.Upper.V))
 		}
+		m.lack(s.Position, st, look)
 	case LinkDown, Resyncing:
 		// Nothing proves that the copy is complete, and a stopped one has no upper bound of its own.
 		if m.DownSince.IsZero() {
 			m.DownSince = look.Ended
 		}
-		st.Lower = Some(silent(m, look, slack, s.LinkAge.OK))
+		st.Lower = Some(silent(m, look, slack))
+		if s.State == LinkDown && s.Position != "" && s.Position == m.LacksAt {
+			st.Lower.V = max(st.Lower.V, look.Ended.Sub(m.Lacks)) // nothing was applied since
+		}
 		if look.Heartbeat && s.Upper.OK && (look.ClockKnown || !s.SourceClock) {
 			st.Upper = Some(max(s.Upper.V, 0) + slack)
 			if s.Lower.OK {
@@ -98,20 +107,26 @@ func (m *Memory) complete(to time.Time) {
 	}
 }
 
-// alive notes the newest proof of life that a sighting brings.
-func (m *Memory) alive(s Sighting, look Look) {
-	at := look.Began
-	switch {
-	case s.State == CaughtUp || s.State == CatchingUp || s.State == DelayedByDesign:
-	case s.LinkAge.OK:
-		at = at.Add(-s.LinkAge.V)
-	default:
+// lack notes since when at least something is missing at a position of the copy.
+func (m *Memory) lack(position string, st Status, look Look) {
+	since := look.Ended.Add(-st.Lower.V)
+	if position == "" || st.Lower.V <= 0 || position == m.LacksAt && !since.Before(m.Lacks) {
 		return
 	}
-	if at.After(m.LastAlive) {
-		m.LastAlive = at
-		if at.After(m.DownSince) {
-			m.DownSince = time.Time{}
+	m.Lacks, m.LacksAt = since, position
+}
+
+// alive notes the newest proof of life that a sighting brings. An age is worth nothing for what was heard after the latest proof that
+// is known already: a server that tells none of a link that is gone leaves the engine the age by its own memory, and what
+// came between two looks is not in it. A proof that is newer was told, and from it on the link is silent.
+func (m *Memory) alive(s Sighting, look Look) {
+	switch {
+	case s.State == CaughtUp || s.State == CatchingUp || s.State == DelayedByDesign:
+		m.LastAlive, m.DownSince = look.Ended, time.Time{}
+	case s.LinkAge.OK && look.Began.Add(-s.LinkAge.V).After(m.LastAlive):
+		m.LastAlive, m.DownSince = look.Ended.Add(-s.LinkAge.V), time.Time{}
+		if s.State == LinkDown {
+			m.DownSince = m.LastAlive
 		}
 	}
 }
@@ -133,6 +148,21 @@ func skewed(st Status, s Sighting, slack time.Duration) Status {
 	st.State, st.Reason = Unknown, ReasonClockSkew
 	st.Detail = fmt.Sprintf("the lag by the clocks is %s, which their error of %s does not explain", s.Upper.V, slack)
 	return st
+}
+
+// uncross takes away bounds that contradict each other where the applier may explain it: it takes a second off the lag in no time when it
+// passes a second in which its source wrote nothing, and the bounds of a sighting come from one question after the other. An
+// applier that stands where it stood at the look before explains nothing: then it is the clocks.
+func (m *Memory) uncross(s Sighting, slack time.Duration) Sighting {
+	before := m.Crossed
+	m.Crossed = ""
+	if !s.Lower.OK || !s.Upper.OK || s.Lower.V <= s.Upper.V+2*slack || s.Upper.V < -slack {
+		return s
+	}
+	if m.Crossed = s.Position; s.Position != before {
+		s.Lower, s.Upper = Opt[time.Duration]{}, Opt[time.Duration]{}
+	}
+	return s
 }
 
 // bounded widens the bounds of a link that is behind, and refuses those that the clocks contradict.
@@ -164,15 +194,12 @@ func bounded(st Status, s Sighting, m Memory, look Look, slack time.Duration) St
 // silent is the lower bound of a link that is not heard: all since it was last alive, less the time in which it may have been
 // alive unseen: an interval, and where looks were late and do not tell since when it is silent, until the first one that found it
 // down. Never 0: the link is down now.
-func silent(m Memory, look Look, slack time.Duration, told bool) time.Duration {
+func silent(m Memory, look Look, slack time.Duration) time.Duration {
 	floor := time.Millisecond
 	if m.LastAlive.IsZero() {
 		return floor
 	}
-	unseen := look.Interval
-	if !told {
-		unseen = max(unseen, m.DownSince.Sub(m.LastAlive))
-	}
+	unseen := max(look.Interval, m.DownSince.Sub(m.LastAlive))
 	return max(look.Ended.Sub(m.LastAlive)-unseen-slack, floor)
 }
 

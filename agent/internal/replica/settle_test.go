@@ -49,12 +49,18 @@ func TestSettle(t *testing.T) {
 			}
 		}
 	}
+	standing := func(s Sighting, position string) Sighting { s.Position = position; return s }
 	f("complete", follow(ok), CaughtUp, "", "0s", "0s", "0s")
 	f("behind by one clock", follow(ok, ok, behind(500*time.Millisecond, 700*time.Millisecond, false)), CatchingUp, "", "500ms", "700ms", "700ms")
 	f("behind by two clocks", follow(ok, ok, behind(500*time.Millisecond, 700*time.Millisecond, true)), CatchingUp, "", "400ms", "800ms", "800ms")
 	f("the first write after an idle hour is no hour of lag", follow(ok, ok, behind(0, time.Hour, true)), CatchingUp, "", "0s", "1s", "1s")
 	f("behind, never complete", follow(behind(0, 5*second, true)), CatchingUp, "", "0s", "5.1s", "5.1s")
 	f("clocks that contradict each other", follow(ok, behind(-5*second, -5*second, true)), Unknown, ReasonClockSkew, "-", "-", "1s")
+	crossed := behind(900*time.Millisecond, 300*time.Millisecond, true)
+	f("what is proven to be missing is older than the clocks say", follow(ok, crossed), Unknown, ReasonClockSkew, "-", "-", "1s")
+	f("the applier may have moved between the questions", follow(ok, standing(crossed, "7")), CatchingUp, "", "0s", "1s", "1s")
+	f("and goes on", follow(ok, standing(crossed, "6"), standing(crossed, "7")), CatchingUp, "", "0s", "2s", "2s")
+	f("the applier has not moved", follow(ok, standing(crossed, "7"), standing(crossed, "7")), Unknown, ReasonClockSkew, "-", "-", "2s")
 	f("a little before its time", follow(ok, behind(-50*time.Millisecond, -50*time.Millisecond, true)), CatchingUp, "", "0s", "100ms", "100ms")
 	f("down", follow(ok, ok, ok, Sighting{State: LinkDown}, Sighting{State: LinkDown}, Sighting{State: LinkDown}), LinkDown, "", "2s", "-", "3s")
 	look := func(s Sighting, m Memory, began float64) (Status, Memory) { return Settle(s, m, at(began)) }
@@ -67,6 +73,10 @@ func TestSettle(t *testing.T) {
 	_, mem = look(ok, Memory{}, 0)
 	seen, _ = look(behind(100*second, 200*second, false), mem, 10)
 	f("a copy that was set back", seen, CatchingUp, "", "1m40s", "3m20s", "3m20s")
+	down := Sighting{State: LinkDown}
+	f("down, and something is missing for longer than it is", follow(ok, standing(behind(second, second, false), "7"), standing(down, "7"), standing(down, "7")), LinkDown, "", "3s", "-", "3s")
+	f("down, and something was applied since", follow(ok, standing(behind(second, second, false), "7"), standing(down, "8"), standing(down, "8")), LinkDown, "", "1s", "-", "3s")
+	f("down, and nothing was missing at last", follow(ok, standing(behind(second, second, false), "7"), standing(ok, "7"), standing(down, "7"), standing(down, "7")), LinkDown, "", "1s", "-", "2s")
 	f("down at once", follow(ok, Sighting{State: LinkDown}), LinkDown, "", "1ms", "-", "1s")
 	f("down, never complete", follow(Sighting{State: LinkDown}, Sighting{State: LinkDown}), LinkDown, "", "1ms", "-", "-")
 	f("no answer", follow(ok, Sighting{State: Unknown, Reason: ReasonTimeout}), Unknown, ReasonTimeout, "-", "-", "1s")
@@ -145,6 +155,45 @@ func TestSettleKeepsItsPromises(t *testing.T) {
 				rt.Fatalf("complete by %s", s.State)
 			}
 			m = next
+		}
+	})
+}
+
+// However late the looks are and whatever the server tells of the age of its link: the lower bound of a link that is down is no more
+// than the time since it was last heard.
+func TestSilenceIsNotOverstated(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		span := func(name string, most time.Duration) time.Duration {
+			return most * time.Duration(rapid.IntRange(0, 100).Draw(rt, name)) / 100
+		}
+		// By then the link is cut; until then something is heard every so often.
+		start, cut, every := at(0).Began, span("cut", 5*second), max(span("every", second), time.Millisecond)
+		heard := func(by time.Duration) time.Time { return start.Add(min(by, cut).Truncate(every)) }
+		var m Memory
+		var known time.Time // the newest message of which the engine knows
+		now := time.Duration(0)
+		for range rapid.IntRange(1, 20).Draw(rt, "looks") {
+			began := now + span("later", second)
+			read := began + span("asked", 100*time.Millisecond)
+			now = read + span("answered", 100*time.Millisecond)
+			s := Sighting{State: CatchingUp}
+			told := rapid.Bool().Draw(rt, "told")
+			if read > cut {
+				s.State = LinkDown
+			}
+			if told || s.State == CatchingUp {
+				known = heard(read)
+			}
+			if !known.IsZero() && rapid.Bool().Draw(rt, "age") {
+				s.LinkAge = Some(start.Add(read).Sub(known))
+			}
+			look := at(0)
+			look.Began, look.Ended, look.Interval = start.Add(began), start.Add(now), 10*time.Millisecond
+			var st Status
+			st, m = Settle(s, m, look)
+			if most := max(look.Ended.Sub(heard(read)), time.Millisecond); s.State == LinkDown && st.Lower.V > most {
+				rt.Fatalf("silent for %s, said to be at least %s", most, st.Lower.V)
+			}
 		}
 	})
 }

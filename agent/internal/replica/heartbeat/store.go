@@ -36,6 +36,8 @@ type Rows struct {
 	ReadOnly bool
 	// In names where an origin's beat was found, by origin, where there are several places.
 	In map[string]string
+	// Unread is why what came of an origin could not be read, by origin, where the rest could.
+	Unread map[string]*Failure
 }
 
 // Beat is the beat of an origin, if it is there.

@@ -37,7 +37,7 @@ type client struct {
 	admin   *kadm.Client
 }
 
-func newClient(s Server, timeout time.Duration) (client, error) {
+func newClient(s Server, timeout time.Duration, more ...kgo.Opt) (client, error) {
 	seeds := strings.Split(s.Address, ",")
 	for _, seed := range seeds {
 		if _, _, err := net.SplitHostPort(seed); err != nil || strings.ContainsAny(seed, "@/ ") {
@@ -63,7 +63,7 @@ func newClient(s Server, timeout time.Duration) (client, error) {
 		}
 		options = append(options, kgo.SASL(mechanism))
 	}
-	return client{options: options}, nil
+	return client{options: append(options, more...)}, nil
 }
 
 func (s Server) mechanism() (sasl.Mechanism, error) {

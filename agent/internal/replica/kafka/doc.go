@@ -32,6 +32,17 @@
 // runs MirrorMaker with the agent's. The link is down when no new heartbeat came for a while; one that is old but followed by
 // newer ones says that the link catches up. The lower bound holds only while the source can be written.
 //
+// Its source's end, in the source's cluster, is told by the echo of our heartbeat alone: what is exposed, and no state.
+//
+// # Our heartbeat
+//
+// Besides MirrorMaker's, which say nothing to the source, the agent may keep its own: each site's agent writes a beat, and the echoes of
+// the beats that came here, into one topic of its own cluster, which MirrorMaker copies as <alias>.<topic>. The topic has
+// one partition, so that there is an order, and holds nothing else; it is compacted, with one key for the beat of a site
+// (hb.SITE) and one for each echo (echo.OBSERVER.ORIGIN). Its name has no ".", which MirrorMaker would take for the end of an alias.
+// A beat speaks for its own topic, as MirrorMaker's does. A beat is written when all replicas in sync have it. Kafka has no write
+// that compares: two writers of one site find each other when they read, which each does before it writes.
+//
 // # Versions
 //
 // From 0.11 on, as the driver needs. The heartbeats of MirrorMaker 2 since Kafka 2.4. DefaultReplicationPolicy with the separator
@@ -42,7 +53,8 @@
 //	kafka-acls --add --allow-principal User:evenkeel --operation Describe --group NAME
 //	kafka-acls --add --allow-principal User:evenkeel --operation Read --operation Describe --topic NAME
 //
-// Read of the topics is for the first unread record. Nothing is committed, and no group is joined.
+// Read of the topics is for the first unread record. Nothing is committed, and no group is joined. The account of the heartbeat
+// needs as much as HeartbeatSetUp says and no more: neither IdempotentWrite nor anything of a group.
 //
 // # What cannot be known
 //

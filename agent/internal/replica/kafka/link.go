@@ -15,8 +15,8 @@ type LinkSpec struct {
 	Channel string
 	End     replica.End
 	// Peer is, of a group, the topics that it has to read, with commas between; empty: those of which it committed an
-	// offset, so that one which it does not read at all is not noticed. Of MirrorMaker 2 it is the alias of the source's
-	// cluster; empty: From.
+	// offset, so that one which it does not read at all is not noticed. Of MirrorMaker 2 it is the alias of the other
+	// cluster; empty: the other site.
 	Peer string
 }
 

@@ -215,7 +215,7 @@ func TestMirror(t *testing.T) {
 }
 
 // heartbeat writes a record as MirrorMaker does.
-func heartbeat(source, target string, at time.Time) (key, value []byte) {
+func mirrorBeat(source, target string, at time.Time) (key, value []byte) {
 	for _, s := range []string{source, target} {
 		key = binary.BigEndian.AppendUint16(key, uint16(len(s)))
 		key = append(key, s...)
@@ -225,7 +225,7 @@ func heartbeat(source, target string, at time.Time) (key, value []byte) {
 }
 
 func TestParseHeartbeat(t *testing.T) {
-	key, value := heartbeat("a", "west", begin)
+	key, value := mirrorBeat("a", "west", begin)
 	b, ok := ParseHeartbeat(key, value)
 	if !ok || b.Source != "a" || b.Target != "west" || !b.At.Equal(begin) {
 		t.Errorf("%+v %v", b, ok)
@@ -250,11 +250,11 @@ func TestParseHeartbeat(t *testing.T) {
 }
 
 func FuzzParseHeartbeat(f *testing.F) {
-	k, v := heartbeat("a", "b", begin)
+	k, v := mirrorBeat("a", "b", begin)
 	f.Add(k, v)
 	f.Fuzz(func(t *testing.T, key, value []byte) {
 		if b, ok := ParseHeartbeat(key, value); ok {
-			again, _ := heartbeat(b.Source, b.Target, b.At)
+			again, _ := mirrorBeat(b.Source, b.Target, b.At)
 			if string(again) != string(key) || b.At.UnixMilli() <= 0 {
 				t.Errorf("%+v", b)
 			}

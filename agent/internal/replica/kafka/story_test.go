@@ -291,7 +291,7 @@ func TestMirrorMaker(t *testing.T) {
 	w.Becomes(replica.LinkDown, "")
 	beat := func(at time.Time) {
 		t.Helper()
-		key, value := heartbeat("a", "b", at)
+		key, value := mirrorBeat("a", "b", at)
 		if err := c.kafka.ProduceSync(t.Context(), &kgo.Record{Topic: beats, Key: key, Value: value}).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
@@ -327,7 +327,7 @@ func TestMirrorMaker(t *testing.T) {
 	// Clocks that contradict each other.
 	beat(time.Now().Add(5 * time.Second))
 	w.Becomes(replica.Unknown, replica.ReasonClockSkew)
-	key, _ := heartbeat("a", "b", time.Now())
+	key, _ := mirrorBeat("a", "b", time.Now())
 	other := newWatcher(t, "foreign", Options{Server: c.as("evenkeel", canary), Links: []LinkSpec{{Store: "log", From: "x", To: "b", End: replica.Target, Peer: "a"}}})
 	for range tail {
 		if err := c.kafka.ProduceSync(t.Context(), &kgo.Record{Topic: beats, Key: key, Value: []byte("x")}).FirstErr(); err != nil {
@@ -351,7 +351,6 @@ func TestNewRefuses(t *testing.T) {
 	f(Options{Server: Server{Address: "127.0.0.1:1", User: "u", Mechanism: canary}}, "mechanism")
 	f(Options{Server: good, Links: []LinkSpec{link, link}}, "twice")
 	f(Options{Server: good, Links: []LinkSpec{{Store: "s", From: "a", To: "b", Channel: "g"}}}, "an end")
-	f(Options{Server: good, Links: []LinkSpec{{Store: "s", From: "a", To: "b", End: replica.Source}}}, "MirrorMaker")
 	f(Options{Server: good, Timeout: -1}, "below 0")
 	f(Options{Server: good, Timeout: time.Millisecond}, "at least")
 }

@@ -3,7 +3,7 @@
 //
 // MariaDB, from 10.5 on, run against 10.11: SHOW ALL REPLICAS STATUS (SLAVES before 10.6), one row a named connection,
 // columns by name. Applied is Gtid_Slave_Pos, received Gtid_IO_Pos, compared domain by domain; without GTIDs the
-// coordinates of the binary log. MySQL, from 8.0.2 on, never run against a real server, only on recorded answers
+// coordinates of the binary log. MySQL, from 8.0.2 on, run against 9.7 (make mysql), of 8.0 only on recorded answers
 // (testdata): the performance schema's replication tables, one row a channel and worker, with the commit times that the
 // source wrote into each transaction. It needs gtid_mode=ON. Older servers of MySQL are unknown(misconfigured).
 //
@@ -13,7 +13,7 @@
 //
 //	MariaDB 10.5.9 on    GRANT SLAVE MONITOR ON *.* TO evenkeel
 //	MariaDB 10.5.2 - 8   GRANT REPLICATION SLAVE ADMIN ON *.* TO evenkeel
-//	MySQL 8              GRANT SELECT ON performance_schema.* TO evenkeel
+//	MySQL 8 and 9        GRANT SELECT ON performance_schema.* TO evenkeel
 //
 // At a source, to see the threads that serve replicas, on both: GRANT PROCESS ON *.*. BINLOG MONITOR is not needed: the
 // position comes from a variable that everybody may read. To count
@@ -36,6 +36,15 @@
 // MariaDB counts heartbeats and does not say when they came: it takes two looks to know that a link is alive. A heartbeat
 // that waited on its way, in a slow network, is believed to be younger than it is; only the heartbeat table sees that.
 //
+// A source of MySQL also sends heartbeats while it skips what the replica has, after it connects again: till it has read the
+// rest of that binary log, caught_up by heartbeats of the protocol alone may be too early. The heartbeat table sees it.
+//
+// With several applier threads of MySQL a later transaction may be applied before an earlier one. The lower bound is then the
+// age of the oldest one that a worker is in, the upper one that of the newest applied before the first hole.
+//
+// A channel of Group Replication has no such heartbeats: without a heartbeat table a member that is ONLINE is caught_up only
+// after a fresh transaction, and catching_up without an upper bound before the first one.
+//
 // # What a source knows
 //
 // Who fetches its binary log, not what they applied: unknown(not_measured), or link_down when nobody fetches. A half-open
@@ -48,5 +57,6 @@
 // they are prepared, so that their age is since the agent first saw them.
 //
 // Sources: MariaDB documentation, SHOW REPLICA STATUS, Global Transaction ID, CHANGE MASTER TO; MySQL 8.0 reference manual
-// 29.12.11 (performance schema replication tables), 19.1.3 (GTIDs), 15.4.2.3 (CHANGE REPLICATION SOURCE TO).
+// 29.12.11 (performance schema replication tables), 19.1.3 (GTIDs), 15.4.2.3 (CHANGE REPLICATION SOURCE TO);
+// mysql-server, sql/rpl_binlog_sender.cc (heartbeats while skipping).
 package mysql

@@ -149,7 +149,7 @@ func (e *Engine) ask(ctx context.Context) answer {
 		case a.server.mariaDB():
 			a.maria, a.targetErr = readMaria(ctx, conn, a.server)
 		case a.server.atLeast(8, 0):
-			a.channels, a.targetErr = readChannels(ctx, conn)
+			a.channels, a.targetErr = readChannels(ctx, conn, &a.server.Executed)
 		default:
 			a.targetErr = errOld
 		}
@@ -167,6 +167,11 @@ func (e *Engine) ask(ctx context.Context) answer {
 		}
 	case e.options.HeartbeatDatabase != "":
 		a.beats, a.echoes, a.beatsErr = readBeats(ctx, conn, e.options.HeartbeatDatabase)
+	}
+	if len(a.channels) > 0 && len(a.beats) > 0 {
+		// An applier in a hurry may have taken more off the lag since than a look lasts: the lower bound of the positions must
+		// not be older than the upper one of the heartbeats. Without an answer it is.
+		_ = readExecuted(ctx, conn, &a.server.Executed)
 	}
 	e.doubts, a.inDoubt = inDoubt(readInDoubt(ctx, conn), e.doubts, time.Now())
 	if ctx.Err() != nil {

@@ -3,6 +3,7 @@ package mysql
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -49,6 +50,54 @@ func parseGTIDSet(text string) (gtidSet, error) {
 		set[key] = tidy(spans)
 	}
 	return set, nil
+}
+
+// transaction is the key of one in a set, and its number.
+type transaction struct {
+	key string
+	n   int64
+}
+
+// parseGTID reads uuid[:tag]:number. What a server says of no transaction, or of one without a GTID, is none.
+func parseGTID(text string) (transaction, bool) {
+	i := strings.LastIndexByte(text, ':')
+	if i < 0 {
+		return transaction{}, false
+	}
+	n, err := strconv.ParseInt(text[i+1:], 10, 64)
+	return transaction{strings.ToLower(text[:i]), n}, err == nil && n > 0 && n < math.MaxInt64
+}
+
+// has tells whether a transaction is in g.
+func (g gtidSet) has(one transaction) bool {
+	return slices.ContainsFunc(g[one.key], func(s span) bool { return s.first <= one.n && one.n <= s.last })
+}
+
+// with is g and one more transaction.
+func (g gtidSet) with(one transaction) gtidSet {
+	out := maps.Clone(g)
+	out[one.key] = tidy(append(slices.Clone(g[one.key]), span{one.n, one.n}))
+	return out
+}
+
+// lacks are the first transactions of want that are not in g, one for each key.
+func (g gtidSet) lacks(want gtidSet) []transaction {
+	var out []transaction
+	for _, key := range slices.Sorted(maps.Keys(want)) {
+		for _, s := range want[key] {
+			next := s.first
+			for _, h := range g[key] {
+				if h.first <= next && next <= h.last {
+					next = h.last + 1
+				}
+			}
+			if next <= s.last {
+				out = append(out, transaction{key, next})
+				break
+			}
+		}
+	}
+	return out
 }
 
 func parseSpan(text string) (span, error) {

@@ -1,7 +1,9 @@
 package mysql
 
 import (
+	"fmt"
 	"math"
+	"strings"
 	"testing"
 )
 
@@ -81,6 +83,39 @@ func TestGTIDSet(t *testing.T) {
 	bad(a + ":1:tag")
 	bad("3e11fa47-71ca-11e1-9e33-c80aa942956g:1")
 	bad("0-1-7")
+}
+
+func TestTransaction(t *testing.T) {
+	const a = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
+	f := func(have, want, first string) {
+		t.Helper()
+		x, errX := parseGTIDSet(have)
+		y, errY := parseGTIDSet(want)
+		if errX != nil || errY != nil {
+			t.Fatalf("%q, %q: %v, %v", have, want, errX, errY)
+		}
+		var got []string
+		for _, one := range x.lacks(y) {
+			got = append(got, fmt.Sprintf("%s:%d", one.key, one.n))
+			if x.has(one) || !y.has(one) || !x.with(one).has(one) || x.has(one) || x.with(one).missing(y) != x.missing(y)-1 {
+				t.Errorf("%q lacks of %q: %v", have, want, one)
+			}
+		}
+		if strings.Join(got, " ") != first {
+			t.Errorf("%q lacks of %q: %v, want %q", have, want, got, first)
+		}
+	}
+	f("", "", "")
+	f(a+":1-5", a+":1-5", "")
+	f(a+":1-5", a+":3-7", a+":6")
+	f(a+":1-5:7", a+":1-8", a+":6")
+	f("", a+":4:tag:2", a+":4 "+a+":tag:2")
+
+	for _, none := range []string{"", "ANONYMOUS", a, a + ":0", a + ":x", a + ":9223372036854775807"} {
+		if one, ok := parseGTID(none); ok {
+			t.Errorf("%q is read as %v", none, one)
+		}
+	}
 }
 
 func FuzzGTIDPos(f *testing.F) {

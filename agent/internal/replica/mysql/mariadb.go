@@ -80,7 +80,7 @@ func mariaTarget(link LinkSpec, rows []mariaRow, server serverRow, beat replica.
 	if !k.looked.IsZero() {
 		limit += at.Sub(k.looked)
 	}
-	k = k.hear(at, received, s.Written, row.Heartbeats.V)
+	k = k.hear(at, read, received, s.Written, row.Heartbeats.V)
 	own, k := k.bounds(at, reached)
 	beats, kb, torn := judgeBeat(beat, k.beat, read)
 	if k.beat = kb; torn {

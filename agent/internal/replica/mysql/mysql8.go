@@ -36,14 +36,18 @@ func mysqlTarget(link LinkSpec, rows []channelRow, server serverRow, beat replic
 	if n := len(k.seen); n > 0 && received.missing(k.seen[n-1].pos) > 0 {
 		k = k.forget()
 	}
+	if newest, ok := parseGTID(row.Queued); ok {
+		received = received.with(newest) // it may have come while the row was read
+	}
 	s.Position, s.Written = server.Executed, row.Received
 	s.Transactions = replica.Some(executed.missing(received))
 	limit := 3 * seconds(row.HeartbeatPeriod)
 	if !k.looked.IsZero() {
 		limit += at.Sub(k.looked)
 	}
-	k = k.hear(at, received, row.Received, row.Heartbeats)
+	k = k.hear(at, read, received, row.Received, row.Heartbeats)
 	own, k := k.bounds(at, func(p gtidSet) bool { return executed.missing(p) == 0 })
+	own = own.less(committing)
 	beats, kb, torn := judgeBeat(beat, k.beat, read)
 	if k.beat = kb; torn {
 		return because(s, replica.Unknown, replica.ReasonSplitBrain, splitBrain), k
@@ -61,7 +65,7 @@ func mysqlTarget(link LinkSpec, rows []channelRow, server serverRow, beat replic
 		}
 	}
 	behind := s.Transactions.V > 0
-	stamps := row.stamps(behind, limit)
+	stamps := row.stamps(executed, received, limit).less(committing)
 	v := view{
 		receiver: io, alive: k.alive, since: k.since(), fell: !k.down.IsZero(), heartbeats: row.HeartbeatPeriod > 0, limit: limit,
 		behind: behind, delay: seconds(float64(row.Delay)), waits: row.RemainingDelay.Valid,
@@ -75,6 +79,19 @@ func mysqlTarget(link LinkSpec, rows []channelRow, server serverRow, beat replic
 	return v.state(s, at), k
 }
 
+// committing is for how long a transaction may be seen by readers before the server counts it as executed: it commits in groups,
+// and counts when the last one of a group is done. Some 45 ms are common on a machine with ten times more work than
+// processors.
+const committing = 50 * time.Millisecond
+
+// less is the interval with a lower bound that much lower.
+func (i interval) less(d time.Duration) interval {
+	if i.lower.OK {
+		i.lower.V = max(i.lower.V-d, 0)
+	}
+	return i
+}
+
 // groupApplier is the channel by which Group Replication applies.
 const groupApplier = "group_replication_applier"
 
@@ -85,38 +102,64 @@ func (r channelRow) applier() (running bool, errno int64) {
 	errno = r.CoordErrno.V
 	for _, w := range r.Workers {
 		running = running && w.State == "ON"
-		if w.Errno != 0 {
+		if w.Errno != 0 && (errno == 0 || follows(errno)) {
 			errno = w.Errno
 		}
 	}
 	return running, errno
 }
 
-// stamps are the bounds by the commit times that the source wrote into the transactions.
-func (r channelRow) stamps(behind bool, calm time.Duration) interval {
+// follows tells the errors of threads that stopped because another one did from the one that is the cause.
+func follows(errno int64) bool { return errno == 1756 || errno == 3030 }
+
+// stamps are the bounds by the commit times that the source wrote into the transactions. calm is as in interval.
+func (r channelRow) stamps(executed, received gtidSet, calm time.Duration) interval {
 	age := func(at float64) replica.Opt[time.Duration] { return replica.Some(seconds(r.Now - at)) }
-	if !behind {
+	missing := executed.lacks(received)
+	i := interval{clocks: true, calm: calm}
+	if len(missing) == 0 {
 		// All that was committed before the newest transaction that came is there.
 		if at := either(r.QueuedImmediate, r.QueuedOriginal); at > 0 {
-			return interval{upper: age(at), clocks: true, calm: calm}
+			i.upper = age(at)
+			return i
 		}
 		return interval{}
 	}
-	var oldest, newest float64
 	for _, w := range r.Workers {
-		if at := either(w.ApplyingImmediate, w.ApplyingOriginal); w.Applying != "" && at > 0 && (oldest == 0 || at < oldest) {
-			oldest = at
+		at := either(w.ApplyingImmediate, w.ApplyingOriginal)
+		if one, ok := parseGTID(w.Applying); ok && at > 0 && !executed.has(one) {
+			i.lower = replica.Some(max(i.lower.Or(0), age(at).V))
 		}
-		newest = max(newest, either(w.AppliedImmediate, w.AppliedOriginal))
 	}
-	switch {
-	case oldest > 0:
-		return interval{lower: age(oldest), upper: age(oldest), clocks: true, calm: calm}
-	case newest > 0:
-		// Between two transactions: the oldest that is missing is younger than the newest that is there.
-		return interval{upper: age(newest), clocks: true, calm: calm}
+	for _, first := range missing {
+		at := r.before(first)
+		if at <= 0 {
+			i.upper = replica.Opt[time.Duration]{}
+			break
+		}
+		if old := age(at); !i.upper.OK || old.V > i.upper.V {
+			i.upper = old
+		}
 	}
-	return interval{}
+	if !i.lower.OK && !i.upper.OK {
+		return interval{}
+	}
+	return i
+}
+
+// before is when the first transaction that is missing was committed at the earliest. A worker may be in a later one while it
+// waits for another worker, or for the coordinator. So it is only known where a worker is in it; else it came after the newest
+// applied one before it. 0: not known.
+func (r channelRow) before(first transaction) (at float64) {
+	for _, w := range r.Workers {
+		if one, ok := parseGTID(w.Applying); ok && one == first && either(w.ApplyingImmediate, w.ApplyingOriginal) > 0 {
+			return either(w.ApplyingImmediate, w.ApplyingOriginal)
+		}
+		if one, ok := parseGTID(w.Applied); ok && one.key == first.key && one.n < first.n {
+			at = max(at, either(w.AppliedImmediate, w.AppliedOriginal))
+		}
+	}
+	return at
 }
 
 // either is the time of commit at the next server up, or at the first one where that is not told.

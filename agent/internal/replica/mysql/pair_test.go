@@ -2,7 +2,6 @@ package mysql
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/sitetest"
 )
 
 // every is the time between looks, and between heartbeats.
@@ -18,34 +18,42 @@ const every = 200 * time.Millisecond
 
 // pair is a primary, a relay and a replica behind it.
 type pair struct {
-	primary, replica *database
+	primary, replica *sitetest.SQL
 	link             *replicatest.Wire
 	secret           string // password file of the agent's accounts
 }
 
-// newPair has the accounts of the agent: evenkeel with the rights of doc.go, beats with those of the writer, bare with none.
-func newPair(t *testing.T) *pair {
+// newPair has the tables of the heartbeat and one for load, the accounts of sitetest, of which evenkeel may also read them, and
+// beats with the rights of a writer. extra are options of both servers.
+func newPair(t *testing.T, f sitetest.Flavor, extra ...string) *pair {
 	t.Helper()
-	p := &pair{primary: start(t, 1), replica: start(t, 2), secret: filepath.Join(t.TempDir(), "word")}
-	if err := os.WriteFile(p.secret, []byte(canary+"\n"), 0o600); err != nil {
+	p := &pair{
+		primary: sitetest.StartSQL(t, f, 1, extra...), replica: sitetest.StartSQL(t, f, 2, extra...),
+		secret: filepath.Join(t.TempDir(), "word"),
+	}
+	if err := os.WriteFile(p.secret, []byte(sitetest.Word+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.link = replicatest.NewWire(t, p.primary.address())
-	p.primary.do(t, `CREATE USER repl@'%' IDENTIFIED BY 'repl-word'; GRANT REPLICATION SLAVE ON *.* TO repl@'%';
-CREATE DATABASE evenkeel; CREATE TABLE evenkeel.load_test (id BIGINT PRIMARY KEY, pad VARCHAR(200)) ENGINE=InnoDB; USE evenkeel; `+
-		HeartbeatDDL)
-	for _, name := range []string{"evenkeel", "beats", "bare"} {
-		p.primary.do(t, `CREATE USER `+name+`@'%' IDENTIFIED BY '`+canary+`'`)
-	}
-	p.primary.do(t, `GRANT SLAVE MONITOR, PROCESS ON *.* TO evenkeel@'%'; GRANT SELECT ON evenkeel.* TO evenkeel@'%';
-GRANT SELECT, INSERT, UPDATE ON evenkeel.* TO beats@'%'`)
-	p.replica.do(t, fmt.Sprintf(`CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=%d, MASTER_USER='repl',
-MASTER_PASSWORD='repl-word', MASTER_USE_GTID=slave_pos, MASTER_HEARTBEAT_PERIOD=0.5, MASTER_CONNECT_RETRY=1; START SLAVE;
-SET GLOBAL read_only=1`, p.link.Port()))
-	replicatest.Until(t, "the replica has the accounts", func() bool {
-		return p.replica.text(t, "SELECT @@gtid_slave_pos") == p.primary.text(t, "SELECT @@gtid_binlog_pos")
-	})
+	p.link = replicatest.NewWire(t, p.primary.Address())
+	p.replica.Follow(t, p.link, "")
+	p.replica.Do(t, "SET GLOBAL read_only=1")
+	p.tables(t)
+	p.copied(t)
 	return p
+}
+
+// tables are made at the primary.
+func (p *pair) tables(t *testing.T) {
+	t.Helper()
+	p.primary.Do(t, `CREATE DATABASE evenkeel; CREATE TABLE evenkeel.load_test (id BIGINT PRIMARY KEY, pad VARCHAR(200)) ENGINE=InnoDB;
+USE evenkeel; `+HeartbeatDDL+` CREATE USER beats@'%' IDENTIFIED BY '`+sitetest.Word+`'; GRANT SELECT ON evenkeel.* TO evenkeel@'%';
+GRANT SELECT, INSERT, UPDATE ON evenkeel.* TO beats@'%'`)
+}
+
+// copied waits until the replica has what the primary has written.
+func (p *pair) copied(t *testing.T) {
+	t.Helper()
+	replicatest.Until(t, "the replica has all", func() bool { return p.replica.Has(t) == p.primary.Wrote(t) })
 }
 
 // logs are the names of the primary's binary logs.
@@ -57,8 +65,12 @@ func (p *pair) logs(t *testing.T) (names []string) {
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var name, size string
-		if err := rows.Scan(&name, &size); err != nil {
+		var name string
+		into := []any{&name, new(any), new(any)} // MariaDB does not say whether it is encrypted
+		if p.primary.MariaDB() {
+			into = into[:2]
+		}
+		if err := rows.Scan(into...); err != nil {
 			t.Fatal(err)
 		}
 		names = append(names, name)
@@ -66,22 +78,42 @@ func (p *pair) logs(t *testing.T) (names []string) {
 	return names
 }
 
-func (p *pair) server(d *database, user string) Server {
-	return Server{Address: d.address(), User: user, PasswordFile: p.secret, Timeout: 5 * time.Second}
+// purge deletes the binary log that the replica needs.
+func (p *pair) purge(t *testing.T, insert func()) {
+	t.Helper()
+	p.replica.Do(t, "STOP SLAVE")
+	insert()
+	p.primary.Do(t, "FLUSH BINARY LOGS")
+	insert()
+	replicatest.Until(t, "the old logs are deleted", func() bool { // one that is still being sent is kept
+		names := p.logs(t)
+		p.primary.Do(t, "PURGE BINARY LOGS TO '"+names[len(names)-1]+"'")
+		return len(p.logs(t)) == 1
+	})
+	p.replica.Do(t, "START SLAVE")
+}
+
+func (p *pair) server(d *sitetest.SQL, user string) Server {
+	return Server{Address: d.Address(), User: user, PasswordFile: p.secret, Timeout: 5 * time.Second}
 }
 
 func newWatch(t *testing.T, o Options, end replica.End) *replicatest.Watcher {
 	t.Helper()
-	o.Links = []LinkSpec{{Store: "orders", From: "fra", To: "ams", End: end}}
+	return newWatchOf(t, o, LinkSpec{Store: "orders", From: "fra", To: "ams", End: end})
+}
+
+func newWatchOf(t *testing.T, o Options, link LinkSpec) *replicatest.Watcher {
+	t.Helper()
+	o.Links = []LinkSpec{link}
 	engine, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(engine.Close)
-	w := replicatest.NewWatcher(t, string(end), func(ctx context.Context) replicatest.Glance {
+	w := replicatest.NewWatcher(t, string(link.End)+link.Channel, func(ctx context.Context) replicatest.Glance {
 		r := engine.Look(ctx)
 		return replicatest.Glance{Began: r.Began, Ended: r.Ended, Sightings: r.Sightings, Beat: r.Beats[0]}
-	}, canary)
+	}, sitetest.Word)
 	w.Interval, w.ClockErr = every, 20*time.Millisecond
 	return w
 }

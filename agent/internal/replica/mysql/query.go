@@ -72,11 +72,11 @@ func readMaria(ctx context.Context, conn *sql.Conn, server serverRow) ([]mariaRo
 // The server converts its timestamps: they come in the session's time zone.
 const channelQuery = `SELECT UNIX_TIMESTAMP(NOW(6)), c.CHANNEL_NAME, c.SERVICE_STATE, c.LAST_ERROR_NUMBER, c.LAST_ERROR_MESSAGE,
 c.COUNT_RECEIVED_HEARTBEATS, UNIX_TIMESTAMP(c.LAST_HEARTBEAT_TIMESTAMP), c.RECEIVED_TRANSACTION_SET,
-UNIX_TIMESTAMP(c.LAST_QUEUED_TRANSACTION_END_QUEUE_TIMESTAMP),
+c.LAST_QUEUED_TRANSACTION, UNIX_TIMESTAMP(c.LAST_QUEUED_TRANSACTION_END_QUEUE_TIMESTAMP),
 UNIX_TIMESTAMP(c.LAST_QUEUED_TRANSACTION_ORIGINAL_COMMIT_TIMESTAMP),
 UNIX_TIMESTAMP(c.LAST_QUEUED_TRANSACTION_IMMEDIATE_COMMIT_TIMESTAMP),
 f.HEARTBEAT_INTERVAL, d.DESIRED_DELAY, a.SERVICE_STATE, a.REMAINING_DELAY, k.SERVICE_STATE, k.LAST_ERROR_NUMBER,
-w.SERVICE_STATE, w.LAST_ERROR_NUMBER, w.APPLYING_TRANSACTION,
+w.SERVICE_STATE, w.LAST_ERROR_NUMBER, w.APPLYING_TRANSACTION, w.LAST_APPLIED_TRANSACTION,
 UNIX_TIMESTAMP(w.APPLYING_TRANSACTION_ORIGINAL_COMMIT_TIMESTAMP),
 UNIX_TIMESTAMP(w.APPLYING_TRANSACTION_IMMEDIATE_COMMIT_TIMESTAMP),
 UNIX_TIMESTAMP(w.LAST_APPLIED_TRANSACTION_ORIGINAL_COMMIT_TIMESTAMP),
@@ -95,6 +95,7 @@ type joinedRow struct {
 	state     sql.Null[string]
 	errno     sql.Null[int64]
 	applying  sql.Null[string]
+	applied   sql.Null[string]
 	applyingO sql.Null[float64]
 	applyingI sql.Null[float64]
 	appliedO  sql.Null[float64]
@@ -103,9 +104,9 @@ type joinedRow struct {
 
 func (j *joinedRow) into() []any {
 	return []any{
-		&j.Now, &j.Channel, &j.IOState, &j.IOErrno, &j.IOError, &j.Heartbeats, &j.HeartbeatAt, &j.Received, &j.QueuedEnd,
+		&j.Now, &j.Channel, &j.IOState, &j.IOErrno, &j.IOError, &j.Heartbeats, &j.HeartbeatAt, &j.Received, &j.Queued, &j.QueuedEnd,
 		&j.QueuedOriginal, &j.QueuedImmediate, &j.HeartbeatPeriod, &j.Delay, &j.ApplierState, &j.RemainingDelay, &j.CoordState,
-		&j.CoordErrno, &j.state, &j.errno, &j.applying, &j.applyingO, &j.applyingI, &j.appliedO, &j.appliedI,
+		&j.CoordErrno, &j.state, &j.errno, &j.applying, &j.applied, &j.applyingO, &j.applyingI, &j.appliedO, &j.appliedI,
 	}
 }
 
@@ -119,7 +120,7 @@ func gather(joined []joinedRow) []channelRow {
 		if j.state.Valid {
 			c := &out[len(out)-1]
 			c.Workers = append(c.Workers, workerRow{
-				State: j.state.V, Errno: j.errno.V, Applying: j.applying.V, ApplyingOriginal: j.applyingO.V,
+				State: j.state.V, Errno: j.errno.V, Applying: j.applying.V, Applied: j.applied.V, ApplyingOriginal: j.applyingO.V,
 				ApplyingImmediate: j.applyingI.V, AppliedOriginal: j.appliedO.V, AppliedImmediate: j.appliedI.V,
 			})
 		}
@@ -127,7 +128,8 @@ func gather(joined []joinedRow) []channelRow {
 	return out
 }
 
-func readChannels(ctx context.Context, conn *sql.Conn) ([]channelRow, error) {
+// readChannels also brings what is executed up to date.
+func readChannels(ctx context.Context, conn *sql.Conn, executed *string) ([]channelRow, error) {
 	rows, err := conn.QueryContext(ctx, channelQuery)
 	if err != nil {
 		return nil, fmt.Errorf("ask for the replication channels: %w", err)
@@ -144,6 +146,9 @@ func readChannels(ctx context.Context, conn *sql.Conn) ([]channelRow, error) {
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read the replication channels: %w", err)
 	}
+	if err := readExecuted(ctx, conn, executed); err != nil {
+		return nil, err
+	}
 	out := gather(joined)
 	// A server without the plugin or the privilege has no such row: then it is not told, and nothing hangs on it.
 	var cloning bool
@@ -159,6 +164,14 @@ func readChannels(ctx context.Context, conn *sql.Conn) ([]channelRow, error) {
 		}
 	}
 	return out, nil
+}
+
+// readExecuted is asked after channelQuery: what a worker seemed to apply may be applied by then, and is not missing.
+func readExecuted(ctx context.Context, conn *sql.Conn, executed *string) error {
+	if err := conn.QueryRowContext(ctx, "SELECT @@global.gtid_executed").Scan(executed); err != nil {
+		return fmt.Errorf("ask for what is executed: %w", err)
+	}
+	return nil
 }
 
 // readDumps finds the threads that serve replicas; without PROCESS an account sees only its own threads.

@@ -110,6 +110,7 @@ type channelRow struct {
 	Heartbeats      int64
 	HeartbeatAt     float64
 	Received        string // GTID set
+	Queued          string // GTID of the newest transaction that came
 	QueuedEnd       float64
 	QueuedOriginal  float64
 	QueuedImmediate float64
@@ -128,7 +129,8 @@ type channelRow struct {
 type workerRow struct {
 	State             string
 	Errno             int64
-	Applying          string
+	Applying          string // GTID
+	Applied           string // GTID of the newest one
 	ApplyingOriginal  float64
 	ApplyingImmediate float64
 	AppliedOriginal   float64

@@ -124,6 +124,9 @@ func blame(err error) (replica.Reason, string) {
 	case errors.Is(err, errPassword):
 		return replica.ReasonMisconfigured, errPassword.Error()
 	case errors.As(err, &answer):
+		if right := lacks(answer); right != "" {
+			return replica.ReasonPrivilege, fmt.Sprintf("the account lacks the privilege %s (error %d)", right, answer.Number)
+		}
 		return reasonOf(answer.Number), fmt.Sprintf("the server answered with error %d", answer.Number)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded),
 		errors.As(err, &network) && network.Timeout():
@@ -133,6 +136,31 @@ func blame(err error) (replica.Reason, string) {
 		return replica.ReasonConnect, "the server cannot be reached"
 	}
 	return replica.ReasonQuery, "the server's answer could not be read"
+}
+
+// lacks is the privilege whose lack the server names, empty when it does not. Of its text only that is taken: it names users too.
+func lacks(answer *driverpkg.MySQLError) string {
+	var right string
+	switch answer.Number {
+	case 1142: // SELECT command denied to user ... for table 'x', or for table `database`.`x`
+		command, rest, ok := strings.Cut(answer.Message, " command denied to user ")
+		_, table, named := strings.Cut(rest, " for table ")
+		if ok && named {
+			table = strings.NewReplacer("'", "", "`", "").Replace(table)
+			command = strings.Replace(command, "SELECT with locking clause", "UPDATE", 1) // what it takes in MySQL
+			right = command + " on " + table[strings.LastIndexByte(table, '.')+1:]
+		}
+	case 1227: // you need (at least one of) the x privilege(s) for this operation
+		_, rest, _ := strings.Cut(answer.Message, "(at least one of) the ")
+		right, _, _ = strings.Cut(rest, " privilege(s)")
+	}
+	odd := func(r rune) bool {
+		return r != ' ' && r != ',' && r != '_' && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	}
+	if len(right) > 100 || strings.ContainsFunc(right, odd) {
+		return ""
+	}
+	return right
 }
 
 // reasonOf sorts the error numbers of both flavors.

@@ -8,8 +8,12 @@ import (
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
 )
 
-// fatalRead is the number of the error "fatal error reading the binary log", of both flavors.
-const fatalRead = 1236
+// The numbers of the error "fatal error reading the binary log": of MariaDB, and of MySQL from 8.0 on, whose receiver wraps
+// what its source says.
+const (
+	fatalRead  = 1236
+	fatalRead8 = 13114
+)
 
 // firstLook is why nothing can be said at the first look where liveness is only seen as a change between two.
 const firstLook = "it takes two looks to know whether the link is alive"
@@ -77,7 +81,7 @@ func (r receiver) down(s replica.Sighting) (replica.Sighting, bool) {
 		}
 	}
 	switch {
-	case r.errno == fatalRead && lost(r.text):
+	case (r.errno == fatalRead || r.errno == fatalRead8) && lost(r.text):
 		return because(s, replica.LinkDown, replica.ReasonLost,
 			"the source no longer has what the replica needs: it must be copied anew"), true
 	case r.errno != 0:
@@ -86,7 +90,7 @@ func (r receiver) down(s replica.Sighting) (replica.Sighting, bool) {
 	return because(s, replica.LinkDown, replica.ReasonPaused, "the receiver was stopped"), true
 }
 
-// lost tells from the text of error 1236 that the binary log the replica needs is gone, or is that of another history.
+// lost tells from the text of that error that the binary log the replica needs is gone, or is that of another history.
 // The same number also stands for faults that a retry may heal.
 func lost(text string) bool {
 	text = strings.ToLower(text)
@@ -116,13 +120,13 @@ type kept[P any] struct {
 	seen, complete marks[P]
 }
 
-// hear moves what is remembered of a link on by one look that began at a time: what was received so far, also as text, and
-// how many heartbeats of the protocol came.
+// hear moves what is remembered of a link on by one look that began at a time, and whose rows were there at another: what was received
+// so far, also as text, and how many heartbeats of the protocol came. What was received may have come when the rows were read.
 //
 // A source sends a heartbeat only when it has nothing else to send. One that came since the look before was sent after
 // what was heard before it; so what is received now holds all that was committed when that was heard. It may have waited
 // on the way: that is why the look before is not taken instead.
-func (k kept[P]) hear(at time.Time, pos P, text string, beats int64) kept[P] {
+func (k kept[P]) hear(at, read time.Time, pos P, text string, beats int64) kept[P] {
 	begun := !k.looked.IsZero()
 	moved := begun && text != k.received
 	beaten := begun && beats > k.beats // fewer: the count began anew
@@ -136,7 +140,7 @@ func (k kept[P]) hear(at time.Time, pos P, text string, beats int64) kept[P] {
 		k.first = at
 	}
 	if moved || !begun || len(k.seen) == 0 {
-		k.seen = k.seen.add(at, pos)
+		k.seen = k.seen.add(read, pos)
 	}
 	k.looked, k.received, k.beats = at, text, beats
 	return k

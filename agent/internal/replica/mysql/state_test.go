@@ -14,6 +14,7 @@ import (
 	driverpkg "github.com/go-sql-driver/mysql"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/sitetest"
 )
 
 // columns are those of a MariaDB 10.11 that are read.
@@ -212,11 +213,11 @@ func TestBlame(t *testing.T) {
 	f := func(err error, want replica.Reason) {
 		t.Helper()
 		got, detail := blame(fmt.Errorf("ask: %w", err))
-		if got != want || detail == "" || strings.Contains(detail, canary) {
+		if got != want || detail == "" || strings.Contains(detail, sitetest.Word) {
 			t.Errorf("%v: %s, %q", err, got, detail)
 		}
 	}
-	answer := func(n uint16) error { return &driverpkg.MySQLError{Number: n, Message: canary} }
+	answer := func(n uint16) error { return &driverpkg.MySQLError{Number: n, Message: sitetest.Word} }
 	f(answer(1045), replica.ReasonAuth)
 	f(answer(1227), replica.ReasonPrivilege)
 	f(answer(1142), replica.ReasonPrivilege)
@@ -227,10 +228,10 @@ func TestBlame(t *testing.T) {
 	f(answer(1064), replica.ReasonQuery)
 	f(context.DeadlineExceeded, replica.ReasonTimeout)
 	f(&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, replica.ReasonTimeout)
-	f(&net.OpError{Op: "dial", Err: errors.New(canary)}, replica.ReasonConnect)
+	f(&net.OpError{Op: "dial", Err: errors.New(sitetest.Word)}, replica.ReasonConnect)
 	f(driverpkg.ErrInvalidConn, replica.ReasonConnect)
 	f(errPassword, replica.ReasonMisconfigured)
-	f(errors.New(canary), replica.ReasonQuery)
+	f(errors.New(sitetest.Word), replica.ReasonQuery)
 }
 
 func TestVersions(t *testing.T) {
@@ -285,4 +286,21 @@ func FuzzMariaRow(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestLacks: of what a server writes only the privilege and the table are passed on.
+func TestLacks(t *testing.T) {
+	f := func(number uint16, text, want string) {
+		t.Helper()
+		if got := lacks(&driverpkg.MySQLError{Number: number, Message: text}); got != want {
+			t.Errorf("%d %q: %q, want %q", number, text, got, want)
+		}
+	}
+	f(1142, "SELECT command denied to user 'bare'@'127.0.0.1' for table 'replication_connection_status'", "SELECT on replication_connection_status")
+	f(1142, "INSERT, UPDATE command denied to user 'a'@'b' for table `evenkeel`.`evenkeel_echo`", "INSERT, UPDATE on evenkeel_echo")
+	f(1142, "SELECT with locking clause command denied to user 'a'@'b' for table 'evenkeel_heartbeat'", "UPDATE on evenkeel_heartbeat")
+	f(1227, "Access denied; you need (at least one of) the SLAVE MONITOR privilege(s) for this operation", "SLAVE MONITOR")
+	f(1227, "something else", "")
+	f(1142, "no command denied to user 'x' for table 'a b@c'", "")
+	f(1045, "Access denied for user 'x'@'y' (using password: YES)", "")
 }

@@ -1,16 +1,6 @@
 package nats
 
-import (
-	"strings"
-
-	"github.com/evenkeel/evenkeel/agent/internal/replica/heartbeat"
-)
-
-// Beat is a heartbeat as all engines have it.
-type Beat = heartbeat.Beat
-
-// Echo is an echo as all engines have it.
-type Echo = heartbeat.Echo
+import "strings"
 
 func beatSubject(origin string) string           { return "evenkeel.hb." + origin }
 func echoSubject(observer, origin string) string { return "evenkeel.echo." + observer + "." + origin }

@@ -15,6 +15,7 @@ import (
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/heartbeat"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/sitetest"
 )
 
 func TestNewRefuses(t *testing.T) {
@@ -48,7 +49,7 @@ func TestAccess(t *testing.T) {
 	here := n.as(canary)
 	w := newWatcher(t, "target", Options{Server: here, Peer: &here, Links: link})
 	w.Complete()
-	connections, err := n.srv.Connz(nil)
+	connections, err := n.Server().Connz(nil)
 	named := 0
 	for _, c := range connections.Conns {
 		if c.Name == "evenkeel" {
@@ -61,7 +62,7 @@ func TestAccess(t *testing.T) {
 	// One connection is kept, however often is looked.
 	before := connections.Total
 	w.Look()
-	if connections, err = n.srv.Connz(nil); err != nil || connections.Total != before {
+	if connections, err = n.Server().Connz(nil); err != nil || connections.Total != before {
 		t.Errorf("connections %v, before %v: %v", connections.Total, before, err)
 	}
 
@@ -101,7 +102,8 @@ func TestReconnects(t *testing.T) {
 		t.Fatal(err)
 	}
 	links := []LinkSpec{{Store: "s", From: "a", To: "b", Channel: "ORDERS", Peer: "COPY", End: replica.Target}}
-	n := &node{t: t, name: "n", domain: "n", dir: t.TempDir(), port: mute.Addr().(*net.TCPAddr).Port, leaf: replicatest.FreePort(t), allowed: everything}
+	n := &node{NATS: sitetest.NewNATS(t, "n", 0, agent(everything)), t: t}
+	n.Port = mute.Addr().(*net.TCPAddr).Port
 	w := newWatcher(t, "target", Options{Server: n.as(canary), Links: links})
 	began := time.Now()
 	w.Becomes(replica.Unknown, replica.ReasonTimeout)
@@ -115,7 +117,6 @@ func TestReconnects(t *testing.T) {
 		}
 	}
 	n.start()
-	t.Cleanup(n.stop)
 	if st := w.Look(); st.Reason != replica.ReasonMisconfigured {
 		t.Errorf("the first look after the server came back: %s", w.Show())
 	}
@@ -189,10 +190,10 @@ func TestCluster(t *testing.T) {
 	ports := []int{replicatest.FreePort(t), replicatest.FreePort(t), replicatest.FreePort(t)}
 	var nodes []*node
 	for i, port := range ports {
-		n := &node{t: t, name: fmt.Sprintf("n%d", i), domain: "n", dir: t.TempDir(), port: replicatest.FreePort(t), leaf: replicatest.FreePort(t), allowed: everything}
-		n.routes = fmt.Sprintf(`cluster: {name: c, listen: "127.0.0.1:%d", routes: ["nats://127.0.0.1:%d", "nats://127.0.0.1:%d", "nats://127.0.0.1:%d"]}`, port, ports[0], ports[1], ports[2])
+		n := &node{NATS: sitetest.NewNATS(t, fmt.Sprintf("n%d", i), 0, agent(everything)), t: t}
+		n.Domain = "n"
+		n.Routes = fmt.Sprintf(`cluster: {name: c, listen: "127.0.0.1:%d", routes: ["nats://127.0.0.1:%d", "nats://127.0.0.1:%d", "nats://127.0.0.1:%d"]}`, port, ports[0], ports[1], ports[2])
 		n.start()
-		t.Cleanup(n.stop)
 		nodes = append(nodes, n)
 	}
 	first := nodes[0]
@@ -228,11 +229,12 @@ func TestCluster(t *testing.T) {
 	t.Logf("without a leader: %s", w.Show())
 }
 
-func TestHeartbeat(t *testing.T) {
+func TestStore(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
-	open := func(n *node, password string) *Heartbeat {
-		h, err := NewHeartbeat(n.as(password), "ORDERS", time.Second)
+	open := func(n *node, password, stream string, copies map[string][]string) *Store {
+		t.Helper()
+		h, err := NewStore(n.as(password), stream, copies)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -241,103 +243,101 @@ func TestHeartbeat(t *testing.T) {
 	}
 	refuses := func(what string, err error, reason replica.Reason) {
 		t.Helper()
-		f, ok := errors.AsType[*Failure](err)
+		f, ok := errors.AsType[*heartbeat.Failure](err)
 		if !ok || f.Reason != reason || strings.Contains(err.Error(), canary) {
 			t.Errorf("%s: %v, want reason %s", what, err, reason)
 		}
 	}
-	ctx := t.Context()
+	ctx, cancel := context.WithTimeout(t.Context(), replicatest.Patience)
+	defer cancel()
 	p.complete()
-	writer, reader := open(p.origin, canary), open(p.copied, canary)
-	if b, err := reader.Read(ctx, "a"); err != nil || b.OK {
-		t.Errorf("nothing was written: %v %v", b, err)
+	writer, reader := open(p.origin, canary, "ORDERS", nil), open(p.copied, canary, "", map[string][]string{"a": {"ORDERS"}})
+	here, there := heartbeat.Names{Own: "a"}, heartbeat.Names{Own: "b", Peers: []string{"a"}}
+	if rows, err := reader.Rows(ctx, there); err != nil || len(rows.Beats) > 0 || len(rows.Unread) > 0 {
+		t.Errorf("nothing was written: %+v %v", rows, err)
 	}
-	beat := Beat{Origin: "a", Epoch: 2, Seq: 1, At: time.UnixMicro(time.Now().UnixMicro()), Interval: time.Second}
-	if err := writer.Write(ctx, beat); err != nil {
+	put := func(s *Store, names heartbeat.Names, b heartbeat.Beat, echoes ...heartbeat.Echo) error {
+		t.Helper()
+		if _, err := s.Rows(ctx, names); err != nil {
+			t.Fatal(err)
+		}
+		return s.Put(ctx, b, echoes)
+	}
+	beat := heartbeat.Beat{Origin: "a", Epoch: 2, Seq: 1, At: time.UnixMicro(time.Now().UnixMicro()), Interval: time.Second}
+	if err := put(writer, here, beat); err != nil {
 		t.Fatal(err)
 	}
 	replicatest.Until(t, "the beat arrives", func() bool {
-		got, err := reader.Read(ctx, "a")
-		return err == nil && got.OK && got.V == beat
+		rows, err := reader.Rows(ctx, there)
+		got := rows.Beat("a")
+		return err == nil && got.OK && got.V == beat && rows.In["a"] == "ORDERS"
 	})
 	// With it a copy alone has bounds, and they show a clock that is 5 s off.
 	if st := p.alone.Look(); st.State != replica.CatchingUp || st.Reason != "" || !st.Upper.OK || st.Upper.V > 10*time.Second {
 		t.Errorf("with a heartbeat: %s", p.alone.Show())
 	}
 	beat.Seq, beat.At = 2, time.UnixMicro(time.Now().Add(5*time.Second).UnixMicro())
-	if err := writer.Write(ctx, beat); err != nil {
+	if err := put(writer, here, beat); err != nil {
 		t.Fatal(err)
 	}
 	p.alone.Becomes(replica.Unknown, replica.ReasonClockSkew)
 	p.both.Complete() // one clock is enough for it
-	refuses("a copy", reader.Write(ctx, Beat{Origin: "b", Epoch: 1, Seq: 1, At: beat.At, Interval: time.Second}), replica.ReasonRole)
-	refuses("a beat without an origin", writer.Write(ctx, Beat{Seq: 1, Interval: time.Second}), replica.ReasonMisconfigured)
-	refuses("an origin of another stream", open(p.copied, canary).Write(ctx, Beat{Origin: "c", Seq: 1, At: beat.At, Interval: time.Second}), replica.ReasonRole)
+	at := func(origin string) heartbeat.Beat {
+		return heartbeat.Beat{Origin: origin, Epoch: 1, Seq: 1, At: beat.At, Interval: time.Second}
+	}
+	inCopy := open(p.copied, canary, "ORDERS", nil)
+	refuses("a copy", put(inCopy, heartbeat.Names{Own: "b"}, at("b")), replica.ReasonRole)
+	refuses("a beat without an origin", writer.Put(ctx, at(""), nil), replica.ReasonMisconfigured)
+	refuses("an origin of another stream", put(inCopy, heartbeat.Names{Own: "c"}, at("c")), replica.ReasonRole)
 
 	stream, err := p.origin.js.Stream(ctx, "ORDERS")
 	if err != nil {
 		t.Fatal(err)
 	}
 	config := stream.CachedInfo().Config
-	config.Subjects = append(config.Subjects, "evenkeel.echo.b.*", "evenkeel.hb.odd")
+	config.Subjects = append(config.Subjects, "evenkeel.echo.a.*", "evenkeel.hb.odd")
 	if _, err := p.origin.js.UpdateStream(ctx, config); err != nil {
 		t.Fatal(err)
 	}
-	echo := Echo{Observer: "b", Origin: "a", Epoch: 2, Seq: 1, At: time.UnixMicro(5)}
-	if err := writer.WriteEcho(ctx, echo); err != nil {
+	echo := heartbeat.Echo{Observer: "a", Origin: "b", Epoch: 2, Seq: 1, At: time.UnixMicro(5)}
+	beat.Seq++
+	if err := put(writer, here, beat, echo); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := writer.ReadEcho(ctx, "b", "a"); err != nil || !got.OK || got.V != echo {
-		t.Errorf("echo %+v %v", got, err)
-	}
-	if got, err := writer.ReadEcho(ctx, "b", "c"); err != nil || got.OK {
-		t.Errorf("echo of nobody %+v %v", got, err)
-	}
+	replicatest.Until(t, "the echo arrives", func() bool {
+		rows, err := reader.Rows(ctx, there)
+		got := rows.Echo("a", "b")
+		return err == nil && got.OK && got.V == echo && !rows.Echo("a", "c").OK
+	})
 
-	// A newer writer takes over: the older one is told, and does not write.
-	other := open(p.origin, canary)
-	newer := Beat{Origin: "a", Epoch: 3, Seq: 1, At: beat.At, Interval: time.Second}
-	if err := other.Write(ctx, newer); err != nil {
+	// Two that write at the same moment: the server takes one.
+	other := open(p.origin, canary, "ORDERS", nil)
+	if _, err := other.Rows(ctx, here); err != nil {
 		t.Fatal(err)
 	}
 	beat.Seq++
-	refuses("an older writer", writer.Write(ctx, beat), replica.ReasonSplitBrain)
-	if got, err := writer.Read(ctx, "a"); err != nil || got.V.Epoch != 3 {
-		t.Errorf("the older writer wrote: %+v %v", got, err)
+	if err := put(writer, here, beat); err != nil {
+		t.Fatal(err)
 	}
-	// Two that write at the same moment: the server takes one.
-	if err := other.publish(ctx, beatSubject("a"), newer.Text(), 1); !errors.Is(err, errOvertaken) {
-		t.Errorf("written over another beat: %v", err)
+	newer := beat
+	newer.Epoch, newer.Seq = 3, 1
+	refuses("written over another beat", other.Put(ctx, newer, nil), replica.ReasonSplitBrain)
+	if rows, err := writer.Rows(ctx, here); err != nil || rows.Beat("a").V != beat {
+		t.Errorf("the one that was too late wrote: %+v %v", rows, err)
 	}
 	p.origin.publish("evenkeel.hb.odd", 3)
-	_, err = writer.Read(ctx, "odd")
+	_, err = writer.Rows(ctx, heartbeat.Names{Own: "odd"})
 	refuses("a foreign value", err, replica.ReasonIncomplete)
-	p.origin.allow(`"$JS.API.STREAM.MSG.GET.*"`)
-	newer.Seq++
-	refuses("without a permission", other.Write(ctx, newer), replica.ReasonPrivilege)
-	_, err = open(p.origin, "wrong-"+canary).Read(ctx, "a")
+	if _, err := writer.Rows(ctx, here); err != nil {
+		t.Fatal(err)
+	}
+	p.origin.allow(`"$JS.API.STREAM.MSG.GET.*", "$JS.API.STREAM.INFO.*"`)
+	beat.Seq++
+	refuses("without a permission", writer.Put(ctx, beat, nil), replica.ReasonPrivilege)
+	p.copied.allow(`"$JS.API.STREAM.INFO.*"`)
+	if rows, err := reader.Rows(ctx, there); err != nil || rows.Unread["a"] == nil || rows.Unread["a"].Reason != replica.ReasonPrivilege {
+		t.Errorf("a copy that must not be read: %+v %v", rows, err)
+	}
+	_, err = open(p.origin, "wrong-"+canary, "ORDERS", nil).Rows(ctx, here)
 	refuses("a wrong password", err, replica.ReasonAuth)
-}
-
-func TestConflict(t *testing.T) {
-	at := time.UnixMicro(1_000_000)
-	b := func(epoch, seq int64) Beat {
-		return Beat{Origin: "a", Epoch: epoch, Seq: seq, At: at, Interval: time.Second}
-	}
-	f := func(name string, w heartbeat.Writer, stored, next Beat, want bool) {
-		t.Helper()
-		if got := w.Conflict(stored, next); got != want {
-			t.Errorf("%s: %v", name, got)
-		}
-	}
-	wrote := func(own Beat) heartbeat.Writer { return heartbeat.Writer{Wrote: replica.Some(own)} }
-	f("follows an older one", heartbeat.Writer{}, b(1, 9), b(2, 1), false)
-	f("another one of the same epoch", heartbeat.Writer{}, b(2, 9), b(2, 1), true)
-	f("a newer one", heartbeat.Writer{}, b(3, 1), b(2, 1), true)
-	f("its own", wrote(b(2, 5)), b(2, 5), b(2, 6), false)
-	f("its own, a failover lost some", wrote(b(2, 5)), b(2, 3), b(2, 6), false)
-	f("further than it wrote", wrote(b(2, 5)), b(2, 6), b(2, 6), true)
-	f("an older one lives", wrote(b(2, 5)), b(1, 9), b(2, 6), true)
-	f("an older one came back by a failover", heartbeat.Writer{Displaced: replica.Some(b(1, 9)), Wrote: replica.Some(b(2, 5))}, b(1, 9), b(2, 6), false)
-	f("an older one goes on", heartbeat.Writer{Displaced: replica.Some(b(1, 9)), Wrote: replica.Some(b(2, 5))}, b(1, 10), b(2, 6), true)
 }

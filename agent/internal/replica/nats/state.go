@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/heartbeat"
 )
 
 // View is what one look gathered of a link.
@@ -29,7 +30,7 @@ type View struct {
 	Ahead bool
 
 	// Beat is the origin's newest heartbeat in the copy.
-	Beat replica.Opt[Beat]
+	Beat replica.Opt[heartbeat.Beat]
 	Now  time.Time // the agent's wall clock, before the look
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/heartbeat"
 )
 
 var (
@@ -136,7 +137,7 @@ func TestJudgeHeartbeat(t *testing.T) {
 		var m Memory
 		v := view(func(v *View) {
 			v.Origin, v.Head = replica.Opt[StreamRow]{}, replica.Opt[uint64]{}
-			v.Beat = replica.Some(Beat{Origin: "a", Epoch: 1, Seq: 1, At: begin.Add(-3 * second), Interval: second})
+			v.Beat = replica.Some(heartbeat.Beat{Origin: "a", Epoch: 1, Seq: 1, At: begin.Add(-3 * second), Interval: second})
 			heard(v, replica.Some(active))
 			v.Now = begin.Add(off)
 		})

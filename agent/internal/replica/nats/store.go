@@ -40,7 +40,7 @@ func (s *Store) Close() { s.conn.close() }
 
 // Rows reads the newest beats and echoes of the names.
 func (s *Store) Rows(ctx context.Context, names heartbeat.Names) (heartbeat.Rows, error) {
-	rows := heartbeat.Rows{In: map[string]string{}}
+	rows := heartbeat.Rows{In: map[string]string{}, Unread: map[string]*heartbeat.Failure{}}
 	if s.stream != "" && names.Own != "" {
 		m, err := s.beat(ctx, &rows, names.Own, s.stream)
 		if err != nil {
@@ -52,12 +52,14 @@ func (s *Store) Rows(ctx context.Context, names heartbeat.Names) (heartbeat.Rows
 		for _, stream := range s.copies[peer] {
 			found, err := s.peer(ctx, &rows, names.Own, peer, stream)
 			if f, ok := errors.AsType[*heartbeat.Failure](err); ok && f.Harmless() {
+				rows.Unread[peer] = f
 				continue // a copy that is not there, or must not be read, does not keep the own beat from being written
 			}
 			if err != nil {
 				return rows, err
 			}
 			if found {
+				delete(rows.Unread, peer)
 				break // a subject is in one stream of its site only
 			}
 		}

@@ -44,7 +44,7 @@ type pair struct {
 func newPair(t *testing.T) *pair {
 	t.Helper()
 	p := &pair{origin: startNode(t, "a", 0)}
-	p.relay = replicatest.NewWire(t, fmt.Sprintf("127.0.0.1:%d", p.origin.leaf))
+	p.relay = replicatest.NewWire(t, fmt.Sprintf("127.0.0.1:%d", p.origin.Leaf))
 	p.copied = startNode(t, "b", p.relay.Port())
 	p.origin.make(jetstream.StreamConfig{Name: "ORDERS", Subjects: []string{"orders.>", "evenkeel.hb.a"}})
 	p.copied.make(jetstream.StreamConfig{Name: "LOCAL", Subjects: []string{"local.>"}})

@@ -128,7 +128,7 @@ track_commit_timestamp = on
 	s.do(t, "postgres", `CREATE TABLE load (id bigint PRIMARY KEY, pad text)`)
 	s.do(t, "postgres", `GRANT SELECT ON load TO evenkeel`)
 	s.do(t, "postgres", HeartbeatDDL)
-	s.do(t, "postgres", `GRANT SELECT, INSERT, UPDATE ON evenkeel_heartbeat, evenkeel_echo TO evenkeel`)
+	s.do(t, "postgres", `GRANT SELECT, INSERT, UPDATE ON evenkeel_heartbeat, evenkeel_echo, evenkeel_canary TO evenkeel`)
 	return s
 }
 
@@ -165,7 +165,7 @@ func (s *server) start(t *testing.T) {
 	}
 	defer log.Close()
 	s.cmd = exec.Command(filepath.Join(s.bin, "postgres"), "-D", s.dir, "-p", strconv.Itoa(s.port))
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: account(t), Pdeathsig: syscall.SIGQUIT}
+	s.cmd.SysProcAttr = replicatest.Child(account(t), syscall.SIGQUIT)
 	s.cmd.Stdout, s.cmd.Stderr, s.cmd.Dir = log, log, os.TempDir()
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -83,9 +83,9 @@ func (h *Heartbeat) Put(ctx context.Context, b heartbeat.Beat, echoes []heartbea
 		var server *pgconn.PgError
 		switch {
 		case errors.As(err, &server) && server.Code == "25006":
-			return ErrNotWritable
+			return errNotWritable
 		case err == nil && n == 0:
-			return ErrSplitBrain
+			return errSplitBrain
 		}
 		return err
 	})
@@ -97,10 +97,10 @@ func (h *Heartbeat) hold(ctx context.Context, f func(context.Context, *pgx.Conn)
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, ErrNotWritable):
-		return &heartbeat.Failure{Reason: replica.ReasonRole, Detail: ErrNotWritable.Error()}
-	case errors.Is(err, ErrSplitBrain):
-		return &heartbeat.Failure{Reason: replica.ReasonSplitBrain, Detail: ErrSplitBrain.Error()}
+	case errors.Is(err, errNotWritable):
+		return &heartbeat.Failure{Reason: replica.ReasonRole, Detail: errNotWritable.Error()}
+	case errors.Is(err, errSplitBrain):
+		return &heartbeat.Failure{Reason: replica.ReasonSplitBrain, Detail: errSplitBrain.Error()}
 	}
 	reason, detail := explain(err)
 	return &heartbeat.Failure{Reason: reason, Detail: detail}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/heartbeat"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 )
 
@@ -434,6 +435,21 @@ func inDoubt(t *testing.T, w *world) {
 	}
 }
 
+// beatOf is a beat of fra.
+func beatOf(epoch, seq int64) heartbeat.Beat {
+	return heartbeat.Beat{Origin: "fra", Epoch: epoch, Seq: seq, At: time.Now(), Interval: time.Second}
+}
+
+// refused checks why a store did not do what it was asked.
+func refused(t *testing.T, what string, err error, want replica.Reason) {
+	t.Helper()
+	if f, ok := errors.AsType[*heartbeat.Failure](err); !ok || f.Reason != want {
+		t.Errorf("%s: %v, want %s", what, err, want)
+		return
+	}
+	noSecret(t, err.Error())
+}
+
 func heartbeats(t *testing.T, w *world) {
 	open := func(s *server) *Heartbeat {
 		h, err := NewHeartbeat(HeartbeatOptions{DSN: s.dsn("evenkeel", canary, "postgres")})
@@ -444,52 +460,58 @@ func heartbeats(t *testing.T, w *world) {
 		return h
 	}
 	here, there := open(w.primary), open(w.standby)
-	var sent Sent
+	var sent heartbeat.Sent
 	for seq := int64(1); seq <= 3; seq++ {
-		at := time.Now()
-		if err := here.Write(t.Context(), "fra", 7, seq, at); err != nil {
+		at, b := time.Now(), beatOf(7, seq)
+		if err := here.Put(t.Context(), b, nil); err != nil {
 			t.Fatal(err)
 		}
-		sent = sent.Note(7, seq, at)
+		sent.Note(b, at)
 	}
-	refused := func(what string, err, want error) {
+	refused(t, "a standby", there.Put(t.Context(), beatOf(7, 4), nil), replica.ReasonRole)
+	refused(t, "the same seq again", here.Put(t.Context(), beatOf(7, 3), nil), replica.ReasonSplitBrain)
+	refused(t, "an older epoch", here.Put(t.Context(), beatOf(6, 9), nil), replica.ReasonSplitBrain)
+	rows := func(h *Heartbeat) heartbeat.Rows {
 		t.Helper()
-		if !errors.Is(err, want) {
-			t.Errorf("%s: %v, want %v", what, err, want)
-		}
-	}
-	refused("a standby", there.Write(t.Context(), "fra", 7, 4, time.Now()), ErrNotWritable)
-	refused("the same seq again", here.Write(t.Context(), "fra", 7, 3, time.Now()), ErrSplitBrain)
-	refused("an older epoch", here.Write(t.Context(), "fra", 6, 9, time.Now()), ErrSplitBrain)
-	var beats []Beat
-	replicatest.Until(t, "the heartbeat arrives", func() bool {
-		var err error
-		if beats, err = there.Read(t.Context()); err != nil {
+		out, err := h.Rows(t.Context(), heartbeat.Names{})
+		if err != nil {
 			t.Fatal(err)
 		}
-		return len(beats) == 1 && beats[0].Seq == 3
+		return out
+	}
+	var beat heartbeat.Beat
+	replicatest.Until(t, "the heartbeat arrives", func() bool {
+		got := rows(there)
+		if !got.ReadOnly || !got.Whole {
+			t.Errorf("a standby's rows are %+v", got)
+		}
+		beat = got.Beat("fra").V
+		return len(got.Beats) == 1 && beat.Seq == 3
 	})
-	if b := beats[0]; b.Origin != "fra" || b.Epoch != 7 || b.Interval != time.Second {
-		t.Errorf("read %+v", b)
+	if beat.Epoch != 7 || beat.Interval != time.Second {
+		t.Errorf("read %+v", beat)
 	}
 	// The echo comes back by way of any link the other way round; here the same server stands for it.
-	if err := here.WriteEcho(t.Context(), "ams", beats[0], time.Now()); err != nil {
+	observer := beatOf(1, 1)
+	observer.Origin = "ams"
+	if err := here.Put(t.Context(), observer, []heartbeat.Echo{{Observer: "ams", Origin: "fra", Epoch: beat.Epoch, Seq: beat.Seq, At: time.Now()}}); err != nil {
 		t.Fatal(err)
 	}
-	echoes, err := here.ReadEcho(t.Context(), "fra")
-	if err != nil || len(echoes) != 1 || echoes[0].Observer != "ams" {
-		t.Fatalf("echoes %+v, %v", echoes, err)
+	got := rows(here)
+	echo := got.Echo("ams", "fra")
+	if !echo.OK || len(got.Echoes) != 1 || got.ReadOnly {
+		t.Fatalf("the rows are %+v", got)
 	}
-	if e := sent.Exposure(echoes[0], time.Now()); !e.OK || e.V <= 0 || e.V > replicatest.Patience {
-		t.Errorf("exposure by the echo: %v", e)
+	if before := sent.Before(echo.V); !before.OK || time.Since(before.V) <= 0 || time.Since(before.V) > replicatest.Patience {
+		t.Errorf("complete by the echo since %v", before)
 	}
 	// With the wire cut the heartbeat still bounds the lag from above.
 	w.wire.Cut(true)
 	w.target.reach(t, "cut", replica.LinkDown, "")
 	s, _ := w.target.look(t)
 	now := time.Now()
-	s = Bounds(s, beats[0], replica.Some(beats[0]), now)
-	st, _ := replica.Settle(s, w.target.memory, replica.Look{Began: now, Ended: now, Interval: time.Second, ClockKnown: true, Heartbeat: true})
+	s, beaten := beat.Merge(s, false, now, 0)
+	st, _ := replica.Settle(s, w.target.memory, replica.Look{Began: now, Ended: now, Interval: time.Second, ClockKnown: true, Heartbeat: beaten})
 	if st.State != replica.LinkDown || !st.Upper.OK || !st.Lower.OK || st.Lower.V > st.Upper.V {
 		t.Errorf("down with a heartbeat: %+v", st)
 	}
@@ -499,11 +521,9 @@ func heartbeats(t *testing.T, w *world) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = bad.Read(t.Context())
-	if err == nil {
-		t.Fatal("read with a wrong password")
-	}
-	noSecret(t, err.Error())
+	t.Cleanup(bad.Close)
+	_, err = bad.Rows(t.Context(), heartbeat.Names{})
+	refused(t, "a wrong password", err, replica.ReasonAuth)
 }
 
 func lost(t *testing.T, w *world) {
@@ -581,10 +601,8 @@ func promotion(t *testing.T, w *world) {
 		t.Fatal(err)
 	}
 	t.Cleanup(h.Close)
-	if err := h.Write(t.Context(), "fra", 8, 1, time.Now()); err != nil {
+	if err := h.Put(t.Context(), beatOf(8, 1), nil); err != nil {
 		t.Errorf("a new writer: %v", err)
 	}
-	if err := h.Write(t.Context(), "fra", 7, 100, time.Now()); !errors.Is(err, ErrSplitBrain) {
-		t.Errorf("the old writer: %v, want %v", err, ErrSplitBrain)
-	}
+	refused(t, "the old writer", h.Put(t.Context(), beatOf(7, 100), nil), replica.ReasonSplitBrain)
 }

@@ -54,13 +54,16 @@ func subscription(link LinkSpec, rows []subscriptionRow, kept subscriptionKept, 
 	}
 	s.Extra = subscriptionMeasures(stats)
 	grown := kept.failures(row, stats)
+	heard := row.heard()
+	switch {
+	case heard:
+		kept.heard = row.MsgReceived.V
+	case row.Applied.Valid && kept.applied > 0 && row.Applied.V > kept.applied:
+		kept.heard = row.Now // by a worker that is gone: after the look before, and nobody knows when
+	}
 	kept = kept.progress(row, stats)
 	if row.Applied.Valid {
 		s.Position = row.Applied.V.String()
-	}
-	heard := row.heard()
-	if heard {
-		kept.heard = row.MsgReceived.V
 	}
 	kept = kept.keepalive(row)
 	s.LinkAge = since(row.Now, kept.heard)
@@ -143,11 +146,8 @@ func (k subscriptionKept) failures(row subscriptionRow, stats map[string]int64) 
 
 // progress moves the count from which errors are counted, when something was applied or the counter was reset.
 func (k subscriptionKept) progress(row subscriptionRow, stats map[string]int64) subscriptionKept {
-	if !row.Stats.Valid {
-		return k
-	}
 	count := stats["apply_error_count"]
-	if !k.known || count < k.errors || (row.Applied.Valid && row.Applied.V > k.applied) {
+	if row.Stats.Valid && (!k.known || count < k.errors || (row.Applied.Valid && row.Applied.V > k.applied)) {
 		k.known, k.errors = true, count
 	}
 	if row.Applied.Valid {

@@ -92,6 +92,43 @@ func TestSubscription(t *testing.T) {
 	}
 }
 
+// A worker that is gone does not tell what it heard after it was seen last. A look that comes late does not count the time until
+// then as silence.
+func TestSubscriptionIsNotSilentForLongerThanItWas(t *testing.T) {
+	link := LinkSpec{Store: "s", From: "a", To: "b", Channel: "copy", End: replica.Target}
+	var kept subscriptionKept
+	var m replica.Memory
+	look := func(at time.Duration, change func(*subscriptionRow)) replica.Status {
+		row := workerRow()
+		row.Now = noon.Add(at)
+		change(&row)
+		s, k := subscription(link, []subscriptionRow{row}, kept, 0)
+		kept = k
+		began := row.Now.Add(-time.Millisecond)
+		var st replica.Status
+		st, m = replica.Settle(s, m, replica.Look{Began: began, Ended: row.Now, Interval: 100 * time.Millisecond, ClockKnown: true})
+		return st
+	}
+	silent := func(at, most time.Duration, change func(*subscriptionRow)) {
+		t.Helper()
+		st := look(at, change)
+		if st.State != replica.LinkDown || st.Lower.V > most || st.Lower.V < most/2 {
+			t.Errorf("after %s: %v(%s) %q, silent for %s, want at most %s", at, st.State, st.Reason, st.Detail, st.Lower.V, most)
+		}
+	}
+	fresh := func(r *subscriptionRow) { r.MsgReceived, r.LatestEnd = r.MsgSent, sql.Null[LSN]{} }
+	if st := look(0, func(*subscriptionRow) {}); st.State == replica.LinkDown {
+		t.Fatalf("%v(%s) %q", st.State, st.Reason, st.Detail)
+	}
+	// The worker went on for 600 ms, which were not looked at, and another one follows it.
+	look(700*time.Millisecond, fresh)
+	silent(4200*time.Millisecond, 3600*time.Millisecond, fresh)
+	// Another one came and went; it applied something at 8 s.
+	further := func(r *subscriptionRow) { fresh(r); r.Applied = set(LSN(120)) }
+	look(8100*time.Millisecond, further)
+	silent(10*time.Second, 2*time.Second, further)
+}
+
 func FuzzCounters(f *testing.F) {
 	f.Add(`{"a": 1, "b": null, "c": 1.5, "d": -1, "e": "x"}`)
 	f.Add(`[`)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/heartbeat"
 	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 )
 
@@ -92,76 +93,56 @@ func TestReconnects(t *testing.T) {
 	}
 }
 
-func TestHeartbeat(t *testing.T) {
+func TestStore(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
 	p.follow(t)
 	p.complete()
-	open := func(s *server, password string) *Heartbeat {
-		h, err := NewHeartbeat(s.as(t, password), time.Second)
+	open := func(s *server, password string) *Store {
+		h, err := NewStore(s.as(t, password), time.Second)
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { h.Close() })
+		t.Cleanup(h.Close)
 		return h
 	}
 	refuses := func(what string, err error, reason replica.Reason) {
 		t.Helper()
-		f, ok := errors.AsType[*Failure](err)
+		f, ok := errors.AsType[*heartbeat.Failure](err)
 		if !ok || f.Reason != reason || strings.Contains(err.Error(), canary) {
 			t.Errorf("%s: %v, want reason %s", what, err, reason)
 		}
 	}
 	ctx := t.Context()
 	writer, reader := open(p.primary, canary), open(p.copy, canary)
-	if b, err := reader.Read(ctx, "a"); err != nil || b.OK {
-		t.Errorf("nothing was written: %v %v", b, err)
+	names := heartbeat.Names{Own: "a", Peers: []string{"b", "c"}}
+	if got, err := reader.Rows(ctx, names); err != nil || len(got.Beats) > 0 || len(got.Echoes) > 0 || len(got.Canaries) > 0 {
+		t.Errorf("nothing was written: %+v %v", got, err)
 	}
-	beat := Beat{Origin: "a", Epoch: 2, Seq: 1, At: time.UnixMicro(time.Now().UnixMicro()), Interval: time.Second}
-	if err := writer.Write(ctx, beat); err != nil {
+	beat := heartbeat.Beat{Origin: "a", Epoch: 2, Seq: 1, At: time.UnixMicro(time.Now().UnixMicro()), Interval: time.Second}
+	echo := heartbeat.Echo{Observer: "b", Origin: "a", Epoch: 2, Seq: 1, At: time.UnixMicro(5)}
+	if err := writer.Put(ctx, beat, []heartbeat.Echo{echo}); err != nil {
 		t.Fatal(err)
 	}
+	var rows heartbeat.Rows
 	replicatest.Until(t, "the beat arrives", func() bool {
-		got, err := reader.Read(ctx, "a")
-		return err == nil && got.OK && got.V == beat
+		var err error
+		rows, err = reader.Rows(ctx, names)
+		return err == nil && rows.Beat("a").OK
 	})
+	if got := rows.Echo("b", "a"); rows.Beat("a").V != beat || !got.OK || got.V != echo || rows.Echo("c", "a").OK || len(rows.Canaries) != 1 || rows.Canaries[0] != beat.Canary() {
+		t.Errorf("the rows are %+v", rows)
+	}
 	if b := beat.Bounds(time.Now()); b.Upper.V < 0 || b.Upper.V > 10*time.Second || b.Lower.V > b.Upper.V {
 		t.Errorf("bounds %+v", b)
 	}
-	refuses("a replica", reader.Write(ctx, beat), replica.ReasonRole)
-	refuses("a beat without an origin", writer.Write(ctx, Beat{Seq: 1, Interval: time.Second}), replica.ReasonMisconfigured)
-
-	echo := Echo{Observer: "b", Origin: "a", Epoch: 2, Seq: 1, At: time.UnixMicro(5)}
-	if err := writer.WriteEcho(ctx, echo); err != nil {
-		t.Fatal(err)
-	}
-	if got, err := writer.ReadEcho(ctx, "b", "a"); err != nil || !got.OK || got.V != echo {
-		t.Errorf("echo %+v %v", got, err)
-	}
-	if got, err := writer.ReadEcho(ctx, "c", "a"); err != nil || got.OK {
-		t.Errorf("echo of nobody %+v %v", got, err)
-	}
-	refuses("echo at a replica", reader.WriteEcho(ctx, echo), replica.ReasonRole)
-
-	// A newer writer takes over: the older one is told, and does not write.
-	other := open(p.primary, canary)
-	newer := Beat{Origin: "a", Epoch: 3, Seq: 1, At: beat.At, Interval: time.Second}
-	if err := other.Write(ctx, newer); err != nil {
-		t.Fatal(err)
-	}
-	beat.Seq++
-	refuses("an older writer", writer.Write(ctx, beat), replica.ReasonSplitBrain)
-	if got, err := reader.Read(ctx, "a"); err != nil || got.V.Epoch == 2 && got.V.Seq == 2 {
-		t.Errorf("the older writer wrote: %+v %v", got, err)
-	}
+	refuses("a replica", reader.Put(ctx, beat, nil), replica.ReasonRole)
 
 	p.primary.do(t, "SET", "evenkeel:hb:odd", "1 2")
-	_, err := writer.Read(ctx, "odd")
+	_, err := writer.Rows(ctx, heartbeat.Names{Own: "a", Peers: []string{"odd"}})
 	refuses("a foreign value", err, replica.ReasonIncomplete)
-	p.primary.do(t, "ACL", "SETUSER", "evenkeel", "-set")
-	newer.Seq++
-	refuses("without SET", other.Write(ctx, newer), replica.ReasonPrivilege)
-	wrong := open(p.primary, "wrong-"+canary)
-	_, err = wrong.Read(ctx, "a")
+	p.primary.do(t, "ACL", "SETUSER", "evenkeel", "-mset")
+	refuses("without MSET", writer.Put(ctx, beat, nil), replica.ReasonPrivilege)
+	_, err = open(p.primary, "wrong-"+canary).Rows(ctx, names)
 	refuses("a wrong password", err, replica.ReasonAuth)
 }

@@ -45,7 +45,7 @@ func startServer(t testing.TB, extra ...string) *server {
 		"bind 127.0.0.1", fmt.Sprintf("port %d", s.port), "dir " + dir, "logfile log", `save ""`,
 		"requirepass " + adminPassword, "masterauth " + adminPassword,
 		"repl-ping-replica-period 1", "repl-diskless-sync-delay 0", "repl-backlog-size 32kb",
-		"user evenkeel on >" + canary + " +info +get +set ~evenkeel:*",
+		"user evenkeel on >" + canary + " +info +mget +mset ~evenkeel:*",
 	}, extra...)
 	path := filepath.Join(dir, "redis.conf")
 	if err := os.WriteFile(path, []byte(strings.Join(config, "\n")+"\n"), 0o600); err != nil {

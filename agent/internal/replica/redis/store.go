@@ -3,6 +3,7 @@ package redis
 import (
 	"context"
 	"strconv"
+	"time"
 
 	driver "github.com/redis/go-redis/v9"
 
@@ -12,16 +13,30 @@ import (
 
 // Store is the heartbeats of one server as the agent keeps them. The keys of a beat are written by one MSET and read by
 // one MGET, each of which happens as one.
-type Store struct{ *Heartbeat }
+type Store struct{ conn *conn }
 
-var _ heartbeat.Store = Store{}
+var _ heartbeat.Store = (*Store)(nil)
 
+// NewStore makes a Store; it does not connect. timeout bounds each question; 0: 2 seconds.
+func NewStore(s Server, timeout time.Duration) (*Store, error) {
+	if timeout == 0 {
+		timeout = defaultTimeout
+	}
+	c, err := newConn(s, timeout)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{conn: c}, nil
+}
+
+func beatKey(origin string) string           { return "evenkeel:hb:" + origin }
+func echoKey(observer, origin string) string { return "evenkeel:echo:" + observer + ":" + origin }
 func canaryKey(origin string, slot int64) string {
 	return "evenkeel:canary:" + origin + ":" + strconv.FormatInt(slot, 10)
 }
 
 // Rows reads the keys of the names.
-func (s Store) Rows(ctx context.Context, names heartbeat.Names) (heartbeat.Rows, error) {
+func (s *Store) Rows(ctx context.Context, names heartbeat.Names) (heartbeat.Rows, error) {
 	var keys []string
 	var take []func(*heartbeat.Rows, string) bool
 	ask := func(key string, f func(*heartbeat.Rows, string) bool) {
@@ -79,7 +94,7 @@ func (s Store) Rows(ctx context.Context, names heartbeat.Names) (heartbeat.Rows,
 
 // Put writes the keys of the beat and of the echoes where the server is a primary. Two writers that write at the same moment
 // find each other when they read.
-func (s Store) Put(ctx context.Context, b heartbeat.Beat, echoes []heartbeat.Echo) error {
+func (s *Store) Put(ctx context.Context, b heartbeat.Beat, echoes []heartbeat.Echo) error {
 	if err := s.writable(ctx); err != nil {
 		return told(err)
 	}
@@ -95,8 +110,20 @@ func (s Store) Put(ctx context.Context, b heartbeat.Beat, echoes []heartbeat.Ech
 	return nil
 }
 
+// writable refuses all but a primary: a replica that takes writes keeps them to itself.
+func (s *Store) writable(ctx context.Context) error {
+	row, err := s.conn.info(ctx)
+	switch {
+	case err != nil:
+		return err
+	case row.Role != "master":
+		return &Failure{replica.ReasonRole, "the server is not a primary"}
+	}
+	return nil
+}
+
 // Close closes the connection.
-func (s Store) Close() { _ = s.Heartbeat.Close() } // the connection is gone either way
+func (s *Store) Close() { _ = s.conn.Close() } // it is gone either way
 
 func told(err error) error {
 	f := classify(err)

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -50,7 +51,7 @@ func (tr *Truth) Beside(program, metric string, args, env []string, copies ...*C
 	}
 	cmd := exec.Command(path, args...)
 	cmd.Env = append(os.Environ(), env...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = Child(nil, syscall.SIGKILL)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -66,8 +67,8 @@ func (tr *Truth) Beside(program, metric string, args, env []string, copies ...*C
 	tr.beside = append(tr.beside, e)
 }
 
-// ask scrapes twice a second.
-func (e *exporter) ask(ctx context.Context) {
+// ask scrapes twice a second, and without much of a rest on alert.
+func (e *exporter) ask(ctx context.Context, alert *atomic.Bool) {
 	for ctx.Err() == nil {
 		began := time.Now()
 		lag, ok, err := e.scrape(context.WithoutCancel(ctx))
@@ -75,6 +76,10 @@ func (e *exporter) ask(ctx context.Context) {
 			e.failed++
 		}
 		e.said = append(e.said, saying{span{began, time.Now()}, lag, ok && err == nil})
+		if alert.Load() {
+			Sleep(ctx, brief)
+			continue
+		}
 		Sleep(ctx, 500*time.Millisecond)
 	}
 }
@@ -139,14 +144,15 @@ func (l *line) add(lag time.Duration, ok bool, least, most time.Duration) {
 	}
 }
 
-func (l *line) print(t *testing.T, name string) {
+// print prints the line as figures; whole: with those of late samples.
+func (l *line) print(t *testing.T, name string, whole bool) {
 	t.Helper()
 	if l.samples == 0 {
 		t.Errorf("%s: no samples", name)
 		return
 	}
 	share := func(n, of int) float64 { return 100 * float64(n) / float64(max(of, 1)) }
-	for _, f := range []struct {
+	figures := []struct {
 		name  string
 		value float64
 		unit  string
@@ -158,7 +164,11 @@ func (l *line) print(t *testing.T, name string) {
 		{"late", float64(l.late), "samples"},
 		{"late_said_0", share(l.zero, l.late), "%"},
 		{"late_said_nothing", share(l.silent, l.late), "%"},
-	} {
+	}
+	if !whole {
+		figures = figures[:4]
+	}
+	for _, f := range figures {
 		figure(t, name, f.name, f.value, f.unit)
 	}
 }
@@ -178,7 +188,7 @@ func (tr *Truth) compare() {
 		return
 	}
 	for _, s := range tr.subject {
-		var l line
+		var l parts
 		next := 0
 		for _, say := range tr.beside[0].said {
 			for next < len(s.seen) && s.seen[next].At.Before(say.ended) {
@@ -196,18 +206,18 @@ func (tr *Truth) compare() {
 			if r.Upper.OK {
 				lag = (r.Lower.V + r.Upper.V) / 2
 			}
-			l.add(lag, r.Lower.OK, least, most)
+			l[tr.part(r.At)].add(lag, r.Lower.OK, least, most)
 		}
 		l.print(t, "evenkeel "+s.name)
 	}
 	for _, e := range tr.beside {
-		var l line
+		var l parts
 		for _, say := range e.said {
 			least, most, ok := lag(e.copies, say.ended)
 			from, to, known := lag(e.copies, say.began)
 			if ok && known {
 				// It answered at some moment of the scrape: any of the lags is right.
-				l.add(say.lag, say.ok, min(least, from), max(most, to))
+				l[tr.part(say.ended)].add(say.lag, say.ok, min(least, from), max(most, to))
 			}
 		}
 		l.print(t, e.name)

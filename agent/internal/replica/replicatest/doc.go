@@ -6,6 +6,9 @@
 // the uncertainty that is left by how long asking takes. Truth runs the load, makes the link fail by a script, and counts how
 // often the reported bounds hold the true lag.
 //
+// The load also rests, up to a minute in a long run, and ends that with one write: nobody may take the time in which nothing was
+// written for lag. What is said then is told apart.
+//
 // The run is as long as its script, some twenty seconds; with TRUTH=10m in the environment the script is repeated for that
 // long. With TRUTH_BESIDE=1 the exporters of other makers are asked at the same moments.
 package replicatest

@@ -25,9 +25,9 @@ const (
 )
 
 // verdict judges one sample. What is proven from below was so when the servers answered: an applier that catches up takes
-// seconds off the lag while a look lasts milliseconds. The lower bound of a link that is down and has no upper one is the lag
-// of a source that goes on writing, which this load does not always: it must not say more than the time since the last write
-// arrived.
+// seconds off the lag while a look lasts milliseconds. The lower bound of a link that is down is the lag of a source that goes on
+// writing, by a heartbeat too, whose writer a busy machine may hold up: this load does not always write, and the bound must not
+// say more than the time since the last write arrived.
 func (s *subject) verdict(r report) (v verdict, least, most time.Duration) {
 	least, most, ok := s.lag(r.At)
 	switch {
@@ -42,11 +42,9 @@ func (s *subject) verdict(r report) (v verdict, least, most time.Duration) {
 	}
 	if r.State == replica.LinkDown {
 		high = max(high, notZero)
-		if !r.Upper.OK {
-			for _, c := range s.copies {
-				silent := r.At.Sub(c.arrived(r.At))
-				low, high = max(low, silent), max(high, silent)
-			}
+		for _, c := range s.copies {
+			silent := r.At.Sub(c.arrived(r.began)) // what arrives during the look may have come after the answer
+			low, high = max(low, silent), max(high, silent)
 		}
 	}
 	switch {

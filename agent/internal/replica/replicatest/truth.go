@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,6 +19,12 @@ type Truth struct {
 	tasks   []func(context.Context) error
 	subject []*subject
 	beside  []*exporter
+
+	turn    sync.Mutex // whose it is to write; held while the load rests
+	one     func(i int) error
+	written int
+	rests   []rest
+	alert   atomic.Bool // the exporters are asked all the time
 }
 
 // subject is one who reports.
@@ -41,10 +48,10 @@ type Step struct {
 }
 
 // NewTruth makes a comparison whose load calls write once for each write, from 0 on, one after another: in bursts, steadily,
-// and with pauses of more than a second.
+// with pauses of more than a second, and once after a rest.
 func NewTruth(t *testing.T, write func(i int) error) *Truth {
 	t.Helper()
-	tr := &Truth{t: t, load: &Journal{}}
+	tr := &Truth{t: t, load: &Journal{}, one: write}
 	if text, ok := os.LookupEnv("TRUTH"); ok {
 		long, err := time.ParseDuration(text)
 		if err != nil {
@@ -53,8 +60,12 @@ func NewTruth(t *testing.T, write func(i int) error) *Truth {
 		tr.rounds = long
 	}
 	tr.tasks = append(tr.tasks, func(ctx context.Context) error {
-		for i := 0; ctx.Err() == nil; i++ {
-			if err := tr.load.Commit(func() error { return write(i) }); err != nil {
+		for ctx.Err() == nil {
+			tr.turn.Lock()
+			i := tr.written
+			err := tr.commit()
+			tr.turn.Unlock()
+			if err != nil {
 				return err
 			}
 			Sleep(ctx, pause(i))
@@ -62,6 +73,13 @@ func NewTruth(t *testing.T, write func(i int) error) *Truth {
 		return nil
 	})
 	return tr
+}
+
+// commit writes the next one, by whose turn it is.
+func (tr *Truth) commit() error {
+	i := tr.written
+	tr.written++
+	return tr.load.Commit(func() error { return tr.one(i) })
 }
 
 // pause is how long the load rests after a write.
@@ -126,7 +144,8 @@ func (tr *Truth) Watch(name string, look func() (replica.Status, time.Time), cop
 	tr.subject = append(tr.subject, &subject{name: name, look: look, copies: copies})
 }
 
-// Run plays the script and judges. The last step should leave the link whole.
+// Run plays the script and judges. The last step should leave the link whole: after the first round, and every third one from then
+// on, the load rests.
 func (tr *Truth) Run(script ...Step) {
 	tr.t.Helper()
 	ctx, stop := context.WithCancel(context.WithoutCancel(tr.t.Context()))
@@ -136,17 +155,20 @@ func (tr *Truth) Run(script ...Step) {
 		all.Go(func() { failures <- task(ctx) })
 	}
 	for _, one := range tr.beside {
-		all.Go(func() { one.ask(ctx) })
+		all.Go(func() { one.ask(ctx, &tr.alert) })
 	}
 	end := sync.OnceFunc(func() { stop(); all.Wait() })
 	defer end() // also when a look ends the test
 	began := time.Now()
-	for again := true; again; again = time.Since(began) < tr.rounds {
+	for round := 0; round == 0 || time.Since(began) < tr.rounds; round++ {
 		for _, step := range script {
 			if step.Do != nil {
 				step.Do()
 			}
-			tr.watch(step.For)
+			tr.watch(step.For, brief)
+		}
+		if round%3 == 0 {
+			tr.rest()
 		}
 	}
 	end()
@@ -157,12 +179,16 @@ func (tr *Truth) Run(script ...Step) {
 	}
 	for _, s := range tr.subject {
 		tr.judge(s)
+		tr.calm(s)
 	}
 	tr.compare()
 }
 
-func (tr *Truth) watch(long time.Duration) {
-	for end := time.Now().Add(long); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+// brief is the time between looks where much happens.
+const brief = 5 * time.Millisecond
+
+func (tr *Truth) watch(long, every time.Duration) {
+	for end := time.Now().Add(long); time.Now().Before(end); time.Sleep(every) {
 		for _, s := range tr.subject {
 			st, began := s.look()
 			s.seen = append(s.seen, report{st, began})

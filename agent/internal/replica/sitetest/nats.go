@@ -15,7 +15,8 @@ import (
 	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 )
 
-// Leaks are what a nats-server leaves in the process for a while.
+// Leaks are what a nats-server leaves in the process: some for its life, some until they have waited half a minute for an answer, also
+// when the server is gone.
 func Leaks() []goleak.Option {
 	return []goleak.Option{
 		goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server.init.0.func1"),
@@ -27,34 +28,55 @@ func Leaks() []goleak.Option {
 	}
 }
 
-// NATS is a nats-server in this process, whose JetStream domain is its name.
+// NATS is a nats-server in this process. What is exported and no method may be changed before it starts.
 type NATS struct {
-	Name string
-	Leaf int // port for leaf nodes
-	port int
-	js   jetstream.JetStream
+	Name   string
+	Domain string // of its JetStream
+	Port   int
+	Leaf   int    // port for leaf nodes
+	Users  string // lines of its configuration, besides a user admin
+	Routes string // the cluster it is in, in its configuration; empty: none
+
+	dir     string
+	remotes string // what it connects to as a leaf node
+	server  *server.Server
+	nc      *driver.Conn
+	js      jetstream.JetStream
 }
 
-// StartNATS starts a server with a user admin and those that are given as lines of its configuration. hub is the port for leaf nodes
-// of another one that it connects to; 0: none.
+// NewNATS makes a server that is not started, whose JetStream domain is its name. hub is the port for leaf nodes of another one that it
+// connects to; 0: none.
+func NewNATS(t *testing.T, name string, hub int, users string) *NATS {
+	t.Helper()
+	n := &NATS{Name: name, Domain: name, Leaf: replicatest.FreePort(t), Users: users, Port: replicatest.FreePort(t), dir: t.TempDir()}
+	if hub != 0 {
+		n.remotes = fmt.Sprintf(`reconnect: "300ms", remotes: [{url: "nats-leaf://admin:%s@127.0.0.1:%d", account: JS}]`, AdminWord, hub)
+	}
+	return n
+}
+
+// StartNATS is NewNATS, started.
 func StartNATS(t *testing.T, name string, hub int, users string) *NATS {
 	t.Helper()
-	n := &NATS{Name: name, Leaf: replicatest.FreePort(t), port: replicatest.FreePort(t)}
-	dir, remotes := t.TempDir(), ""
-	if hub != 0 {
-		remotes = fmt.Sprintf(`reconnect: "300ms", remotes: [{url: "nats-leaf://admin:%s@127.0.0.1:%d", account: JS}]`, AdminWord, hub)
-	}
+	n := NewNATS(t, name, hub, users)
+	n.Start(t)
+	return n
+}
+
+func (n *NATS) options(t *testing.T) *server.Options {
+	t.Helper()
 	text := fmt.Sprintf(`
 listen: "127.0.0.1:%d"
 server_name: %s
 jetstream: {store_dir: %q, domain: %s, max_mem: 64M, max_file: 256M}
 leafnodes: {listen: "127.0.0.1:%d", no_advertise: true, %s}
+%s
 accounts: {JS: {jetstream: enabled, users: [
   {user: admin, password: %s}
   %s
 ]}}
-`, n.port, name, dir, name, n.Leaf, remotes, AdminWord, users)
-	file := filepath.Join(dir, "nats.conf")
+`, n.Port, n.Name, n.dir, n.Domain, n.Leaf, n.remotes, n.Routes, AdminWord, n.Users)
+	file := filepath.Join(n.dir, "nats.conf")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -63,31 +85,61 @@ accounts: {JS: {jetstream: enabled, users: [
 		t.Fatal(err)
 	}
 	o.NoSigs, o.NoLog = true, true
-	s, err := server.NewServer(o)
+	return o
+}
+
+// Start starts it, with what it has stored. It is stopped with the test.
+func (n *NATS) Start(t *testing.T) {
+	t.Helper()
+	s, err := server.NewServer(n.options(t))
 	if err != nil {
 		t.Fatal(err)
 	}
+	n.server = s
 	go s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
+	t.Cleanup(n.Stop)
 	if !s.ReadyForConnections(replicatest.Patience) {
 		t.Fatal("the nats server did not get ready")
 	}
-	nc, err := driver.Connect(s.ClientURL(), driver.UserInfo("admin", AdminWord))
-	if err != nil {
+	if n.nc, err = driver.Connect(s.ClientURL(), driver.UserInfo("admin", AdminWord)); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(nc.Close)
-	if n.js, err = jetstream.New(nc, jetstream.WithDefaultTimeout(replicatest.Patience)); err != nil {
+	if n.js, err = jetstream.New(n.nc, jetstream.WithDefaultTimeout(10*time.Second)); err != nil {
 		t.Fatal(err)
 	}
-	return n
 }
 
+// Stop ends it; it may have ended.
+func (n *NATS) Stop() {
+	if n.server == nil {
+		return
+	}
+	if n.nc != nil {
+		n.nc.Close()
+	}
+	n.server.Shutdown()
+	n.server.WaitForShutdown()
+	n.server, n.nc = nil, nil
+}
+
+// Allow changes the users of the server that runs.
+func (n *NATS) Allow(t *testing.T, users string) {
+	t.Helper()
+	n.Users = users
+	n.options(t) // it reads its file again
+	if err := n.server.Reload(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Server is what runs.
+func (n *NATS) Server() *server.Server { return n.server }
+
+// JetStream is that of the administrator, until the server is stopped.
+func (n *NATS) JetStream() jetstream.JetStream { return n.js }
+
 // Address is where the server listens.
-func (n *NATS) Address() string { return fmt.Sprintf("127.0.0.1:%d", n.port) }
+func (n *NATS) Address() string { return fmt.Sprintf("127.0.0.1:%d", n.Port) }
 
 // Stream makes a stream of subjects.
 func (n *NATS) Stream(t *testing.T, name string, subjects ...string) {

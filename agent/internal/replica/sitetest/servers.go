@@ -43,7 +43,7 @@ func (d *daemon) run(t *testing.T, program string, args ...string) {
 func (d *daemon) launch(t *testing.T, program string, args ...string) {
 	t.Helper()
 	d.cmd = exec.Command(program, args...)
-	d.cmd.SysProcAttr, d.cmd.Dir = &syscall.SysProcAttr{Credential: d.as, Pdeathsig: syscall.SIGQUIT}, os.TempDir()
+	d.cmd.SysProcAttr, d.cmd.Dir = replicatest.Child(d.as, syscall.SIGQUIT), os.TempDir()
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -55,3 +55,12 @@ func (d *daemon) launch(t *testing.T, program string, args ...string) {
 
 // Address is where the server listens.
 func (d *daemon) Address() string { return fmt.Sprintf("127.0.0.1:%d", d.port) }
+
+// Port is where the server listens.
+func (d *daemon) Port() int { return d.port }
+
+// Kill ends the server at once.
+func (d *daemon) Kill() {
+	_ = d.cmd.Process.Kill()
+	<-d.done
+}
