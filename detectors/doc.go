@@ -20,6 +20,20 @@
 //   - [Absence]: there at all, and moving
 //   - [Peers]: as its siblings now; a [RowModel], which is fed the values of all of them at a time
 //
+// At their defaults and a point every 10 s the tests hold them to these false alarms a week, over twelve simulated
+// weeks of white noise and as many of noise whose points remember nine tenths of the one before; most had none. Real
+// series have heavier tails and more of them: calibrate on their own past before a verdict may cost anything.
+//
+//	Seasonal   0.1   0.5
+//	LocalFit   0     0
+//	CUSUM      0.25  0.5
+//	Trend      0     0.5   with a limit four deviations off
+//	BurnRate   0     0     at half of the budget
+//	Absence    0.5   -     with a tenth of the points lost, or arrivals at random
+//	Peers      0.5   1     for three sites together
+//
+// A point costs 0.1 to 0.3 us of a processor, of RobustZ 1 us and of Peers 0.8 us for three sites and 3 us for ten.
+//
 // Every model accepts every point. A missing value, NaN, an infinity and a point that is not later than the
 // one before leave the model as it was and are answered with [StateUnknown]; no field of a verdict is
 // ever NaN or infinite. Package detectortest checks these promises for any implementation.

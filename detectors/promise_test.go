@@ -9,6 +9,7 @@ import (
 
 	"github.com/evenkeel/evenkeel/detectors"
 	"github.com/evenkeel/evenkeel/detectors/detectortest"
+	"pgregory.net/rapid"
 )
 
 // week is how many points a week has at 10 s.
@@ -88,4 +89,46 @@ func refuses(t *testing.T) func(m detectors.Model, want string) {
 			}
 		}
 	}
+}
+
+// The further a value is from what was expected, the higher its score, and never from anomalous to normal.
+func TestScoresGrowWithTheDeviation(t *testing.T) {
+	f := func(name string, build func() detectors.Model) {
+		t.Run(name, func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				m := build()
+				xs := rapid.SliceOfN(rapid.Float64Range(-1e3, 1e3), 130, 160).Draw(t, "xs")
+				feed(m, 0, xs...)
+				snap, err := m.Snapshot()
+				if err != nil {
+					t.Fatal(err)
+				}
+				probe := func(x float64) detectors.Verdict {
+					c := build()
+					if err := c.Restore(snap); err != nil {
+						t.Fatal(err)
+					}
+					return feed(c, len(xs), x)[0]
+				}
+				centre := probe(0)
+				if !centre.HasExpected {
+					t.Fatalf("expects nothing: %s", centre.Explain())
+				}
+				near := rapid.Float64Range(0, 1e4).Draw(t, "near")
+				far := near + rapid.Float64Range(0, 1e4).Draw(t, "further")
+				sign := rapid.SampledFrom([]float64{-1, 1}).Draw(t, "sign")
+				a, b := probe(centre.Expected+sign*near), probe(centre.Expected+sign*far)
+				if b.Score < a.Score-1e-12 || b.Tail > a.Tail+1e-12 {
+					t.Fatalf("score falls from %v to %v as the deviation grows from %v to %v", a.Score, b.Score, near, far)
+				}
+				if a.State == detectors.StateAnomalous && b.State == detectors.StateNormal {
+					t.Fatalf("%s at %v, %s at %v", a.Explain(), near, b.Explain(), far)
+				}
+			})
+		})
+	}
+	f("seasonal", func() detectors.Model { return &detectors.Seasonal{AdaptAfter: -1} })
+	f("seasonal below", func() detectors.Model { return &detectors.Seasonal{AdaptAfter: -1, Direction: detectors.Below} })
+	f("local-fit", func() detectors.Model { return &detectors.LocalFit{} })
+	f("local-fit above", func() detectors.Model { return &detectors.LocalFit{Direction: detectors.Above} })
 }
