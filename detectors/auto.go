@@ -163,6 +163,7 @@ type oddness struct {
 	chance              float64 // decimal logarithm of how often a week a point as odd as this is expected
 	chanceShown         float64
 	chanceLasting       float64
+	alarm               bool // odd enough by itself
 }
 
 // interval learns the distance of the points from the first of them. It reports whether it is known.
@@ -263,12 +264,14 @@ func (m *Auto) take(o *oddness, k int, yard float64, from ScaleSource) {
 // forecasters then keep what they knew.
 func (m *Auto) learn(o *oddness, held bool) {
 	st := &m.st
-	if o.has[byLocal] {
+	if o.has[byLocal] && !(held && st.Odd.early()) {
 		st.Odd.learn(o.odd)
 		st.Shown.learn(o.shown)
 		st.Stands.learn(o.lasting)
 	}
-	st.All.learn(o.x)
+	if !o.alarm { // what raises an alarm by itself is over when it is over
+		st.Lasting = o.lasting
+	}
 	if o.has[byDay] {
 		st.Daily.Level += autoLevel * clip(o.x-o.f[byDay], 4*st.Yards[byDay].V)
 	}
@@ -285,6 +288,7 @@ func (m *Auto) learn(o *oddness, held bool) {
 			st.Yards[k].learn(o.x - o.f[k])
 		}
 	}
+	st.All.learn(o.x)
 	st.Fall.learn(o.x)
 	st.Local.learn(o.x)
 	st.Curve.learn(o.x)
@@ -329,8 +333,7 @@ func (m *Auto) combine(o *oddness) {
 	if o.has[byNearest] {
 		days = min(days, o.z[byNearest])
 	}
-	st.Lasting += autoLasting * (min(math.Log1p(days), autoClip) - st.Lasting)
-	o.lasting = st.Lasting
+	o.lasting = st.Lasting + autoLasting*(min(math.Log1p(days), autoClip)-st.Lasting)
 
 	if st.Odd.ready() && st.Interval > 0 {
 		week := m.week()
@@ -350,6 +353,7 @@ func (m *Auto) judge(v *Verdict, o *oddness) {
 	// What lasts counts as far as its share of the budget goes, and no further than sure.
 	lasting := max(o.chanceLasting, budget-autoSure) + autoShare
 	alarmOdd, alarmLasting := o.chance < budget, lasting < budget
+	o.alarm = alarmOdd
 	v.PerWeek = perWeek(min(o.chance, lasting), o.chanceShown, budget)
 	v.Tail = min(1, v.PerWeek/week)
 	v.Score, v.HasScore = 1-v.Tail, true

@@ -37,7 +37,7 @@ const (
 	peakRate   = 0.1  // episodes a row that are supposed at first
 	peakShare  = 0.03 // of the rows above the level
 	peakGap    = 5    // rows below the level that end an episode
-	peakTrim   = 0.35  // share of the excesses that is censored
+	peakTrim   = 0.35 // share of the excesses that is censored
 	peakStep   = 0.05 // of the level, in scales
 	peakSigma  = 0.03 // smallest mean excess
 	peakWeight = 0.5  // of the sample size in the predictive tail
@@ -49,6 +49,9 @@ const (
 )
 
 func (k *peaks) ready() bool { return k.Sigma > 0 }
+
+// early reports whether the estimates still rest on the rows themselves, where an anomaly would weigh too much.
+func (k *peaks) early() bool { return k.ready() && k.Rows < peakEarly }
 
 // weight is the sample size behind the predictive tail.
 func (k *peaks) weight() float64 { return peakWeight*float64(k.Keep) + peakPrior }

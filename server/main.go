@@ -41,7 +41,7 @@ func command(out, errOut io.Writer) *cobra.Command {
 	}
 	root.SetOut(out)
 	root.SetErr(errOut)
-	root.AddCommand(serveCommand(errOut), checkCommand(), configCommand(), secretCommand(), restoreCommand(errOut), breakGlassCommand(errOut))
+	root.AddCommand(serveCommand(errOut), checkCommand(), configCommand(), detectCommand(), secretCommand(), restoreCommand(errOut), breakGlassCommand(errOut))
 	root.AddCommand(cli.Commands(cli.Options{Out: out, Err: errOut})...)
 	return root
 }
@@ -130,6 +130,34 @@ func configCommand() *cobra.Command {
 			return err
 		},
 	}
+}
+
+func detectCommand() *cobra.Command {
+	var in, out, model string
+	cmd := &cobra.Command{
+		Use:   "detect --in DIR --out DIR",
+		Short: "Judge recorded series as the server would have, row by row",
+		Long: `Judge recorded series as the server would have, row by row, with the models and defaults of a running server.
+
+DIR holds inputs.csv (columns id, kind, file) and the files it names, plain or gzipped: unix_ms,value for one series,
+unix_ms,m00,m01,... for the series of a service, which are judged together. For each the output directory gets
+<id>.csv with unix_ms,score,is_anomaly: a larger score is odder, and is_anomaly is 1 where an alarm is raised. The score of
+model auto is minus the decimal logarithm of how often a week the like is expected by chance.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return app.DetectFiles(cmd.Context(), in, out, model, cmd.ErrOrStderr())
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&in, "in", "", "directory with inputs.csv and the series")
+	f.StringVar(&out, "out", "", "directory for the scores; made where it is missing")
+	f.StringVar(&model, "model", "auto", "auto, robust-z, seasonal, local-fit or cusum")
+	for _, name := range []string{"in", "out"} {
+		if err := cmd.MarkFlagRequired(name); err != nil {
+			panic(err) // the flag is defined above
+		}
+	}
+	return cmd
 }
 
 func secretCommand() *cobra.Command {

@@ -170,12 +170,25 @@ func (s *Server) watchman() (*detect.Watchman, error) {
 			Name: w.Name, Query: w.Query, About: detect.About(w.About), Service: w.Service, Every: w.Every.D(), Cron: w.Cron,
 			Model: detect.Model(w.Model), Direction: detect.Direction(w.Direction), Threshold: w.Threshold, Class: class,
 			Floor: detect.Floor{Absolute: w.Floor.Absolute, Relative: float64(w.Floor.Relative)}, Training: w.Train.D(),
+			FalseAlarms: w.FalseAlarmsPerWeek,
 		})
 	}
 	return detect.New(detect.Options{
 		Watches: watches, Querier: s.store, Writer: s.store, Signals: s.eyes.Signal, Log: s.room("detect"), Registry: s.registry,
-		Mine: s.sharesOf(watches),
+		Mine: s.sharesOf(watches), Zone: s.zone,
 	})
+}
+
+// zone is the civil time of a site of the configuration.
+func (s *Server) zone(site string) *time.Location {
+	for _, x := range s.config.Sites {
+		if x.Name == site {
+			if zone, err := time.LoadLocation(x.TimeZone); err == nil { // checked when the file was read
+				return zone
+			}
+		}
+	}
+	return nil
 }
 
 // shareable is how often a watch may be asked and still be left to another replica: a cluster shows what was written some

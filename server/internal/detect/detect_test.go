@@ -98,7 +98,7 @@ func one(value float64) []core.SeriesValue {
 func errorsWatch() detect.Watch {
 	return detect.Watch{
 		Name: "checkout-errors", Query: "rate(x)", About: detect.AboutTargetSite, Service: "checkout",
-		Every: 10 * time.Second, Direction: detect.DirectionAbove, Floor: detect.Floor{Absolute: 0.5},
+		Every: 10 * time.Second, Direction: detect.DirectionAbove, Model: detect.ModelRobustZ, Floor: detect.Floor{Absolute: 0.5},
 	}
 }
 
@@ -565,11 +565,14 @@ func TestValidate(t *testing.T) {
 	f(func(w *detect.Watch) { w.Every, w.Cron = 0, "61 * * * *" }, "five fields")
 	f(func(w *detect.Watch) { w.Every, w.Cron = 0, "TZ=UTC" }, "five fields")
 	f(func(w *detect.Watch) { w.Every, w.Cron = 0, "0 0 31 2 *" }, "no such day")
-	f(func(w *detect.Watch) { w.Model = "magic" }, "threshold, robust-z, auto")
+	f(func(w *detect.Watch) { w.Model = "magic" }, "auto, threshold, robust-z")
 	f(func(w *detect.Watch) { w.Direction = "up" }, "above, below, both")
 	f(func(w *detect.Watch) { w.Class = core.ClassOutside }, "never outside")
 	f(func(w *detect.Watch) { w.Floor.Absolute = -1 }, "absolute floor -1")
 	f(func(w *detect.Watch) { w.Threshold = math.Inf(1) }, "threshold +Inf")
+	f(func(w *detect.Watch) { w.FalseAlarms = 1 }, "model robust-z has no such setting")
+	f(func(w *detect.Watch) { w.Model, w.FalseAlarms = "", -1 }, "false alarms per week -1")
+	f(func(w *detect.Watch) { w.Model, w.Threshold = "auto", 3 }, "auto is set by false_alarms_per_week")
 	f(func(w *detect.Watch) { w.EvalDelay = -1 }, "eval_delay")
 	f(func(w *detect.Watch) { w.Training = -1 }, "training")
 	f(func(w *detect.Watch) { w.MaxSeries = -1 }, "max_series")

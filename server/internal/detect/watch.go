@@ -8,7 +8,6 @@ import (
 
 	"github.com/robfig/cron/v3"
 
-	"github.com/evenkeel/evenkeel/detectors"
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
@@ -23,16 +22,6 @@ const (
 	AboutLinkTo     About = "link.to"
 )
 
-// Model names the statistical model of a watch.
-type Model string
-
-// The models. ModelAuto is robust-z for now.
-const (
-	ModelThreshold Model = "threshold"
-	ModelRobustZ   Model = "robust-z"
-	ModelAuto      Model = "auto"
-)
-
 // Direction is the side on which a deviation counts.
 type Direction string
 
@@ -43,10 +32,11 @@ const (
 	DirectionBoth  Direction = "both"
 )
 
-// Floor is the smallest scale of a series: deviations are counted in scales, and one scale is never less.
+// Floor is the smallest deviation that could matter. For auto a smaller one is none; the others count deviations in
+// scales, and one scale is never less.
 type Floor struct {
 	Absolute float64 // in the unit of the query; zero means none
-	Relative float64 // share of the median, 0.05 for 5 %; zero means 2 %, negative means none
+	Relative float64 // share of what is expected, 0.05 for 5 %; zero means none for auto and 2 % for the others, negative none
 }
 
 // Watch is one question that is asked again and again, and how its answers are judged.
@@ -61,14 +51,17 @@ type Watch struct {
 	// Direction is the watched side. Empty means both.
 	Direction Direction
 	Floor     Floor
-	// Threshold is the limit of model threshold in the unit of the query, and the reach of the band in scales
-	// for robust-z, where zero means 5.
+	// Threshold is the limit of model threshold in the unit of the query, and the reach of the band in scales for
+	// robust-z, seasonal and local-fit, where zero means their own. Auto and cusum have none.
 	Threshold float64
-	Class     core.Class // symptom or cause; zero means symptom
+	// FalseAlarms is how many a series may raise in a week by chance: the setting of auto, where zero means 1.
+	FalseAlarms float64
+	Class       core.Class // symptom or cause; zero means symptom
 	// EvalDelay is how far behind the clock the question is asked, so that late samples are in. Zero means none.
 	EvalDelay time.Duration
-	// Training is how much history is replayed at the start. Zero means 360 intervals and an hour: the window of
-	// the model before any trouble that it has not yet taken for the new level.
+	// Training is how much history is replayed at the start. Zero means a week for auto, four for seasonal, and else 360
+	// intervals and an hour: the window of the model before any trouble that it has not yet taken for the new level. Of
+	// no series more than 10000 points are asked for.
 	Training time.Duration
 	// MaxSeries is how many series the watch may have; more are refused and counted. Zero means 1000.
 	MaxSeries int
@@ -112,10 +105,16 @@ func (w Watch) Validate() error {
 	case core.ClassOutside, core.ClassInside, core.ClassSilence, core.ClassLink:
 		bad("class", "statistics are symptom or cause, never %s", w.Class)
 	}
-	if m := w.newModel(); m == nil {
-		bad("model", "%q is not one of threshold, robust-z, auto", w.Model)
+	if m := w.newModel(nil); m == nil {
+		bad("model", "%q is not one of %s", w.Model, modelNames())
 	} else if err := m.Validate(); err != nil {
 		errs = append(errs, fmt.Errorf("watch %q: %w", w.Name, err))
+	}
+	if w.FalseAlarms != 0 && w.model() != ModelAuto {
+		bad("false_alarms_per_week", "model %s has no such setting; want model auto, or none", w.Model)
+	}
+	if w.Threshold != 0 && (w.model() == ModelAuto || w.model() == ModelCUSUM) {
+		bad("threshold", "model %s has none; auto is set by false_alarms_per_week", w.model())
 	}
 	if w.EvalDelay < 0 || w.EvalDelay > time.Hour {
 		bad("eval_delay", "%v is out of range; want 0s to 1h", w.EvalDelay)
@@ -160,28 +159,6 @@ type grid time.Duration
 func (g grid) Next(t time.Time) time.Time {
 	ms, every := t.UnixMilli(), time.Duration(g).Milliseconds()
 	return time.UnixMilli((ms/every + 1) * every).UTC()
-}
-
-// newModel is a fresh model for one series of the watch; nil when there is none of that name.
-func (w Watch) newModel() detectors.Model {
-	direction := detectors.Both
-	switch w.Direction {
-	case DirectionAbove:
-		direction = detectors.Above
-	case DirectionBelow:
-		direction = detectors.Below
-	case DirectionBoth:
-	}
-	switch w.Model {
-	case ModelThreshold:
-		return &detectors.Threshold{Limit: w.Threshold, Direction: direction}
-	case ModelRobustZ, ModelAuto, "":
-		return &detectors.RobustZ{
-			Window: modelWindow, AdaptAfter: modelAdapt, Threshold: w.Threshold, Direction: direction,
-			AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative,
-		}
-	}
-	return nil
 }
 
 func (w Watch) maxSeries() int {

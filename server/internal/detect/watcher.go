@@ -38,6 +38,7 @@ type watcher struct {
 	writer   Writer
 	tell     func(core.Signal)
 	mine     func(watch string) bool // nil: always
+	zone     func(site string) *time.Location
 	now      func() time.Time
 	log      *slog.Logger
 	metrics  *metrics
@@ -239,11 +240,7 @@ func (w *watcher) report(ctx context.Context, at time.Time, interval time.Durati
 // has worked once, and then takes the place of what was learned without it.
 func (w *watcher) replay(ctx context.Context, tick time.Time) {
 	interval := w.interval(tick)
-	training := w.watch.Training
-	if training == 0 {
-		training = modelWindow*interval + modelAdapt
-	}
-	training = min(training, maxReplay*interval)
+	training := min(w.watch.training(interval), maxReplay*interval)
 	until := tick.Add(-w.watch.EvalDelay - interval)
 	within, cancel := context.WithTimeout(ctx, replayTime)
 	defer cancel()
@@ -291,7 +288,7 @@ func (w *watcher) lookup(key string, written []core.Label, labels map[string]str
 	}
 	s := newSeries(w.watch, key, written, labels)
 	if w.ours {
-		s.model = w.watch.newModel()
+		s.model = w.watch.newModel(w.zone(s.subject.Site))
 	}
 	w.series[key] = s
 	return s

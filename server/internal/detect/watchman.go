@@ -36,6 +36,8 @@ type Options struct {
 	// what their owners have written back, which takes one that all replicas share. It is asked at each tick, from
 	// several goroutines, and must return soon. Nil means all are ours.
 	Mine func(watch string) bool
+	// Zone is the civil time of a site; nil, and nil of it, mean UTC.
+	Zone func(site string) *time.Location
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
 	// Log may be nil.
@@ -60,6 +62,9 @@ func New(o Options) (*Watchman, error) {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Zone == nil {
+		o.Zone = func(string) *time.Location { return nil }
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -98,7 +103,7 @@ func New(o Options) (*Watchman, error) {
 		}
 		m.watchers = append(m.watchers, &watcher{
 			watch: w, schedule: schedule, querier: o.Querier, writer: o.Writer, tell: tell, now: o.Now,
-			mine: o.Mine, ours: o.Mine == nil,
+			mine: o.Mine, zone: o.Zone, ours: o.Mine == nil,
 			log: o.Log.With(slog.String("watch", w.Name)), metrics: metrics, slots: slots, series: map[string]*series{},
 		})
 	}

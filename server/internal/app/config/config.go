@@ -141,6 +141,8 @@ type Watch struct {
 	Threshold float64  `yaml:"threshold"`
 	Class     string   `yaml:"class"`
 	Train     Duration `yaml:"train"`
+	// FalseAlarmsPerWeek is what a series of the watch may cost, for model auto.
+	FalseAlarmsPerWeek float64 `yaml:"false_alarms_per_week"`
 }
 
 // Floor is the smallest deviation worth a word.

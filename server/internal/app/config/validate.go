@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net/url"
 	"regexp"
 	"slices"
@@ -224,20 +225,34 @@ func (v *validator) watchList() {
 		v.oneOf(path+".direction", w.Direction, "above", "below", "both")
 		v.oneOf(path+".class", w.Class, "symptom", "cause")
 		v.model(path+".model", w.Model)
+		v.settings(path, w)
 		if w.Service != "" {
 			v.known(path+".service", "service", w.Service, v.services)
 		}
 	}
 }
 
+// settings tells those of a model that has them from those that would be passed over.
+func (v *validator) settings(path string, w Watch) {
+	switch {
+	case w.FalseAlarmsPerWeek != 0 && w.Model != "auto":
+		v.bad(path+".false_alarms_per_week", "model %s has no such setting; use model auto, or leave it out", w.Model)
+	case w.FalseAlarmsPerWeek < 0 || math.IsNaN(w.FalseAlarmsPerWeek) || math.IsInf(w.FalseAlarmsPerWeek, 0):
+		v.bad(path+".false_alarms_per_week", "%v is not a number above 0, such as 0.25", w.FalseAlarmsPerWeek)
+	}
+	if w.Threshold != 0 && (w.Model == "auto" || w.Model == "cusum") {
+		v.bad(path+".threshold", "model %s has no threshold; auto is set by false_alarms_per_week", w.Model)
+	}
+}
+
 // model tells a model that is not there yet from one that is not known.
 func (v *validator) model(path, model string) {
+	there := []string{"auto", "threshold", "robust-z", "seasonal", "local-fit", "cusum"}
 	switch model {
-	case "auto", "robust-z", "threshold":
-	case "seasonal", "local-fit", "burn-rate", "absence", "peers":
-		v.bad(path, "model %q is not in this version; use auto, robust-z or threshold", model)
+	case "burn-rate", "absence", "peers", "trend", "service":
+		v.bad(path, "model %q is not in this version; use one of %s", model, strings.Join(there, ", "))
 	default:
-		v.oneOf(path, model, "auto", "robust-z", "threshold")
+		v.oneOf(path, model, there...)
 	}
 }
 

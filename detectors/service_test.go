@@ -1,0 +1,165 @@
+package detectors_test
+
+import (
+	"errors"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/evenkeel/evenkeel/detectors"
+	"github.com/evenkeel/evenkeel/detectors/detectortest"
+)
+
+// serviceRows are the figures of a service: noise of different size and level, the last one the sum of two others.
+func serviceRows(seed uint64, n int) [][]float64 {
+	r := rand.New(rand.NewPCG(seed, 8))
+	out := make([][]float64, n)
+	for i := range out {
+		row := make([]float64, 6)
+		for k := range row[:5] {
+			row[k] = float64(10*(k+1)) + float64(k+1)*r.NormFloat64()
+		}
+		row[5] = row[0] + row[1]
+		out[i] = row
+	}
+	return out
+}
+
+func feedService(m *detectors.Service, from int, rows [][]float64) (last detectors.Verdict) {
+	for i, row := range rows {
+		last = m.Observe(at(from+i), row)
+	}
+	return last
+}
+
+// Several series that are odd at once are a trouble, where each of them alone is none.
+func TestServiceSeesWhatHappensTogether(t *testing.T) {
+	f := func(k float64, odd ...int) detectors.Verdict {
+		m := &detectors.Service{}
+		feedService(m, 0, serviceRows(1, 4000))
+		row := []float64{10, 20, 30, 40, 50, 30}
+		for _, i := range odd {
+			row[i] += k * float64(i+1)
+		}
+		return m.Observe(at(4000), row)
+	}
+	if v := f(9, 0, 1, 2, 3); v.State != detectors.StateAnomalous || v.Reason != detectors.ReasonTogether || !v.Since.Equal(v.At) {
+		t.Errorf("four series 9 deviations off: %s: %s", v.Reason, v.Explain())
+	}
+	if v := f(9, 2); v.State != detectors.StateNormal {
+		t.Errorf("one series 9 deviations off: %s", v.Explain())
+	}
+}
+
+func TestServiceNamesItsContributors(t *testing.T) {
+	m := &detectors.Service{}
+	feedService(m, 0, serviceRows(1, 4000))
+	m.Observe(at(4000), []float64{10, 20, 3000, 40, 5000, 30})
+	var top [3]detectors.Contributor
+	n := m.Contributors(top[:])
+	if n != 2 {
+		t.Fatalf("%d contributors: %+v", n, top)
+	}
+	for _, c := range top[:n] {
+		want := map[int]float64{2: 30, 4: 50}[c.Index]
+		if want == 0 || math.Abs(c.Expected-want) > 0.2*want || c.Value < 3000 || c.PerWeek >= 1 {
+			t.Errorf("contributor %+v", c)
+		}
+	}
+	if n := m.Contributors(nil); n != 0 {
+		t.Errorf("%d contributors in no room", n)
+	}
+}
+
+// A series without a value takes no part, and its return is no news.
+func TestServiceGoesOnWithoutASeries(t *testing.T) {
+	m := &detectors.Service{}
+	rows := serviceRows(1, 5000)
+	feedService(m, 0, rows[:3000])
+	for i, row := range rows[3000:4000] {
+		row[1], row[4] = math.NaN(), math.Inf(1)
+		if v := m.Observe(at(3000+i), row[:5]); v.State != detectors.StateNormal || detectortest.Check(v) != "" {
+			t.Fatalf("row %d: %s: %s", i, v.State, v.Explain())
+		}
+	}
+	if v := feedService(m, 4000, rows[4000:]); v.State != detectors.StateNormal {
+		t.Fatalf("all are back: %s", v.Explain())
+	}
+	nan := math.NaN()
+	if v := m.Observe(at(5000), []float64{nan, nan}); v.State != detectors.StateUnknown || v.Reason != detectors.ReasonMissing {
+		t.Fatalf("no value at all: %s", v.Reason)
+	}
+	if v := m.Observe(at(4999), rows[0]); v.Reason != detectors.ReasonOutOfOrder {
+		t.Fatalf("time going back: %s", v.Reason)
+	}
+}
+
+func TestServiceRestores(t *testing.T) {
+	a := &detectors.Service{}
+	rows := serviceRows(2, 1500)
+	feedService(a, 0, rows[:1000])
+	snap, err := a.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &detectors.Service{}
+	if err := b.Restore(snap); err != nil {
+		t.Fatal(err)
+	}
+	for i, row := range rows[1000:] {
+		if va, vb := a.Observe(at(1000+i), row), b.Observe(at(1000+i), row); va != vb {
+			t.Fatalf("row %d:\n%+v\n%+v", i, va, vb)
+		}
+	}
+	for i := 0; i < len(snap); i += 1 + len(snap)/40 {
+		bad := append([]byte(nil), snap...)
+		bad[i] ^= 1
+		if err := b.Restore(bad); !errors.Is(err, detectors.ErrSnapshot) {
+			t.Fatalf("damaged at %d: %v", i, err)
+		}
+	}
+}
+
+func TestServiceKeepsItsBudgetOnNoise(t *testing.T) {
+	m := &detectors.Service{}
+	rows := serviceRows(3, 4*week)
+	var n int
+	on := false
+	for i, row := range rows {
+		v := m.Observe(at(i), row)
+		if v.State == detectors.StateAnomalous && !on {
+			n++
+		}
+		on = v.State == detectors.StateAnomalous
+	}
+	if n > 4 {
+		t.Fatalf("%d false alarms in four weeks, at most one a week is promised", n)
+	}
+}
+
+func TestServiceAllocatesNothing(t *testing.T) {
+	m := &detectors.Service{}
+	rows := serviceRows(4, 2000)
+	feedService(m, 0, rows)
+	var top [3]detectors.Contributor
+	i := 2000
+	if n := testing.AllocsPerRun(500, func() {
+		m.Observe(at(i), rows[i%len(rows)])
+		m.Contributors(top[:])
+		i++
+	}); n != 0 {
+		t.Fatalf("%v allocations a row", n)
+	}
+}
+
+func BenchmarkService(b *testing.B) {
+	m := &detectors.Service{}
+	rows := serviceRows(4, 4000)
+	feedService(m, 0, rows)
+	b.ReportAllocs()
+	i := 4000
+	for b.Loop() {
+		m.Observe(at(i), rows[(i*7)%len(rows)])
+		i++
+	}
+}

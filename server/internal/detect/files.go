@@ -1,0 +1,295 @@
+package detect
+
+import (
+	"bufio"
+	"compress/gzip"
+	"context"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/evenkeel/evenkeel/detectors"
+)
+
+// Files judges recorded series, each from its first row to its last as a watch would have, with the model as it is
+// shipped. In the directory in stand inputs.csv, which lists the series (columns id, kind and file), and their files:
+//
+//	unix_ms,value           one series
+//	unix_ms,m00,m01,...     the series of one service, judged together
+//
+// plain or gzipped; an empty value and NaN are missing. Of each series it writes out/<id>.csv with a row for every row:
+//
+//	unix_ms,score,is_anomaly
+//
+// where the score is larger for what is odder, and is_anomaly is 1 at the rows at which an alarm is raised. The score of
+// auto is minus the decimal logarithm of how often a week the like is expected by chance; of the other models, minus that
+// of the tail probability. Services have no other model than auto: with another one they are left out, which
+// progress is told. A file is there when it is whole.
+func Files(ctx context.Context, in, out string, model Model, progress io.Writer) error {
+	w := Watch{Model: model}
+	if w.newModel(nil) == nil || model == ModelThreshold {
+		return fmt.Errorf("model %q: want one of %s, without threshold, which has no limit here", model, modelNames())
+	}
+	list, err := inputs(filepath.Join(in, "inputs.csv"))
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(out, 0o755); err != nil { //nolint:gosec // scores are no secret
+		return fmt.Errorf("output directory: %w", err)
+	}
+	work := make(chan input)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for x := range work {
+				note, err := x.judge(ctx, in, out, w)
+				mu.Lock()
+				if err != nil {
+					errs = append(errs, fmt.Errorf("%s: %w", x.id, err))
+					cancel()
+				} else if note != "" {
+					fmt.Fprintf(progress, "%s: %s\n", x.id, note)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	for _, x := range list {
+		if ctx.Err() != nil {
+			break
+		}
+		work <- x
+	}
+	close(work)
+	wg.Wait()
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	return ctx.Err() //nolint:wrapcheck // the end that the caller asked for
+}
+
+// input is a line of inputs.csv.
+type input struct{ id, kind, file string }
+
+func inputs(path string) ([]input, error) {
+	f, err := os.Open(path) //nolint:gosec // a path of the command line
+	if err != nil {
+		return nil, fmt.Errorf("list of the series: %w; want a directory with inputs.csv and the series it names", err)
+	}
+	defer f.Close()
+	rows, err := csv.NewReader(f).ReadAll()
+	if err != nil {
+		return nil, fmt.Errorf("list of the series: %w", err)
+	}
+	if len(rows) == 0 {
+		return nil, fmt.Errorf("list of the series: %s is empty; want a header with id, kind and file", path)
+	}
+	column := map[string]int{}
+	for i, name := range rows[0] {
+		column[name] = i
+	}
+	for _, name := range []string{"id", "kind", "file"} {
+		if _, ok := column[name]; !ok {
+			return nil, fmt.Errorf("%s: no column %q; want a header with id, kind and file", path, name)
+		}
+	}
+	var out []input
+	seen := map[string]bool{}
+	for i, r := range rows[1:] {
+		x := input{r[column["id"]], r[column["kind"]], r[column["file"]]}
+		switch {
+		case x.id == "" || x.id != filepath.Base(x.id) || strings.HasPrefix(x.id, "."):
+			return nil, fmt.Errorf("%s:%d: id %q cannot be the name of a file", path, i+2, x.id)
+		case !filepath.IsLocal(x.file):
+			return nil, fmt.Errorf("%s:%d: file %q is not below the directory", path, i+2, x.file)
+		case seen[x.id]:
+			return nil, fmt.Errorf("%s:%d: id %q is there twice", path, i+2, x.id)
+		}
+		seen[x.id] = true
+		out = append(out, x)
+	}
+	return out, nil
+}
+
+// judge reads one series and writes its scores.
+func (x input) judge(ctx context.Context, in, out string, w Watch) (note string, err error) {
+	f, err := os.Open(filepath.Join(in, x.file)) //nolint:gosec // a path of the command line
+	if err != nil {
+		return "", fmt.Errorf("series: %w", err)
+	}
+	defer f.Close()
+	var r io.Reader = bufio.NewReaderSize(f, 1<<16)
+	if strings.HasSuffix(x.file, ".gz") {
+		z, err := gzip.NewReader(r)
+		if err != nil {
+			return "", fmt.Errorf("series %s: %w", x.file, err)
+		}
+		defer z.Close()
+		r = z
+	}
+	rows, err := newRowReader(r)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", x.file, err)
+	}
+	j := judgeOf(w, rows.columns)
+	if j == nil {
+		return "left out: " + string(w.model()) + " judges one series, not the " + strconv.Itoa(rows.columns) + " of a service", nil
+	}
+	tmp, err := os.CreateTemp(out, ".scores-*")
+	if err != nil {
+		return "", fmt.Errorf("scores: %w", err)
+	}
+	defer os.Remove(tmp.Name()) //nolint:errcheck // it is gone when all went well
+	defer tmp.Close()
+	b := bufio.NewWriterSize(tmp, 1<<16)
+	if err := scores(ctx, rows, j, b); err != nil {
+		return "", fmt.Errorf("%s: %w", x.file, err)
+	}
+	err = errors.Join(b.Flush(), tmp.Chmod(0o644), tmp.Close())
+	if err == nil {
+		err = os.Rename(tmp.Name(), filepath.Join(out, x.id+".csv"))
+	}
+	if err != nil {
+		return "", fmt.Errorf("scores: %w", err)
+	}
+	return "", nil
+}
+
+// judgeOf is the model for rows of so many values; nil when there is none.
+func judgeOf(w Watch, columns int) func(time.Time, []float64) detectors.Verdict {
+	if columns > 1 {
+		if w.model() != ModelAuto {
+			return nil
+		}
+		m := &detectors.Service{FalseAlarmsPerWeek: w.FalseAlarms}
+		return m.Observe
+	}
+	m := w.newModel(nil)
+	return func(at time.Time, values []float64) detectors.Verdict {
+		return m.Observe(detectors.Point{At: at, Value: values[0], Missing: math.IsNaN(values[0])})
+	}
+}
+
+// lowestScore is that of a row that could not be judged.
+const lowestScore = -12
+
+// scores judges the rows in their order.
+func scores(ctx context.Context, rows *rowReader, judge func(time.Time, []float64) detectors.Verdict, out *bufio.Writer) error {
+	if _, err := out.WriteString("unix_ms,score,is_anomaly\n"); err != nil {
+		return fmt.Errorf("write scores: %w", err)
+	}
+	var line []byte
+	var on bool
+	for {
+		at, values, err := rows.next()
+		if errors.Is(err, io.EOF) {
+			return ctx.Err() //nolint:wrapcheck // the end that the caller asked for
+		}
+		if err != nil {
+			return err
+		}
+		if rows.line%4096 == 0 && ctx.Err() != nil {
+			return ctx.Err() //nolint:wrapcheck // the end that the caller asked for
+		}
+		v := judge(time.UnixMilli(at).UTC(), values)
+		score := float64(lowestScore)
+		switch {
+		case !v.HasScore:
+		case v.PerWeek > 0:
+			score = -math.Log10(v.PerWeek)
+		default:
+			score = -math.Log10(max(v.Tail, 1e-300))
+		}
+		raised := v.State == detectors.StateAnomalous && !on
+		if v.State != detectors.StateUnknown { // what is not known holds what was
+			on = v.State == detectors.StateAnomalous
+		}
+		line = strconv.AppendInt(line[:0], at, 10)
+		line = append(line, ',')
+		line = strconv.AppendFloat(line, score, 'g', 8, 64)
+		line = append(line, ",0\n"...)
+		if raised {
+			line[len(line)-2] = '1'
+		}
+		if _, err := out.Write(line); err != nil {
+			return fmt.Errorf("write scores: %w", err)
+		}
+	}
+}
+
+// rowReader reads the rows of a series file. The values of a row stand until the next one.
+type rowReader struct {
+	in      *bufio.Scanner
+	columns int
+	line    int
+	values  []float64
+}
+
+const longestRow = 1 << 20 // bytes
+
+func newRowReader(r io.Reader) (*rowReader, error) {
+	x := &rowReader{in: bufio.NewScanner(r)}
+	x.in.Buffer(make([]byte, 0, 1<<16), longestRow)
+	if !x.in.Scan() {
+		return nil, errors.Join(errors.New("line 1: no header; want unix_ms,value"), x.in.Err())
+	}
+	x.line = 1
+	names := strings.Split(strings.TrimRight(x.in.Text(), "\r"), ",")
+	if len(names) < 2 || names[0] != "unix_ms" {
+		return nil, fmt.Errorf("line 1: header %.80q; want unix_ms,value or unix_ms,m00,m01,...", x.in.Text())
+	}
+	for _, name := range names {
+		if name == "label" {
+			return nil, errors.New("line 1: it has labels, which no detector may see; strip them first")
+		}
+	}
+	x.columns = len(names) - 1
+	x.values = make([]float64, x.columns)
+	return x, nil
+}
+
+// next is the next row, or io.EOF.
+func (x *rowReader) next() (at int64, values []float64, err error) {
+	if !x.in.Scan() {
+		if err := x.in.Err(); err != nil {
+			return 0, nil, fmt.Errorf("line %d: %w", x.line+1, err)
+		}
+		return 0, nil, io.EOF
+	}
+	x.line++
+	first, rest, _ := strings.Cut(strings.TrimRight(x.in.Text(), "\r"), ",")
+	at, err = strconv.ParseInt(first, 10, 64)
+	if err != nil {
+		return 0, nil, fmt.Errorf("line %d: time %.40q; want whole milliseconds since 1970", x.line, first)
+	}
+	if n := strings.Count(rest, ",") + 1; n != x.columns {
+		return 0, nil, fmt.Errorf("line %d: %d values, the header has %d", x.line, n, x.columns)
+	}
+	for i := range x.values {
+		var cell string
+		cell, rest, _ = strings.Cut(rest, ",")
+		x.values[i] = math.NaN()
+		if cell == "" {
+			continue
+		}
+		v, err := strconv.ParseFloat(cell, 64)
+		if err != nil && !math.IsInf(v, 0) {
+			return 0, nil, fmt.Errorf("line %d: value %.40q is not a number", x.line, cell)
+		}
+		x.values[i] = v
+	}
+	return at, x.values, nil
+}
