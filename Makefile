@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 BIN     := bin
 REPLICAS ?= 1
-DATA    ?= data/lab$(if $(filter-out 1,$(REPLICAS)),-$(REPLICAS))
+LAB_DATA ?= data/lab$(if $(filter-out 1,$(REPLICAS)),-$(REPLICAS))
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 GO      := CGO_ENABLED=0 go
@@ -24,7 +24,7 @@ need-go:
 need-node:
 	@command -v npm >/dev/null || { echo "node and npm are missing: install Node.js 20.19 or newer, then run this again"; exit 1; }
 
-.PHONY: help need-go need-node build web run test test-unit test-web test-race e2e check postgresql-majors mysql fuzz truth bench clean setup
+.PHONY: help need-go need-node build web run test test-unit test-web test-race e2e check postgresql-majors mysql fuzz truth eval bench clean setup
 
 web: need-node ## build the live page
 	@cd web && if [ ! -d node_modules ] || [ package-lock.json -nt node_modules ]; then echo "web: installing the page's build tools"; npm ci --no-audit --no-fund --loglevel=error && touch node_modules; fi
@@ -42,7 +42,7 @@ endif
 	@$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/evenkeel-lab ./deploy/lab
 
 run: build ## build, start the server (REPLICAS=3: three) and a three-site lab, print the URL; Ctrl-C stops all of it
-	@exec $(BIN)/evenkeel-lab run --data $(DATA) --replicas $(REPLICAS)
+	@exec $(BIN)/evenkeel-lab run --data $(LAB_DATA) --replicas $(REPLICAS)
 
 setup: ## install what tests and benches need from the package manager (skipped where present)
 	@$(SETUP) test
@@ -92,6 +92,12 @@ truth: need-go ## replication lag beside other makers' exporters and what really
 	@$(SETUP) truth
 	@PG_BIN=$$(ls -d /usr/lib/postgresql/*/bin | sort -V | tail -n 1) TRUTH=$(TRUTH) TRUTH_BESIDE=1 $(GO) test -count=1 -timeout 3h -v -run '^TestTruth$$' $(addprefix ./agent/internal/replica/,postgresql mysql redis nats kafka) 2>&1 \
 	  | awk '/ figure lag_/ { sub(/.* figure /, ""); print; next } !/^=== / { print > "/dev/stderr" }'
+
+DATA ?= ../shared/data/detection
+EVALTOOL ?= ../shared/tools/evaltool
+eval: need-go ## measure the detectors on the labelled series at DATA, with the evaluator at EVALTOOL
+	@echo "eval: building the server"; $(GO) build -o $(BIN)/evenkeel-server ./server
+	@deploy/eval.sh $(BIN)/evenkeel-server $(DATA) $(EVALTOOL) $(BIN)/eval
 
 bench: build ## all benchmarks, one line a figure: name value unit
 	@$(SETUP) bench

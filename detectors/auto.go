@@ -264,7 +264,7 @@ func (m *Auto) take(o *oddness, k int, yard float64, from ScaleSource) {
 // forecasters then keep what they knew.
 func (m *Auto) learn(o *oddness, held bool) {
 	st := &m.st
-	if o.has[byLocal] && !(held && st.Odd.early()) {
+	if o.has[byLocal] && (!held || !st.Odd.early()) {
 		st.Odd.learn(o.odd)
 		st.Shown.learn(o.shown)
 		st.Stands.learn(o.lasting)

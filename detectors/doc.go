@@ -10,6 +10,8 @@
 //
 // What a series should be is known in different ways, and each has its model:
 //
+//   - [Auto]: nothing is known; how many false alarms a week it may cost is the setting
+//   - [Service]: the same for all series of one thing together
 //   - [Threshold]: somebody knows the limit
 //   - [RobustZ]: as in the last hour
 //   - [Seasonal]: as at this time of the week
@@ -22,8 +24,10 @@
 //
 // At their defaults and a point every 10 s the tests hold them to these false alarms a week, over twelve simulated
 // weeks of white noise and as many of noise whose points remember nine tenths of the one before; most had none. Real
-// series have heavier tails and more of them: calibrate on their own past before a verdict may cost anything.
+// series have heavier tails and more of them: Auto and Service calibrate themselves on the past of each series, which the
+// others do not. What they do on labelled series of operations is in README.md.
 //
+//	Auto       1     1     that is its setting
 //	Seasonal   0.1   0.5
 //	LocalFit   0     0
 //	CUSUM      0.25  0.5
@@ -32,7 +36,7 @@
 //	Absence    0.5   -     with a tenth of the points lost, or arrivals at random
 //	Peers      0.5   1     for three sites together
 //
-// A point costs 0.1 to 0.3 us of a processor, of RobustZ 1 us and of Peers 0.8 us for three sites and 3 us for ten.
+// A point costs 0.1 to 0.3 us of a processor, of RobustZ and Auto 1 us and of Peers 0.8 us for three sites and 3 us for ten.
 //
 // Every model accepts every point. A missing value, NaN, an infinity and a point that is not later than the
 // one before leave the model as it was and are answered with [StateUnknown]; no field of a verdict is

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -57,11 +58,12 @@ func Files(ctx context.Context, in, out string, model Model, progress io.Writer)
 			for x := range work {
 				note, err := x.judge(ctx, in, out, w)
 				mu.Lock()
+				if err == nil && note != "" {
+					_, err = fmt.Fprintf(progress, "%s: %s\n", x.id, note)
+				}
 				if err != nil {
 					errs = append(errs, fmt.Errorf("%s: %w", x.id, err))
 					cancel()
-				} else if note != "" {
-					fmt.Fprintf(progress, "%s: %s\n", x.id, note)
 				}
 				mu.Unlock()
 			}
@@ -89,7 +91,7 @@ func inputs(path string) ([]input, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list of the series: %w; want a directory with inputs.csv and the series it names", err)
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // it was only read
 	rows, err := csv.NewReader(f).ReadAll()
 	if err != nil {
 		return nil, fmt.Errorf("list of the series: %w", err)
@@ -130,14 +132,14 @@ func (x input) judge(ctx context.Context, in, out string, w Watch) (note string,
 	if err != nil {
 		return "", fmt.Errorf("series: %w", err)
 	}
-	defer f.Close()
+	defer f.Close() //nolint:errcheck // it was only read
 	var r io.Reader = bufio.NewReaderSize(f, 1<<16)
 	if strings.HasSuffix(x.file, ".gz") {
 		z, err := gzip.NewReader(r)
 		if err != nil {
 			return "", fmt.Errorf("series %s: %w", x.file, err)
 		}
-		defer z.Close()
+		defer z.Close() //nolint:errcheck // it was only read
 		r = z
 	}
 	rows, err := newRowReader(r)
@@ -153,7 +155,7 @@ func (x input) judge(ctx context.Context, in, out string, w Watch) (note string,
 		return "", fmt.Errorf("scores: %w", err)
 	}
 	defer os.Remove(tmp.Name()) //nolint:errcheck // it is gone when all went well
-	defer tmp.Close()
+	defer tmp.Close() //nolint:errcheck // the close that counts is below
 	b := bufio.NewWriterSize(tmp, 1<<16)
 	if err := scores(ctx, rows, j, b); err != nil {
 		return "", fmt.Errorf("%s: %w", x.file, err)
@@ -249,12 +251,10 @@ func newRowReader(r io.Reader) (*rowReader, error) {
 	x.line = 1
 	names := strings.Split(strings.TrimRight(x.in.Text(), "\r"), ",")
 	if len(names) < 2 || names[0] != "unix_ms" {
-		return nil, fmt.Errorf("line 1: header %.80q; want unix_ms,value or unix_ms,m00,m01,...", x.in.Text())
+		return nil, fmt.Errorf("line 1: header %.80q; want unix_ms,value or unix_ms,m00,m01 and so on", x.in.Text())
 	}
-	for _, name := range names {
-		if name == "label" {
-			return nil, errors.New("line 1: it has labels, which no detector may see; strip them first")
-		}
+	if slices.Contains(names, "label") {
+		return nil, errors.New("line 1: it has labels, which no detector may see; strip them first")
 	}
 	x.columns = len(names) - 1
 	x.values = make([]float64, x.columns)

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Measures the detectors on labelled series, with the evaluator beside them: every model that a watch can have, with what
+# the server ships and in its form, then the proof that none looks ahead.
+# Usage: deploy/eval.sh SERVER DATA EVALTOOL OUT      SERVER: the binary; DATA: a labelled data set (manifest.csv, windows.csv,
+# series/); EVALTOOL: the evaluator's source; OUT: where scores and reports go
+set -euo pipefail
+[ $# = 4 ] || { echo "usage: deploy/eval.sh SERVER DATA EVALTOOL OUT" >&2; exit 2; }
+server=$(realpath "$1") data=$2 tool=$3 out=$4
+[ -f "$data/manifest.csv" ] || { echo "eval: no data set at $data (want manifest.csv there): say where with DATA=..." >&2; exit 1; }
+[ -f "$tool/go.mod" ] || { echo "eval: no evaluator at $tool: say where with EVALTOOL=..." >&2; exit 1; }
+data=$(realpath "$data")
+mkdir -p "$out" && out=$(realpath "$out")
+echo "eval: building the evaluator"
+(cd "$tool" && go build -o "$out/evaltool" .)
+rm -rf "$out/in" "$out/in60"
+"$out/evaltool" strip -data "$data" -out "$out/in"
+"$out/evaltool" prefix -data "$data" -out "$out/in60" -frac 0.6
+for model in ${MODELS:-auto robust-z seasonal local-fit cusum}; do
+  rm -rf "$out/$model" "$out/$model-60"
+  "$server" detect --in "$out/in" --out "$out/$model" --model "$model" 2>/dev/null
+  "$out/evaltool" eval -data "$data" -scores "$out/$model" -name "$model" -json "$out/$model.json"
+  echo
+  "$server" detect --in "$out/in60" --out "$out/$model-60" --model "$model" 2>/dev/null
+  echo "look-ahead of $model: $("$out/evaltool" causal -full "$out/$model" -prefix "$out/$model-60")"
+  echo
+done
+if [ -f "$data/anchors/base-smooth.json" ] && [ -f "$out/auto.json" ]; then
+  "$out/evaltool" compare "$data/anchors/base-smooth.json" "$out/auto.json"
+fi
