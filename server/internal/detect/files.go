@@ -155,7 +155,7 @@ func (x input) judge(ctx context.Context, in, out string, w Watch) (note string,
 		return "", fmt.Errorf("scores: %w", err)
 	}
 	defer os.Remove(tmp.Name()) //nolint:errcheck // it is gone when all went well
-	defer tmp.Close() //nolint:errcheck // the close that counts is below
+	defer tmp.Close()           //nolint:errcheck // the close that counts is below
 	b := bufio.NewWriterSize(tmp, 1<<16)
 	if err := scores(ctx, rows, j, b); err != nil {
 		return "", fmt.Errorf("%s: %w", x.file, err)
