@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -17,10 +18,10 @@ const (
 	autoLevel    = 0.02 // gain of the level of the day
 	autoUsual    = 0.3  // gain of what is usual at a time of day, a day
 	autoWeigh    = 0.35 // how much of it is forgiven
-	autoClip     = 3    // largest oddness that becomes usual, or lasting
-	autoLasting  = 0.1  // gain of what lasts
-	autoShare    = 0.7  // decimal logarithm of the share of the budget: what lasts may raise a tenth of the alarms
-	autoSure     = 1    // the most that what lasts is believed, over the budget
+	autoClip     = 3    // largest oddness that becomes usual
+	autoRow      = 3    // points in a row that a deviation which lasts takes
+	autoShare    = 0.5  // decimal logarithm of the part of the budget that such ones have: a third
+	autoSure     = 1.5  // decimal logarithm of how far below the budget they are believed
 	autoQuick    = 0.3  // gains of what is shown while nothing is raised
 	autoSlow     = 0.05
 	autoBoost    = 1.3
@@ -42,14 +43,15 @@ const (
 // What is odd every day at the same time is forgiven in part. The logarithm of what is left is calibrated by the peaks of
 // its own past (peaks over threshold with declustering; see Siffer et al., KDD 2017) to the number of such episodes that
 // are expected in a week by chance, PerWeek of the verdict, and that number means the same for every series. It is an
-// alarm when it is below FalseAlarmsPerWeek. A second statistic with a tenth of the budget finds what is not odd enough
-// at any one point but lasts: an exponentially weighted mean of the oddness against the days alone (ReasonLasting).
+// alarm when it is below FalseAlarmsPerWeek. A second statistic, with a third of the budget more, finds what is not odd
+// enough at any one point but lasts: the least oddness of three points in a row, against the days alone. A lone spike
+// does not move it, so its tail is light and it takes little past to know it (ReasonLasting).
 //
 // PerWeek rests on the assumption that the past of the series is mostly chance and goes on; it is no promise for a
 // series that has just changed its ways. It needs nothing but the points: the interval is learned from the first ones.
 //
-// While a series is anomalous the two short forecasters keep what they knew, for an hour or 30 points at most
-// (AdaptAfter); what stands for longer is the new level. A series costs about 12 kB.
+// While a series is anomalous the short forecasters keep what they knew, for an hour and 30 points at least
+// (AdaptAfter); what stands for longer is the new level. A series costs 13 kB.
 type Auto struct {
 	// FalseAlarmsPerWeek is how many episodes a series may raise in a week by chance. Zero means 1.
 	FalseAlarmsPerWeek float64
@@ -87,8 +89,10 @@ type autoState struct {
 	UsualSum float64 // of the present slot
 	UsualN   int
 
-	Quick, Slow, Lasting float64
-	Odd, Shown, Stands   peaks
+	Quick, Slow        float64
+	Recent             [autoRow]float64 // oddness by the days
+	RecentPos          int
+	Odd, Shown, Stands peaks
 
 	Alarm alarm
 }
@@ -163,7 +167,6 @@ type oddness struct {
 	chance              float64 // decimal logarithm of how often a week a point as odd as this is expected
 	chanceShown         float64
 	chanceLasting       float64
-	alarm               bool // odd enough by itself
 }
 
 // interval learns the distance of the points from the first of them. It reports whether it is known.
@@ -269,9 +272,6 @@ func (m *Auto) learn(o *oddness, held bool) {
 		st.Shown.learn(o.shown)
 		st.Stands.learn(o.lasting)
 	}
-	if !o.alarm { // what raises an alarm by itself is over when it is over
-		st.Lasting = o.lasting
-	}
 	if o.has[byDay] {
 		st.Daily.Level += autoLevel * clip(o.x-o.f[byDay], 4*st.Yards[byDay].V)
 	}
@@ -333,7 +333,7 @@ func (m *Auto) combine(o *oddness) {
 	if o.has[byNearest] {
 		days = min(days, o.z[byNearest])
 	}
-	o.lasting = st.Lasting + autoLasting*(min(math.Log1p(days), autoClip)-st.Lasting)
+	o.lasting = st.inRow(math.Log1p(days))
 
 	if st.Odd.ready() && st.Interval > 0 {
 		week := m.week()
@@ -344,16 +344,22 @@ func (m *Auto) combine(o *oddness) {
 	}
 }
 
+// inRow is how odd all of the last rows were at least. It is to be asked once a row.
+func (st *autoState) inRow(x float64) float64 {
+	st.Recent[st.RecentPos] = x
+	st.RecentPos = (st.RecentPos + 1) % autoRow
+	return slices.Min(st.Recent[:])
+}
+
 // judge fills in the verdict and moves the state.
 func (m *Auto) judge(v *Verdict, o *oddness) {
 	st := &m.st
 	week := m.week()
 	budget := math.Log10(m.budget())
 
-	// What lasts counts as far as its share of the budget goes, and no further than sure.
+	// What lasts counts as far as its part of the budget goes, and no further than sure.
 	lasting := max(o.chanceLasting, budget-autoSure) + autoShare
 	alarmOdd, alarmLasting := o.chance < budget, lasting < budget
-	o.alarm = alarmOdd
 	v.PerWeek = perWeek(min(o.chance, lasting), o.chanceShown, budget)
 	v.Tail = min(1, v.PerWeek/week)
 	v.Score, v.HasScore = 1-v.Tail, true
@@ -429,6 +435,8 @@ func (st *autoState) check() error {
 		return fmt.Errorf("%w: interval of %v s after %d points", ErrSnapshot, st.Interval, st.GapCount)
 	case !in(st.Local.Pos, 0, localPoints-1), !in(st.Local.N, 0, localPoints):
 		return fmt.Errorf("%w: place in the last points", ErrSnapshot)
+	case !in(st.RecentPos, 0, autoRow-1):
+		return fmt.Errorf("%w: place in the last oddness", ErrSnapshot)
 	case !in(st.Curve.Pos, 0, curvePoints-1), !in(st.Curve.N, 0, curvePoints):
 		return fmt.Errorf("%w: place in the curve", ErrSnapshot)
 	case !in(d.Slots, 0, daySlots), !in(d.Slot, -1, max(0, d.Slots-1)), st.Interval > 0 && d.Slots == 0:

@@ -325,7 +325,11 @@ type fallback struct {
 	Var  float64
 }
 
-const fallGain = 0.02
+const (
+	fallGain  = 0.02
+	fallEarly = 30
+	fallClip  = 4
+)
 
 func (f *fallback) learn(x float64) {
 	f.N++
@@ -335,6 +339,9 @@ func (f *fallback) learn(x float64) {
 	}
 	g := max(fallGain, 1/float64(f.N))
 	r := x - f.Mean
+	if f.N > fallEarly && f.Var > 0 { // one spike moves it by no more than a large step would
+		r = clip(r, fallClip*math.Sqrt(f.Var))
+	}
 	f.Mean += g * r
 	f.Var = (1 - g) * (f.Var + g*r*r)
 }

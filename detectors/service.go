@@ -86,7 +86,6 @@ func (m *Service) Observe(at time.Time, values []float64) Verdict {
 	held := m.st.Alarm.held(at, m.AdaptAfter)
 	for i := range m.series {
 		if s := &m.series[i]; s.measured {
-			s.last.alarm = s.said && s.last.chance < 0
 			s.model.learn(&s.last, held)
 		}
 	}

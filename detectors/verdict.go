@@ -171,7 +171,7 @@ func (v Verdict) Explain() string {
 	case ReasonAdapted:
 		return number(v.Value) + " is the new level: it has stood long enough"
 	case ReasonLasting:
-		return number(v.Value) + " is no more odd than others, beside " + v.band() + ", but what is usual at this time has been missed for too long" + v.chance()
+		return number(v.Value) + " is the third in a row to be off, if not beyond " + v.band() + v.chance()
 	case ReasonTogether:
 		return "several of its series are odd at once" + v.chance()
 	case ReasonRepeated:
