@@ -216,8 +216,8 @@ func TestWhereAFaultShows(t *testing.T) {
 			t.Errorf("%s:\n got %s\nwant %s", text, got, want)
 		}
 	}
-	f("fra slow 200ms", "edge-latency-fra edge-mean-fra probe-duration-fra-fra probe-duration-ams-fra probe-duration-waw-fra")
-	f("fra slow 1.5s", "edge-latency-fra edge-mean-fra probe-state-fra-fra probe-state-ams-fra probe-state-waw-fra "+
+	f("fra slow 200ms", "edge-latency-fra edge-median-fra edge-mean-fra probe-duration-fra-fra probe-duration-ams-fra probe-duration-waw-fra")
+	f("fra slow 1.5s", "edge-latency-fra edge-median-fra edge-mean-fra probe-state-fra-fra probe-state-ams-fra probe-state-waw-fra "+
 		"probe-duration-fra-fra probe-duration-ams-fra probe-duration-waw-fra")
 	f("fra errors 4", "edge-errors-fra")
 	f("fra lag", "link-state-ams-fra link-state-waw-fra lag-exposure-ams-fra lag-exposure-waw-fra")

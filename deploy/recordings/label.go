@@ -17,8 +17,8 @@ func (f fault) seen(name string) bool {
 	switch metric {
 	case "edge-errors": // users get 5xx or no answer
 		return f.at(from) && f.is("kill", "kill-service", "edge", "pause", "errors")
-	case "edge-latency", "edge-mean": // what hangs or waits; a port that is shut answers at once
-		return f.at(from) && f.is("slow", "edge", "pause", "loss")
+	case "edge-latency", "edge-median", "edge-mean": // what hangs or waits; a port that is shut answers at once
+		return f.at(from) && (f.is("slow", "edge", "pause") || f.is("loss") && metric != "edge-median")
 	case "probe-state":
 		return f.probeFails(from, to)
 	case "probe-duration": // a refusal takes no time

@@ -31,7 +31,7 @@ const (
 )
 
 // baseLoad is the middle of the loads, in requests per second at the top of the lab's day.
-const baseLoad = 90
+const baseLoad = 75
 
 // strong are the faults that detection is measured by: three in four of a recording.
 func strong() []string {

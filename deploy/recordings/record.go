@@ -73,15 +73,9 @@ func observing(config string) string {
 // run is the recording from its first step to the last.
 func (r *recording) run(ctx context.Context, began time.Time, export func() error) error {
 	faults := make(chan error, 1)
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	go func() {
-		err := r.breakThings(ctx, began)
-		if err != nil {
-			cancel(err)
-		}
-		faults <- err
-	}()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() { faults <- r.breakThings(ctx, began) }()
 	for i := range r.plan.Loads {
 		at := began.Add(time.Duration(i) * step)
 		if !sleepUntil(ctx, at) {
@@ -102,31 +96,31 @@ func (r *recording) run(ctx context.Context, began time.Time, export func() erro
 				return err
 			}
 		}
-		if _, err := r.lab.Command(ctx, "load", fmt.Sprint(r.plan.Loads[i])); err != nil && ctx.Err() == nil {
-			return err
+		if _, err := r.lab.Command(ctx, "load", fmt.Sprint(r.plan.Loads[i])); err != nil {
+			r.say("step %d: %v", i, err)
 		}
 	}
 	cause := context.Cause(ctx)
-	cancel(nil)
-	if err := <-faults; err != nil && !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return errors.Join(export(), cause)
+	cancel()
+	return errors.Join(<-faults, export(), cause)
 }
 
-// breakThings does the faults of the plan in time.
+// breakThings does the faults of the plan in time. One that could not be done does not end a recording; the error tells.
 func (r *recording) breakThings(ctx context.Context, began time.Time) error {
+	var failed []error
 	for _, f := range r.plan.Faults {
 		if !sleepUntil(ctx, began.Add(f.At)) {
-			return ctx.Err()
+			break // interrupted: the caller knows
 		}
 		e, err := r.lab.Fault(ctx, f.Words...)
 		if err != nil {
-			return fmt.Errorf("fault %v: %w", f.Words, err)
+			failed = append(failed, fmt.Errorf("fault %v: %w", f.Words, err))
+			r.say("%v", failed[len(failed)-1])
+			continue
 		}
 		r.say("%s %s: %s", e.At().Format("15:04:05"), e.Event, e.Text)
 	}
-	return nil
+	return errors.Join(failed...)
 }
 
 // sample asks for every metric as of one moment. What could not be asked is in the error, the rest in the values.

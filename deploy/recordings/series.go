@@ -63,6 +63,8 @@ func metrics() []metric {
 			`sum by (target_site, service) (rate(`+requests+`,code_class=~"5xx|error"}[10s])) / sum by (target_site, service) (rate(`+requests+`}[10s]))`),
 		edge("edge-latency", "s", "99th percentile of their duration, of a histogram",
 			`histogram_quantile(0.99, sum by (target_site, service, le) (rate(evenkeel_edge_duration_seconds_bucket{service="checkout"}[10s])))`),
+		edge("edge-median", "s", "median of their duration, of a histogram",
+			`histogram_quantile(0.5, sum by (target_site, service, le) (rate(evenkeel_edge_duration_seconds_bucket{service="checkout"}[10s])))`),
 		edge("edge-mean", "s", "mean of their duration",
 			`sum by (target_site, service) (rate(evenkeel_edge_duration_seconds_sum{service="checkout"}[10s])) / sum by (target_site, service) (rate(evenkeel_edge_duration_seconds_count{service="checkout"}[10s]))`),
 		probe("probe-state", "enum", "last answer of the probe: 0 unknown, 1 up, 2 down", `evenkeel_probe_state{service="checkout"}`),
