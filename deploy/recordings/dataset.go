@@ -27,8 +27,10 @@ func writeSet(out string, all []series, faults []madeFault) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make the data set: %w", err)
 	}
-	manifest := [][]string{{"id", "source", "kind", "n_metrics", "licence", "interval_s", "n_points", "n_anomaly_windows",
-		"train_end_index", "n_test_windows", "n_test_anomaly_points", "vus_window", "file", "sha256_16"}}
+	manifest := [][]string{{
+		"id", "source", "kind", "n_metrics", "licence", "interval_s", "n_points", "n_anomaly_windows",
+		"train_end_index", "n_test_windows", "n_test_anomaly_points", "vus_window", "file", "sha256_16",
+	}}
 	windows := [][]string{{"id", "start_index", "end_index", "onset_index", "start_unix_ms", "end_unix_ms", "onset_unix_ms", "starts_in_test", "fault"}}
 	touched := [][]string{{"id", "start_index", "end_index", "start_unix_ms", "end_unix_ms", "fault"}}
 	columns := [][]string{{"id", "column", "series"}}
@@ -49,15 +51,19 @@ func writeSet(out string, all []series, faults []madeFault) error {
 			}
 		}
 		tests, points := s.tested()
-		manifest = append(manifest, []string{s.id, s.source, kind, num(len(s.columns)), licence, num(int(step.Seconds())), num(len(s.at)),
-			num(len(s.windows)), num(s.trainEnd), num(tests), num(points), num(vusWindow(s.column(0))), "series/" + file, hex.EncodeToString(sum[:])[:16]})
+		manifest = append(manifest, []string{
+			s.id, s.source, kind, num(len(s.columns)), licence, num(int(step.Seconds())), num(len(s.at)),
+			num(len(s.windows)), num(s.trainEnd), num(tests), num(points), num(vusWindow(s.column(0))), "series/" + file, hex.EncodeToString(sum[:])[:16],
+		})
 		for _, w := range s.windows {
 			inTest := "0"
 			if w.start >= s.trainEnd {
 				inTest = "1"
 			}
-			windows = append(windows, []string{s.id, num(w.start), num(w.end), num(w.start), num64(s.at[w.start]), num64(s.at[w.end]),
-				num64(w.onsetMS), inTest, w.fault})
+			windows = append(windows, []string{
+				s.id, num(w.start), num(w.end), num(w.start), num64(s.at[w.start]), num64(s.at[w.end]),
+				num64(w.onsetMS), inTest, w.fault,
+			})
 		}
 		for _, w := range s.touched {
 			touched = append(touched, []string{s.id, num(w.start), num(w.end), num64(s.at[w.start]), num64(s.at[w.end]), w.fault})
@@ -82,8 +88,10 @@ func faultTable(faults []madeFault) [][]string {
 		if !f.End.IsZero() {
 			end = num64(f.End.UnixMilli())
 		}
-		rows = append(rows, []string{meta{Name: f.recording}.faultName(f.fault), f.Kind, f.Site, f.Peer, f.Amount, strconv.FormatBool(f.OneWay),
-			num64(f.Start.UnixMilli()), end, f.Text})
+		rows = append(rows, []string{
+			meta{Name: f.recording}.faultName(f.fault), f.Kind, f.Site, f.Peer, f.Amount, strconv.FormatBool(f.OneWay),
+			num64(f.Start.UnixMilli()), end, f.Text,
+		})
 	}
 	return rows
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"net/url"
 	"os"
@@ -135,9 +136,7 @@ func (r *recording) sample(ctx context.Context, at time.Time) (map[string]float6
 			failed = append(failed, fmt.Errorf("%s: %w", m.name, err))
 			continue
 		}
-		for name, v := range m.names(answer) {
-			out[name] = v
-		}
+		maps.Copy(out, m.names(answer))
 	}
 	return out, errors.Join(failed...)
 }
