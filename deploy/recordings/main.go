@@ -41,6 +41,7 @@ func command(ctx context.Context, args []string, errOut io.Writer) error {
 	case "record":
 		lasts := fs.Duration("for", 65*time.Minute, "length of the recording")
 		seed := fs.Uint64("seed", 1, "what the faults and the load follow from")
+		share := fs.Int("strong", 3, "slow, failing and lagging services for each fault of another kind")
 		folder := fs.String("journal", "data/recordings/journal", "folder of what is seen and done; must be new")
 		if err := fs.Parse(args[1:]); err != nil {
 			return err
@@ -48,8 +49,11 @@ func command(ctx context.Context, args []string, errOut io.Writer) error {
 		if *lasts < 2*time.Minute {
 			return fmt.Errorf("-for %s is too short: choose 2m or more", *lasts)
 		}
+		if *share < 0 {
+			return fmt.Errorf("-strong %d is out of range: choose 0 or more", *share)
+		}
 		say := func(format string, a ...any) { _, _ = fmt.Fprintf(errOut, format+"\n", a...) }
-		p := makePlan(*seed, *lasts, sites())
+		p := makePlan(*seed, *lasts, *share, sites())
 		m := meta{Name: fmt.Sprintf("r%d", *seed), Seed: *seed, Prefix: p.Prefix, Lasts: *lasts, Programs: version}
 		return record(ctx, journal(*folder), m, p, func() error { return export(*out, []string{*folder}) }, say)
 	}

@@ -33,7 +33,7 @@ const (
 // baseLoad is the middle of the loads, in requests per second at the top of the lab's day.
 const baseLoad = 75
 
-// strong are the faults that detection is measured by: three in four of a recording.
+// strong are the faults that detection is measured by.
 func strong() []string {
 	return []string{
 		"slow 200ms", "slow 400ms", "slow 800ms", "slow 1500ms",
@@ -49,11 +49,11 @@ func other() []string {
 	}
 }
 
-// makePlan draws a plan. One quarter is prefix; a tenth in the middle is free of faults as well.
-func makePlan(seed uint64, lasts time.Duration, sites []string) plan {
+// makePlan draws a plan; share is how many strong faults come for each other one. One quarter is prefix; a tenth in the middle is free of faults as well.
+func makePlan(seed uint64, lasts time.Duration, share int, sites []string) plan {
 	r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // a plan has to come again with its seed
 	p := plan{Prefix: (lasts * 23 / 100).Truncate(step)}
-	deck := &deck{r: r}
+	deck := &deck{r: r, share: share}
 	clean := lasts / 10
 	middle := p.Prefix + (lasts-p.Prefix)/2
 	for at := p.Prefix + between(r, 0, restMost-restLeast); ; {
@@ -75,10 +75,11 @@ func makePlan(seed uint64, lasts time.Duration, sites []string) plan {
 	return p
 }
 
-// deck deals three strong faults and then another one. Each pile is shuffled, and again when it is used up, so that every
+// deck deals its share of strong faults and then another one. Each pile is shuffled, and again when it is used up, so that every
 // strength comes as often as the others.
 type deck struct {
 	r     *rand.Rand
+	share int
 	n     int
 	piles [2][]string
 }
@@ -86,7 +87,7 @@ type deck struct {
 func (d *deck) next() string {
 	d.n++
 	i, full := 0, strong
-	if d.n%4 == 0 {
+	if d.n%(d.share+1) == 0 {
 		i, full = 1, other
 	}
 	if len(d.piles[i]) == 0 {

@@ -8,7 +8,7 @@ import (
 )
 
 func TestAPlanFollowsFromItsSeed(t *testing.T) {
-	one, again, two := makePlan(1, time.Hour, sites()), makePlan(1, time.Hour, sites()), makePlan(2, time.Hour, sites())
+	one, again, two := makePlan(1, time.Hour, 3, sites()), makePlan(1, time.Hour, 3, sites()), makePlan(2, time.Hour, 3, sites())
 	if !reflect.DeepEqual(one, again) {
 		t.Error("the same seed gave another plan")
 	}
@@ -21,7 +21,7 @@ func TestAPlanFollowsFromItsSeed(t *testing.T) {
 func TestAPlanLeavesRoom(t *testing.T) {
 	for seed := range uint64(50) {
 		const lasts = 65 * time.Minute
-		p := makePlan(seed, lasts, sites())
+		p := makePlan(seed, lasts, 3, sites())
 		free, longest := p.Prefix-restLeast, time.Duration(0) // free from the end of the last fault on
 		if p.Prefix < 14*time.Minute {
 			t.Errorf("seed %d: a prefix of %s", seed, p.Prefix)
@@ -68,7 +68,7 @@ func length(words []string) time.Duration {
 
 // TestEveryStrengthComesBeforeOneComesAgain: of twelve strong faults in a row none is there twice.
 func TestEveryStrengthComesBeforeOneComesAgain(t *testing.T) {
-	p := makePlan(7, 3*time.Hour, sites())
+	p := makePlan(7, 3*time.Hour, 3, sites())
 	var kinds []string
 	for i, f := range p.Faults {
 		if i%4 != 3 {
