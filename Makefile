@@ -58,7 +58,9 @@ test-web: need-node
 
 e2e: need-go ## start the real binaries as strangers and break sites
 	@echo "e2e: real binaries, real faults (about ten minutes)"
-	@$(GO) test -count=1 -timeout 40m -v ./deploy/e2e/... ./deploy/contract/... ./deploy/recordings/... 2>&1 | grep -vE '^=== (RUN|PAUSE|CONT|NAME)'
+	@$(GO) test -count=1 -timeout 40m -v ./deploy/e2e/... ./deploy/contract/... 2>&1 | grep -vE '^=== (RUN|PAUSE|CONT|NAME)'
+	@echo "e2e: a recording of two minutes"
+	@$(GO) test -count=1 -timeout 10m ./deploy/recordings
 
 check: need-go ## formatting, linters, generated files, known vulnerabilities
 	@echo "check: formatting, linters"

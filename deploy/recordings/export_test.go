@@ -227,6 +227,9 @@ func TestWhereAFaultShows(t *testing.T) {
 		"link-state-fra-ams link-state-ams-fra lag-lower-fra-ams lag-lower-ams-fra lag-exposure-fra-ams lag-exposure-ams-fra")
 	f("fra link ams --one-way", "probe-state-fra-ams probe-duration-fra-ams link-state-ams-fra lag-lower-ams-fra lag-exposure-ams-fra")
 	f("fra kill-service", "edge-errors-fra probe-state-fra-fra probe-state-ams-fra probe-state-waw-fra")
+	f("fra kill", "edge-errors-fra probe-state-ams-fra probe-state-waw-fra link-state-fra-ams link-state-fra-waw link-state-ams-fra "+
+		"link-state-waw-fra lag-lower-fra-ams lag-lower-fra-waw lag-exposure-fra-ams lag-exposure-fra-waw")
+	f("fra uplink", "link-state-ams-fra link-state-waw-fra")
 	f("fra reload", "")
 	f("fra restart", "")
 }

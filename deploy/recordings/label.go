@@ -35,8 +35,8 @@ func (f fault) seen(name string) bool {
 		return f.sourceGone(from, to) || f.is("lag") && f.at(to) && f.number() > 0
 	case "lag-upper": // nothing bounds the lag of a link that is down or stopped
 		return f.is("lag") && f.at(to) && f.number() > 0
-	case "lag-exposure":
-		return f.linkStands(from, to) || f.is("lag") && f.at(to)
+	case "lag-exposure": // a target that is not heard is seen with its last word
+		return f.sourceGone(from, to) || f.is("lag") && f.at(to)
 	}
 	return false // requests go on as weights say, and the machine under all sites is one
 }
