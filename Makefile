@@ -24,7 +24,7 @@ need-go:
 need-node:
 	@command -v npm >/dev/null || { echo "node and npm are missing: install Node.js 20.19 or newer, then run this again"; exit 1; }
 
-.PHONY: help need-go need-node build web run test test-unit test-web test-race e2e check postgresql-majors mysql fuzz truth eval bench clean setup
+.PHONY: help need-go need-node build web run test test-unit test-web test-race e2e check postgresql-majors mysql fuzz truth eval bench recordings clean setup
 
 web: need-node ## build the live page
 	@cd web && if [ ! -d node_modules ] || [ package-lock.json -nt node_modules ]; then echo "web: installing the page's build tools"; npm ci --no-audit --no-fund --loglevel=error && touch node_modules; fi
@@ -51,7 +51,7 @@ test: setup build test-unit test-web e2e ## install what the tests need and run 
 
 test-unit: need-go
 	@echo "go: unit, contract, property and scenario tests, with the race detector"
-	@go test -race -shuffle=on -timeout 15m $$(go list ./... | grep -vE '/deploy/(e2e|contract)')
+	@go test -race -shuffle=on -timeout 15m $$(go list ./... | grep -vE '/deploy/(e2e|contract|recordings)')
 
 test-web: need-node
 	@echo "web: unit tests of the page"; cd web && npm run --silent test
@@ -59,6 +59,8 @@ test-web: need-node
 e2e: need-go ## start the real binaries as strangers and break sites
 	@echo "e2e: real binaries, real faults (about ten minutes)"
 	@$(GO) test -count=1 -timeout 40m -v ./deploy/e2e/... ./deploy/contract/... 2>&1 | grep -vE '^=== (RUN|PAUSE|CONT|NAME)'
+	@echo "e2e: a recording of two minutes"
+	@$(GO) test -count=1 -timeout 10m ./deploy/recordings
 
 check: need-go ## formatting, linters, generated files, known vulnerabilities
 	@echo "check: formatting, linters"
@@ -106,6 +108,13 @@ bench: build ## all benchmarks, one line a figure: name value unit
 bench-%: build ## one group of benchmarks
 	@$(SETUP) bench
 	@$(GO) run ./deploy/bench $*
+
+FOR        ?= 65m
+SEED       ?= 1
+RECORDINGS ?= data/recordings
+recordings: build ## record failing sites as a labelled data set: FOR=65m long, faults by SEED=1, into data/recordings
+	@$(GO) run -ldflags '$(LDFLAGS)' ./deploy/recordings record -for $(FOR) -seed $(SEED) -journal $(RECORDINGS)/journal-$(SEED) -out $(RECORDINGS)/set-$(SEED)
+	@echo "recordings: the data set is in $(RECORDINGS)/set-$(SEED); several: go run ./deploy/recordings export -out SET JOURNAL..."
 
 clean: ## remove what was built and the lab's data
 	@rm -rf $(BIN) data web/dist web/node_modules

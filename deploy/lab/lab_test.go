@@ -404,6 +404,12 @@ func TestEveryFaultBreaksAndHeals(t *testing.T) {
 		b.until("the applier is stopped", state("applier_stopped"))
 		mended()
 		b.until("copies are up to date again", state("caught_up"))
+		b.do("load 200")
+		b.do("fault fra lag 1")
+		b.until("copies fall behind", state("catching_up"))
+		mended()
+		b.do("load 60")
+		b.until("copies are up to date again", state("caught_up"))
 	})
 	t.Run("lying", func(t *testing.T) {
 		b.t = t

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -34,11 +35,12 @@ func main() {
 // errUsage says that everything has been said.
 var errUsage = errors.New("usage")
 
-const usage = `usage: evenkeel-lab run|fault|heal|status|config [flags]
+const usage = `usage: evenkeel-lab run|fault|heal|load|status|config [flags]
 
   run      start the lab; Ctrl-C stops everything
   fault    break something: evenkeel-lab fault SITE|REPLICA KIND [ARG]
   heal     mend a site, or everything: evenkeel-lab heal [SITE|REPLICA]
+  load     change the users' requests per second at the top of the day: evenkeel-lab load 90
   status   processes, replicas, faults, weights, users' success, executed commands
   config   print the server configuration of a profile
 
@@ -57,6 +59,8 @@ func command(ctx context.Context, args []string, out, errOut io.Writer) error {
 		return fault(ctx, rest, out, errOut)
 	case "heal":
 		return heal(ctx, rest, out, errOut)
+	case "load":
+		return load(ctx, rest, errOut)
 	case "status":
 		return status(ctx, rest, out, errOut)
 	case "config":
@@ -200,6 +204,23 @@ func heal(ctx context.Context, args []string, out, errOut io.Writer) error {
 		return err
 	}
 	return tell(out, *asJSON, events, events...)
+}
+
+func load(ctx context.Context, args []string, errOut io.Writer) error {
+	fs := flags("load", "RPS", errOut)
+	data := fs.String("data", lab.Default().Data, "data folder of the lab")
+	words, err := parse(fs, args)
+	if err != nil {
+		return err
+	}
+	if len(words) != 1 {
+		return errors.New("load takes one number: requests per second at the top of the day")
+	}
+	peak, err := strconv.ParseFloat(words[0], 64)
+	if err != nil {
+		return fmt.Errorf("load takes a number of requests per second, not %q", words[0])
+	}
+	return lab.NewClient(*data).Load(ctx, peak)
 }
 
 // tell prints events for people or, as v, for programs.

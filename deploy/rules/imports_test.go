@@ -43,6 +43,7 @@ func rooms() map[string][]string {
 		"deploy/e2e":               {"deploy/e2e/", "remediations"},
 		"deploy/bench":             {"deploy/bench/", "deploy/e2e", "remediations"},
 		"deploy/contract":          {"deploy/contract/", "remediations"},
+		"deploy/recordings":        {"deploy/recordings/", "deploy/e2e"},
 		"deploy/rules":             {},
 	}
 }

@@ -137,6 +137,45 @@ func TestOrdersReachTheOtherSiteOverCutsPausesAndRestarts(t *testing.T) {
 	sameOrder(t, fra, ams)
 }
 
+// TestASlowReplicatorFallsBehindAndSaysByHowMuch: it applies so many a second, is behind by as much as it says, and is
+// as fast as ever once nothing holds it.
+func TestASlowReplicatorFallsBehindAndSaysByHowMuch(t *testing.T) {
+	fraPort, amsPort := freePort(t), freePort(t)
+	dir := t.TempDir()
+	knobFile := filepath.Join(dir, "bus-ams.json")
+	fra, _ := run(t, Options{Site: "fra", Listen: fraPort, Dir: filepath.Join(dir, "fra"), Peers: map[string]string{"ams": amsPort}})
+	ams, _ := run(t, Options{
+		Site: "ams", Listen: amsPort, Dir: filepath.Join(dir, "ams"), Knob: knobFile, Peers: map[string]string{"fra": fraPort},
+	})
+	order(t, fra, 10)
+	until(t, "the copy has all", func() bool { return count(t, ams, "fra") == 10 })
+
+	if err := knob.Write(knobFile, knob.Bus{PerSecond: 5}); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(1500 * time.Millisecond) // a batch that was asked for before is let through
+	written := time.Now()
+	order(t, fra, 200)
+	time.Sleep(4 * time.Second)
+	link := ams.Status().Links[0]
+	if got := count(t, ams, "fra"); got < 20 || got > 45 {
+		t.Errorf("%d orders are in the copy: 10, and 5 a second since %s", got, time.Since(written))
+	}
+	if link.State != CatchingUp || link.Behind < 150 {
+		t.Errorf("%+v", link)
+	}
+	lower, known := since(time.Now(), link.waiting)
+	if !known || lower < 2 || lower > time.Since(written).Seconds()+0.5 {
+		t.Errorf("at least %.1f s behind (known: %v), and the orders were written %s ago", lower, known, time.Since(written))
+	}
+
+	if err := knob.Write(knobFile, knob.Bus{}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "caught up", func() bool { return count(t, ams, "fra") == 210 && ams.Status().Links[0].State == CaughtUp })
+	sameOrder(t, fra, ams)
+}
+
 // sameOrder compares the copy with the original, message by message.
 func sameOrder(t *testing.T, home, copied *Bus) {
 	t.Helper()

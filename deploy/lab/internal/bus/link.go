@@ -40,6 +40,8 @@ type LinkStatus struct {
 	// CompleteNS: all that the origin had then is in the copy, unix ns.
 	CompleteNS int64 `json:"complete_ns,omitzero"`
 
+	waiting int64 // when the order that is applied now was written at its origin, unix ns; 0: none is
+
 	asked  int64  // when the origin was asked how far it is, unix ns
 	wanted uint64 // what it answered
 }
@@ -90,7 +92,7 @@ func (l *link) run(ctx context.Context) {
 		if before.State != state || before.Error != text {
 			l.bus.o.Log.Warn("replication stands", slog.String("link", before.Link), slog.String("state", state), slog.Any("error", err))
 		}
-		l.update(func(s *LinkStatus) { s.State, s.Error = state, text })
+		l.update(func(s *LinkStatus) { s.State, s.Error, s.waiting = state, text, 0 })
 		rest(ctx, 500*time.Millisecond)
 	}
 }
@@ -109,6 +111,15 @@ var errPaused = errors.New("the applier is stopped")
 func (l *link) paused() bool {
 	k, err := knob.Read[knob.Bus](l.bus.o.Knob)
 	return err == nil && k.Paused
+}
+
+// limit is how many orders a second are applied at most; 0 is no limit.
+func (l *link) limit() float64 {
+	k, err := knob.Read[knob.Bus](l.bus.o.Knob)
+	if err != nil {
+		return 0
+	}
+	return k.PerSecond
 }
 
 // session is one connection to the source, from the last copied message on.
@@ -184,7 +195,11 @@ func (l *link) copy(ctx context.Context, nc *nats.Conn, source jetstream.Stream,
 			s.asked, s.wanted = asked, info.State.LastSeq
 			s.complete()
 		})
-		batch, err := consumer.Fetch(batchSize, jetstream.FetchMaxWait(time.Second))
+		size, limit := batchSize, l.limit()
+		if limit > 0 {
+			size = int(min(max(limit, 1), batchSize)) // a second's worth: the knob and the source are looked at as often
+		}
+		batch, err := consumer.Fetch(size, jetstream.FetchMaxWait(time.Second))
 		if err != nil {
 			return fmt.Errorf("pull from %s: %w", l.peer, err)
 		}
@@ -197,6 +212,10 @@ func (l *link) copy(ctx context.Context, nc *nats.Conn, source jetstream.Stream,
 				return fmt.Errorf("message %d came where %d was due", meta.Sequence.Consumer, next)
 			}
 			next++
+			l.update(func(s *LinkStatus) { s.waiting = meta.Timestamp.UnixNano() })
+			if limit > 0 {
+				rest(ctx, time.Duration(float64(time.Second)/limit))
+			}
 			if err := l.apply(ctx, msg, meta); err != nil {
 				return err
 			}
@@ -238,7 +257,7 @@ func (l *link) apply(ctx context.Context, msg jetstream.Msg, meta *jetstream.Msg
 		return fmt.Errorf("write the copy: %w", err)
 	}
 	l.update(func(s *LinkStatus) {
-		s.Applied = meta.Sequence.Stream
+		s.Applied, s.waiting = meta.Sequence.Stream, 0
 		s.heard(meta.Sequence.Stream + meta.NumPending)
 		s.complete()
 	})

@@ -28,6 +28,8 @@ func (b *Bus) metrics(start time.Time) func(time.Time) pmetric.Metrics {
 			lower, upper := 0.0, complete && alive
 			if s.State == LinkDown {
 				lower = silent // a source that goes on writing has written since
+			} else if held, known := since(at, s.waiting); known {
+				lower = held // an order that was written then is not in the copy
 			}
 			figure("lag.lower", "s", lower, alive || (heard && s.State == LinkDown))
 			figure("lag.upper", "s", lacks, upper)

@@ -19,7 +19,8 @@ type Shop struct {
 
 // Bus are the faults of a site's replication.
 type Bus struct {
-	Paused bool `json:"paused"`
+	Paused    bool    `json:"paused"`
+	PerSecond float64 `json:"per_second,omitempty"` // most orders applied in a second, of each other site; 0: no limit
 }
 
 // Director are the faults of the executor.

@@ -28,6 +28,10 @@ type healRequest struct {
 	Site string `json:"site"`
 }
 
+type loadRequest struct {
+	Peak float64 `json:"peak"` // requests per second at the top of the day
+}
+
 // listen takes orders on the lab's socket until ctx ends.
 func (b *Lab) listen(ctx context.Context) error {
 	path := b.f.Socket()
@@ -67,6 +71,17 @@ func (b *Lab) listen(ctx context.Context) error {
 			return
 		}
 		answer(w, append([]Event{}, b.Heal(q.Site)...))
+	})
+	mux.HandleFunc("POST /load", func(w http.ResponseWriter, r *http.Request) {
+		var q loadRequest
+		if !read(w, r, &q) {
+			return
+		}
+		if err := b.Load(q.Peak); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		answer(w, q)
 	})
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	context.AfterFunc(ctx, func() { _ = srv.Close() })
@@ -117,6 +132,11 @@ func (c *Client) Fault(ctx context.Context, args []string, oneWay bool, lasts ti
 func (c *Client) Heal(ctx context.Context, site string) ([]Event, error) {
 	var out []Event
 	return out, c.call(ctx, http.MethodPost, "/heal", healRequest{site}, &out)
+}
+
+// Load changes the users' requests per second at the top of the day.
+func (c *Client) Load(ctx context.Context, peak float64) error {
+	return c.call(ctx, http.MethodPost, "/load", loadRequest{peak}, &loadRequest{})
 }
 
 // Status asks for everything.

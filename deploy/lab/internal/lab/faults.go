@@ -216,7 +216,7 @@ func (b *Lab) turn(faults []layout.Fault) error {
 			case layout.Errors:
 				shop.Errors = max(shop.Errors, f.Amount/100)
 			case layout.Lag:
-				bus.Paused = true
+				bus = slower(bus, f.Amount)
 			case layout.Lying:
 				lying = append(lying, s)
 			}
@@ -239,6 +239,19 @@ func (b *Lab) turn(faults []layout.Fault) error {
 		b.knobs[name] = string(raw)
 	}
 	return nil
+}
+
+// slower is a replicator that applies at most so many orders a second, or none at 0: of two faults the harder one.
+func slower(k knob.Bus, perSecond float64) knob.Bus {
+	switch {
+	case perSecond == 0:
+		k.Paused = true
+	case k.PerSecond == 0:
+		k.PerSecond = perSecond
+	default:
+		k.PerSecond = min(k.PerSecond, perSecond)
+	}
+	return k
 }
 
 // reload has the shops reload, as their operator would.

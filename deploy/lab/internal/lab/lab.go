@@ -185,6 +185,21 @@ func (b *Lab) rise(ctx context.Context) error {
 	return nil
 }
 
+// Load changes the users' requests per second at the top of the day.
+func (b *Lab) Load(peak float64) error {
+	if err := checkPeak(peak); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	u := b.users
+	b.mu.Unlock()
+	if u == nil {
+		return errors.New("there are no users yet: the lab is starting")
+	}
+	u.SetPeak(peak)
+	return nil
+}
+
 // riseWatch brings up those who watch: the first server, tokens, agents, the other replicas. The agents come before them:
 // a replica that has no inputs is slow to lead.
 func (b *Lab) riseWatch(ctx context.Context) error {

@@ -48,8 +48,8 @@ func (o *Options) check() (layout.Layout, error) {
 	if err != nil {
 		return l, err
 	}
-	if !(o.Peak > 0 && o.Peak <= 2000) {
-		return l, fmt.Errorf("--users-rps %g is out of range: choose a number above 0, up to 2000", o.Peak)
+	if err := checkPeak(o.Peak); err != nil {
+		return l, fmt.Errorf("--users-rps: %w", err)
 	}
 	if o.Day < 10*time.Second {
 		return l, fmt.Errorf("--day %s is too short: choose 10s or more", o.Day)
@@ -88,6 +88,13 @@ func (o *Options) check() (layout.Layout, error) {
 		}
 	}
 	return l, nil
+}
+
+func checkPeak(rps float64) error {
+	if !(rps > 0 && rps <= 2000) {
+		return fmt.Errorf("%g requests per second are out of range: choose a number above 0, up to 2000", rps)
+	}
+	return nil
 }
 
 // conf is the generated server configuration's choices.

@@ -50,7 +50,7 @@ func Kinds() []KindDoc {
 		{Reload, "SITE|all reload", "the shop reloads (SIGHUP): listener down and up, no request lost by it", true},
 		{Restart, "SITE|REPLICA|all restart", "graceful restart of the shop, or of a replica; all: the shops, one site after the other", true},
 		{Loss, "SITE|all loss [5]", "percent of chunks lost on all paths of the site", true},
-		{Lag, "SITE lag", "the site stops applying the other sites' orders", false},
+		{Lag, "SITE lag [ORDERS]", "the site stops applying the other sites' orders, or applies at most so many a second of each", false},
 		{Lying, "SITE|all lying", "the executor says done about the site and does nothing", true},
 	}
 }
@@ -62,7 +62,7 @@ type Fault struct {
 	Kind   string        `json:"kind"`
 	Peer   string        `json:"peer,omitempty"` // link: the other site
 	OneWay bool          `json:"one_way,omitempty"`
-	Amount float64       `json:"amount,omitempty"` // slow: seconds; errors, loss: percent; pause: seconds
+	Amount float64       `json:"amount,omitempty"` // slow, pause: seconds; errors, loss: percent; lag: orders a second, 0 none
 	For    time.Duration `json:"for_ns,omitempty"` // heals by itself after it; zero stays
 }
 
@@ -150,6 +150,11 @@ func (f *Fault) argument(l Layout, rest []string) error {
 		limit, amount = 100, "5"
 	case Pause:
 		limit, amount = 3600, "4"
+	case Lag:
+		if len(rest) == 0 {
+			return nil
+		}
+		limit = 10_000
 	default:
 		if len(rest) > 0 {
 			return fmt.Errorf("%s takes no argument", f.Kind)
@@ -188,6 +193,10 @@ func (f Fault) String() string {
 		}
 	case Slow:
 		s += " " + time.Duration(f.Amount*float64(time.Second)).String()
+	case Lag:
+		if f.Amount > 0 {
+			s += fmt.Sprintf(" %g", f.Amount)
+		}
 	case Errors, Loss, Pause:
 		s += fmt.Sprintf(" %g", f.Amount)
 	}

@@ -172,6 +172,8 @@ func TestParseSaysWhatWouldBeRight(t *testing.T) {
 	f("fra slow soon", "such as 800ms")
 	f("fra kill now", "no argument")
 	f("fra pause 1 2", "one argument")
+	f("fra lag 0", "a number above 0")
+	f("fra lag 1 2", "one argument")
 	f("r1 kill", "choose fra, ams, lon")
 	for args, want := range map[string]string{
 		"r4 kill": "choose fra, ams, waw, r1, r2, r3", "r1 slow": "choose kill, pause or restart", "all kill": "for one site",
@@ -195,6 +197,8 @@ func TestParseDefaults(t *testing.T) {
 	f("link fra ams", "fra link ams", 0)
 	f("all errors", "all errors 30", 0)
 	f("fra slow", "fra slow 800ms", 0)
+	f("fra lag", "fra lag", 0)
+	f("fra lag 2.5", "fra lag 2.5", 0)
 	f("fra pause", "fra pause 4", 4*time.Second)
 	f("fra pause 1.5", "fra pause 1.5", 1500*time.Millisecond)
 	if got, err := wide(t, Three).Parse([]string{"kill", "r2"}, false, 0); err != nil || got.String() != "r2 kill" || !got.Concerns("r2") || got.Concerns("ams") {

@@ -38,6 +38,7 @@ type Users struct {
 
 	mu      sync.Mutex
 	seconds map[int64]*second
+	peak    float64
 }
 
 // second is what became of the requests that were begun in one second.
@@ -61,7 +62,21 @@ type Stats struct {
 func New(o Options) *Users {
 	return &Users{o: o, client: &http.Client{Timeout: patience, Transport: &http.Transport{
 		MaxIdleConnsPerHost: 32, IdleConnTimeout: 30 * time.Second, DisableCompression: true,
-	}}, places: make(chan struct{}, concurrent), seconds: map[int64]*second{}}
+	}}, places: make(chan struct{}, concurrent), seconds: map[int64]*second{}, peak: o.Peak}
+}
+
+// SetPeak changes the requests per second at the top of the day; the time of the day stays.
+func (u *Users) SetPeak(rps float64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.peak = rps
+}
+
+// rate is the load at a time of the day.
+func (u *Users) rate(since time.Duration) float64 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return Options{Peak: u.peak, Day: u.o.Day}.Rate(since)
 }
 
 // Rate is the load at a time of the day: between 40 % of the peak and the peak, which is a quarter day after the
@@ -82,7 +97,7 @@ func (u *Users) Run(ctx context.Context) {
 	defer t.Stop()
 	for {
 		// People come independently of each other: exponential gaps.
-		gap := rand.ExpFloat64() / u.o.Rate(next.Sub(u.began))
+		gap := rand.ExpFloat64() / u.rate(next.Sub(u.began))
 		next = next.Add(time.Duration(gap * float64(time.Second)))
 		if late := time.Since(next); late > time.Second {
 			next = next.Add(late) // after a frozen machine the missed users are not sent at once

@@ -71,6 +71,25 @@ func TestUsersAreAnOpenLoopAndRememberPerSecond(t *testing.T) {
 	})
 }
 
+func TestTheLoadCanBeChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := New(Options{URL: "http://director/checkout", Peak: 100, Day: time.Hour, Log: slog.New(slog.DiscardHandler)})
+		u.client.Transport = &answers{}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); u.Run(ctx) }()
+		time.Sleep(5 * time.Second)
+		u.SetPeak(400)
+		time.Sleep(12 * time.Second)
+		s := u.Window(time.Now(), 10)
+		cancel()
+		<-done
+		if s.Sent < 2200 || s.Sent > 3400 { // 280 a second
+			t.Errorf("%d sent in 10 s", s.Sent)
+		}
+	})
+}
+
 // silence never answers.
 type silence struct{}
 
