@@ -208,7 +208,7 @@ func (m *Auto) slot(at time.Time) {
 	st.UsualSum, st.UsualN = 0, 0
 }
 
-// measure says how odd the value is. Nothing is learned but what time it is.
+// measure says how odd the value is. The forecasters learn nothing of it yet.
 func (m *Auto) measure(at time.Time, x float64) oddness {
 	st := &m.st
 	if !m.ready {
