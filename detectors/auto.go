@@ -426,21 +426,3 @@ func (m *Auto) Restore(b []byte) error {
 	m.st = st
 	return nil
 }
-
-// check refuses what Observe could not go on with.
-func (st *autoState) check() error {
-	in := func(n, from, to int) bool { return n >= from && n <= to }
-	switch d := &st.Daily; {
-	case !in(st.GapCount, 0, autoGaps), st.Interval < 0, st.Interval == 0 && st.GapCount == autoGaps:
-		return fmt.Errorf("%w: interval of %v s after %d points", ErrSnapshot, st.Interval, st.GapCount)
-	case !in(st.Local.Pos, 0, localPoints-1), !in(st.Local.N, 0, localPoints):
-		return fmt.Errorf("%w: place in the last points", ErrSnapshot)
-	case !in(st.RecentPos, 0, autoRow-1):
-		return fmt.Errorf("%w: place in the last oddness", ErrSnapshot)
-	case !in(st.Curve.Pos, 0, curvePoints-1), !in(st.Curve.N, 0, curvePoints):
-		return fmt.Errorf("%w: place in the curve", ErrSnapshot)
-	case !in(d.Slots, 0, daySlots), !in(d.Slot, -1, max(0, d.Slots-1)), st.Interval > 0 && d.Slots == 0:
-		return fmt.Errorf("%w: slot %d of %d", ErrSnapshot, d.Slot, d.Slots)
-	}
-	return errors.Join(st.Odd.check(), st.Shown.check(), st.Stands.check())
-}

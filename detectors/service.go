@@ -2,7 +2,6 @@ package detectors
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -250,7 +249,7 @@ func (m *Service) Restore(b []byte) error {
 	if err := unseal("service", b, &in); err != nil {
 		return err
 	}
-	if err := errors.Join(in.State.Odd.check(), in.State.Shown.check(), in.State.Stands.check()); err != nil {
+	if err := checkCalibrated(&in.State.Alarm, &in.State.Odd, &in.State.Shown, &in.State.Stands); err != nil {
 		return err
 	}
 	series := make([]serviceSeries, len(in.Series))
