@@ -12,6 +12,7 @@ const (
 	secondsAWeek = 7 * secondsADay
 
 	autoGaps     = 9    // distances between points that give the interval
+	autoOther    = 3    // times so many that must say otherwise before it is another one
 	autoFloor    = 0.02 // smallest usual residual, as a share of the spread of the series
 	autoTrust    = 1e-3 // the same as a share of the forecast
 	autoCeiling  = 1e6  // largest residual, in usual ones
@@ -48,7 +49,8 @@ const (
 // does not move it, so its tail is light and it takes little past to know it (ReasonLasting).
 //
 // PerWeek rests on the assumption that the past of the series is mostly chance and goes on; it is no promise for a
-// series that has just changed its ways. It needs nothing but the points: the interval is learned from the first ones.
+// series that has just changed its ways. It needs nothing but the points: the interval is learned from the first ten, and
+// again after 27 that come less than half or more than twice as far apart.
 //
 // While a series is anomalous the short forecasters keep what they knew, for an hour and 30 points at least
 // (AdaptAfter); what stands for longer is the new level. A series costs 13 kB.
@@ -76,7 +78,8 @@ type autoState struct {
 	Last     instant
 	Interval float64 // s; 0 while it is not known
 	Gaps     [autoGaps]float64
-	GapCount int
+	GapCount int // of the present nine
+	Other    int // nines in a row with another interval
 
 	Local local
 	Curve curve
@@ -169,27 +172,36 @@ type oddness struct {
 	chanceLasting       float64
 }
 
-// interval learns the distance of the points from the first of them. It reports whether it is known.
+// interval learns the distance of the points from the first of them, and learns it again when it has become another one
+// for good. It reports whether it is known.
 func (m *Auto) interval(at time.Time) bool {
 	st := &m.st
-	if st.Interval > 0 {
-		return true
-	}
 	if !st.Last.Set {
-		return false
+		return st.Interval > 0
 	}
 	st.Gaps[st.GapCount] = at.Sub(st.Last.time()).Seconds()
 	if st.GapCount++; st.GapCount < autoGaps {
-		return false
+		return st.Interval > 0
 	}
+	st.GapCount = 0
 	g := st.Gaps
-	for i := range g {
-		for j := i; j > 0 && g[j-1] > g[j]; j-- {
-			g[j-1], g[j] = g[j], g[j-1]
+	slices.Sort(g[:])
+	usual := max(1e-3, g[autoGaps/2])
+	switch {
+	case st.Interval == 0:
+	case usual >= st.Interval/2 && usual <= st.Interval*2:
+		st.Other = 0
+		return true
+	default:
+		if st.Other++; st.Other < autoOther {
+			return true
 		}
 	}
-	st.Interval = max(1e-3, g[autoGaps/2])
-	st.Daily.start(st.Interval)
+	st.Interval, st.Other = usual, 0
+	if n := slotsOf(usual); n != st.Daily.Slots {
+		st.Daily.start(n)
+		st.Usual = [daySlots]float32{}
+	}
 	return true
 }
 
@@ -359,6 +371,12 @@ func (m *Auto) judge(v *Verdict, o *oddness) {
 
 	// What lasts counts as far as its part of the budget goes, and no further than sure.
 	lasting := max(o.chanceLasting, budget-autoSure) + autoShare
+	if o.lasting <= st.Stands.Level {
+		lasting = max(lasting, budget)
+	}
+	if o.odd <= st.Odd.Level { // of a slow series a week has fewer points than the budget has alarms
+		o.chance = max(o.chance, budget)
+	}
 	alarmOdd, alarmLasting := o.chance < budget, lasting < budget
 	v.PerWeek = perWeek(min(o.chance, lasting), o.chanceShown, budget)
 	v.Tail = min(1, v.PerWeek/week)

@@ -190,14 +190,17 @@ type daily struct {
 	nnear  [dayCount]int
 }
 
-// start sizes the slots for an interval in seconds.
-func (d *daily) start(interval float64) {
-	slot := max(daySlotLeast, interval)
-	d.Slots = max(1, min(daySlots, int(secondsADay/slot+0.5)))
+// slotsOf is how many slots a day has for points at an interval in seconds.
+func slotsOf(interval float64) int {
+	return max(1, min(daySlots, int(secondsADay/max(daySlotLeast, interval)+0.5)))
+}
+
+// start forgets all days.
+func (d *daily) start(slots int) {
+	*d = daily{Slots: slots, Slot: -1}
 	for i := range d.Days {
 		d.Days[i] = float32(math.NaN())
 	}
-	d.Slot = -1
 }
 
 // civil is the number of the day and the second within it, on the clock on the wall: the hour that a clock change

@@ -85,8 +85,8 @@ func (k *peaks) rate(x, week float64) float64 {
 func (k *peaks) reach(rate, week float64) float64 {
 	n := k.weight()
 	y := (math.Log10(k.Rate*week) - rate) * math.Ln10
-	if y <= 0 {
-		return k.Level + y*k.Sigma
+	if y <= 0 { // no row that is not above the level is an alarm
+		return k.Level
 	}
 	return k.Level + n*math.Expm1(y/n)*k.Sigma
 }

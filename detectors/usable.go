@@ -37,7 +37,7 @@ func ring(pos, n, size int) bool {
 func (st *autoState) check() error {
 	timed := st.Interval != 0
 	switch {
-	case !between(st.GapCount, 0, autoGaps), timed && !between(st.Interval, 1e-3, maxInterval), !timed && st.GapCount == autoGaps,
+	case timed && !between(st.Interval, 1e-3, maxInterval), !between(st.GapCount, 0, autoGaps-1), !between(st.Other, 0, autoOther-1),
 		!allBetween(st.Gaps[:], 0, maxInterval):
 		return fmt.Errorf("%w: interval of %v s after %d points", ErrSnapshot, st.Interval, st.GapCount)
 	case !st.Local.usable():
