@@ -360,3 +360,38 @@ func TestAutoOfSlowSeriesIsMostlyNormal(t *testing.T) {
 	f(&detectors.Auto{}, 7*24*time.Hour)
 	f(&detectors.Auto{FalseAlarmsPerWeek: 100}, time.Hour)
 }
+
+// What stands is the new level, and stays it when the days that are remembered become days of the new level.
+func TestAutoTakesANewLevelOnce(t *testing.T) {
+	f := func(interval time.Duration, shift float64, within time.Duration) {
+		t.Helper()
+		r := rand.New(rand.NewPCG(1, 2))
+		change := start().Add(10 * 24 * time.Hour)
+		var alarms []time.Duration
+		var last time.Duration
+		on := false
+		points(&detectors.Auto{}, start(), interval, 22*24*time.Hour, func(at time.Time) float64 {
+			if at.Before(change) {
+				return 100 + r.NormFloat64()
+			}
+			return 100 + shift + r.NormFloat64()
+		}, func(v detectors.Verdict) {
+			now := v.State == detectors.StateAnomalous
+			if now && !on {
+				alarms = append(alarms, v.At.Sub(change))
+			}
+			if on = now; on {
+				last = v.At.Sub(change)
+			}
+		})
+		if len(alarms) != 1 || alarms[0] != 0 {
+			t.Errorf("%v, by %v: alarms %v after the change, want one at once", interval, shift, alarms)
+		}
+		if last > within {
+			t.Errorf("%v, by %v: anomalous until %v after the change, want at most %v", interval, shift, last, within)
+		}
+	}
+	f(10*time.Second, 60, 90*time.Minute)
+	f(time.Minute, 25, 2*time.Hour)
+	f(5*time.Minute, 25, 12*time.Hour)
+}

@@ -294,16 +294,16 @@ func (d *daily) gather() {
 	}
 }
 
-// nearest is the value, at the level of today, of the day that is second nearest to x at this time of day. It takes two
-// days to say that something has been seen before.
-func (d *daily) nearest(x float64) (float64, bool) {
+// nearest is the value, at a level above the days, of the day that is second nearest to x at this time of day. It takes
+// two days to say that something has been seen before.
+func (d *daily) nearest(x, level float64) (float64, bool) {
 	one, two := math.Inf(1), math.Inf(1)
 	var at, second float64
 	for k := range d.near {
 		best, v := math.Inf(1), 0.0
 		for _, y := range d.near[k][:d.nnear[k]] {
-			if e := math.Abs(x - y - d.Level); e < best {
-				best, v = e, y+d.Level
+			if e := math.Abs(x - y - level); e < best {
+				best, v = e, y+level
 			}
 		}
 		switch {

@@ -85,7 +85,7 @@ func (m *Service) Observe(at time.Time, values []float64) Verdict {
 	held := m.st.Alarm.held(at, m.AdaptAfter)
 	for i := range m.series {
 		if s := &m.series[i]; s.measured {
-			s.model.learn(&s.last, held)
+			s.model.learn(&s.last, m.st.Alarm.On, held)
 		}
 	}
 	return v

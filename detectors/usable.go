@@ -51,8 +51,7 @@ func (st *autoState) check() error {
 		return fmt.Errorf("%w: mean and variance", ErrSnapshot)
 	case !allBetween(st.Usual[:], 0, 2*autoClip), !between(st.UsualN, 0, maxRows), !between(st.UsualSum, 0, autoClip*float64(st.UsualN)):
 		return fmt.Errorf("%w: usual oddness", ErrSnapshot)
-	case !between(st.Quick, 0, maxScore), !between(st.Slow, 0, maxScore), !allBetween(st.Recent[:], 0, maxScore),
-		!between(st.RecentPos, 0, autoRow-1):
+	case !between(st.Quick, 0, maxScore), !between(st.Slow, 0, maxScore), !st.Lasting.usable(), !st.Unseen.usable():
 		return fmt.Errorf("%w: last oddness", ErrSnapshot)
 	}
 	for _, y := range st.Yards {
@@ -61,6 +60,10 @@ func (st *autoState) check() error {
 		}
 	}
 	return checkCalibrated(&st.Alarm, &st.Odd, &st.Shown, &st.Stands)
+}
+
+func (r *inRow) usable() bool {
+	return between(r.Pos, 0, autoRow-1) && allBetween(r.Odd[:], 0, maxScore)
 }
 
 func (l *local) usable() bool {
