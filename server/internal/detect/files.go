@@ -238,7 +238,7 @@ func scores(ctx context.Context, rows *rowReader, judge func(time.Time, []float6
 // withoutMark passes over the byte order mark that some programs begin a text with.
 func withoutMark(r *bufio.Reader) io.Reader {
 	if b, err := r.Peek(3); err == nil && string(b) == "\ufeff" {
-		_, _ = r.Discard(3) //nolint:errcheck // they are in the buffer
+		_, _ = r.Discard(3) // they are in the buffer
 	}
 	return r
 }

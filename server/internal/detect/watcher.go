@@ -48,7 +48,7 @@ type watcher struct {
 	series    map[string]*series
 	replayed  bool
 	asked     time.Time // the time of the last question of ours
-	queryErr  string // the failures last logged
+	queryErr  string    // the failures last logged
 	valueErr  string
 	replayErr string
 	writeErr  string
