@@ -358,8 +358,10 @@ func (m *Auto) combine(o *oddness) {
 	}
 	o.lasting = st.Lasting.least(math.Log1p(days))
 	// When most of the days are of a new level, the level of today is added to it once more until it has gone back.
-	if f, ok := st.Daily.nearest(o.x, 0); ok && o.has[byNearest] {
-		days = min(days, m.residual(o.x, f, o.nearYard))
+	if o.has[byNearest] && math.Log1p(days) > st.Stands.Level {
+		if f, ok := st.Daily.nearest(o.x, 0); ok {
+			days = min(days, m.residual(o.x, f, o.nearYard))
+		}
 	}
 	o.unseen = st.Unseen.least(math.Log1p(days))
 
