@@ -15,12 +15,15 @@ echo "eval: building the evaluator"
 rm -rf "$out/in" "$out/in60"
 "$out/evaltool" strip -data "$data" -out "$out/in"
 "$out/evaltool" prefix -data "$data" -out "$out/in60" -frac 0.6
+judge() { # IN OUT MODEL; what is left out is told when something fails
+  "$server" detect --in "$1" --out "$2" --model "$3" 2>"$out/detect.log" || { cat "$out/detect.log" >&2; exit 1; }
+}
 for model in ${MODELS:-auto robust-z seasonal local-fit cusum}; do
   rm -rf "$out/$model" "$out/$model-60"
-  "$server" detect --in "$out/in" --out "$out/$model" --model "$model" 2>/dev/null
+  judge "$out/in" "$out/$model" "$model"
   "$out/evaltool" eval -data "$data" -scores "$out/$model" -name "$model" -json "$out/$model.json"
   echo
-  "$server" detect --in "$out/in60" --out "$out/$model-60" --model "$model" 2>/dev/null
+  judge "$out/in60" "$out/$model-60" "$model"
   echo "look-ahead of $model: $("$out/evaltool" causal -full "$out/$model" -prefix "$out/$model-60")"
   echo
 done

@@ -12,10 +12,13 @@ const (
 	secondsAWeek = 7 * secondsADay
 
 	autoGaps     = 9    // distances between points that give the interval
+	autoOther    = 3    // times so many that must say otherwise before it is another one
 	autoFloor    = 0.02 // smallest usual residual, as a share of the spread of the series
 	autoTrust    = 1e-3 // the same as a share of the forecast
 	autoCeiling  = 1e6  // largest residual, in usual ones
 	autoLevel    = 0.02 // gain of the level of the day
+	autoReach    = 4    // usual residuals of the days that move it at most
+	autoStands   = 5    // how many times further what has stood for long enough may move it
 	autoUsual    = 0.3  // gain of what is usual at a time of day, a day
 	autoWeigh    = 0.35 // how much of it is forgiven
 	autoClip     = 3    // largest oddness that becomes usual
@@ -44,11 +47,13 @@ const (
 // its own past (peaks over threshold with declustering; see Siffer et al., KDD 2017) to the number of such episodes that
 // are expected in a week by chance, PerWeek of the verdict, and that number means the same for every series. It is an
 // alarm when it is below FalseAlarmsPerWeek. A second statistic, with a third of the budget more, finds what is not odd
-// enough at any one point but lasts: the least oddness of three points in a row, against the days alone. A lone spike
+// enough at any one point but lasts: the least oddness of three points in a row, against the days alone, at the level of
+// today and as they were. A lone spike
 // does not move it, so its tail is light and it takes little past to know it (ReasonLasting).
 //
 // PerWeek rests on the assumption that the past of the series is mostly chance and goes on; it is no promise for a
-// series that has just changed its ways. It needs nothing but the points: the interval is learned from the first ones.
+// series that has just changed its ways. It needs nothing but the points: the interval is learned from the first ten, and
+// again after 27 that come less than half or more than twice as far apart.
 //
 // While a series is anomalous the short forecasters keep what they knew, for an hour and 30 points at least
 // (AdaptAfter); what stands for longer is the new level. A series costs 13 kB.
@@ -76,7 +81,8 @@ type autoState struct {
 	Last     instant
 	Interval float64 // s; 0 while it is not known
 	Gaps     [autoGaps]float64
-	GapCount int
+	GapCount int // of the present nine
+	Other    int // nines in a row with another interval
 
 	Local local
 	Curve curve
@@ -90,8 +96,7 @@ type autoState struct {
 	UsualN   int
 
 	Quick, Slow        float64
-	Recent             [autoRow]float64 // oddness by the days
-	RecentPos          int
+	Lasting, Unseen    inRow // by the days at the level of today; the same, or as they were
 	Odd, Shown, Stands peaks
 
 	Alarm alarm
@@ -148,7 +153,7 @@ func (m *Auto) Observe(p Point) Verdict {
 	} else {
 		v.State, v.Reason = StateWarming, ReasonFewPoints
 	}
-	m.learn(&o, m.st.Alarm.held(p.At, m.AdaptAfter))
+	m.learn(&o, m.st.Alarm.On, m.st.Alarm.held(p.At, m.AdaptAfter))
 	return v
 }
 
@@ -163,33 +168,44 @@ type oddness struct {
 	basis               Basis
 	forgiven            float64
 	odd, shown, lasting float64 // the statistics that are calibrated
+	unseen              float64 // lasting, but for what a day before was like
+	nearYard            float64 // of the nearest day
 	known               bool    // the chances are
 	chance              float64 // decimal logarithm of how often a week a point as odd as this is expected
 	chanceShown         float64
 	chanceLasting       float64
 }
 
-// interval learns the distance of the points from the first of them. It reports whether it is known.
+// interval learns the distance of the points from the first of them, and learns it again when it has become another one
+// for good. It reports whether it is known.
 func (m *Auto) interval(at time.Time) bool {
 	st := &m.st
-	if st.Interval > 0 {
-		return true
-	}
 	if !st.Last.Set {
-		return false
+		return st.Interval > 0
 	}
 	st.Gaps[st.GapCount] = at.Sub(st.Last.time()).Seconds()
 	if st.GapCount++; st.GapCount < autoGaps {
-		return false
+		return st.Interval > 0
 	}
+	st.GapCount = 0
 	g := st.Gaps
-	for i := range g {
-		for j := i; j > 0 && g[j-1] > g[j]; j-- {
-			g[j-1], g[j] = g[j], g[j-1]
+	slices.Sort(g[:])
+	usual := max(1e-3, g[autoGaps/2])
+	switch {
+	case st.Interval == 0:
+	case usual >= st.Interval/2 && usual <= st.Interval*2:
+		st.Other = 0
+		return true
+	default:
+		if st.Other++; st.Other < autoOther {
+			return true
 		}
 	}
-	st.Interval = max(1e-3, g[autoGaps/2])
-	st.Daily.start(st.Interval)
+	st.Interval, st.Other = usual, 0
+	if n := slotsOf(usual); n != st.Daily.Slots {
+		st.Daily.start(n)
+		st.Usual = [daySlots]float32{}
+	}
 	return true
 }
 
@@ -224,7 +240,7 @@ func (m *Auto) measure(at time.Time, x float64) oddness {
 	o.f[byCurve], o.has[byCurve] = st.Curve.forecast(&m.weights)
 	if st.Daily.has {
 		o.f[byDay], o.has[byDay] = st.Daily.median+st.Daily.Level, true
-		o.f[byNearest], o.has[byNearest] = st.Daily.nearest(x)
+		o.f[byNearest], o.has[byNearest] = st.Daily.nearest(x, st.Daily.Level)
 	}
 	floor := autoFloor * st.All.deviation()
 	for k := range o.f {
@@ -239,6 +255,9 @@ func (m *Auto) measure(at time.Time, x float64) oddness {
 			y, from = trust, ScaleRelative
 		}
 		m.take(&o, k, y, from)
+		if k == byNearest {
+			o.nearYard = y
+		}
 	}
 	if !o.has[byDay] && st.Fall.N > 0 {
 		o.f[byDay] = st.Fall.Mean
@@ -263,9 +282,9 @@ func (m *Auto) take(o *oddness, k int, yard float64, from ScaleSource) {
 	}
 }
 
-// learn takes what was measured. Held says that the value is part of a deviation from what the series was like: the short
-// forecasters then keep what they knew.
-func (m *Auto) learn(o *oddness, held bool) {
+// learn takes what was measured while an alarm is on or not. Held says that the value is part of a deviation from what the
+// series was like: the short forecasters then keep what they knew.
+func (m *Auto) learn(o *oddness, on, held bool) {
 	st := &m.st
 	if o.has[byLocal] && (!held || !st.Odd.early()) {
 		st.Odd.learn(o.odd)
@@ -273,7 +292,11 @@ func (m *Auto) learn(o *oddness, held bool) {
 		st.Stands.learn(o.lasting)
 	}
 	if o.has[byDay] {
-		st.Daily.Level += autoLevel * clip(o.x-o.f[byDay], 4*st.Yards[byDay].V)
+		reach := autoReach * st.Yards[byDay].V
+		if on && !held { // what stands for longer is the new level
+			reach *= autoStands
+		}
+		st.Daily.Level += autoLevel * clip(o.x-o.f[byDay], reach)
 	}
 	if st.Interval > 0 {
 		st.Daily.learn(o.x)
@@ -333,22 +356,35 @@ func (m *Auto) combine(o *oddness) {
 	if o.has[byNearest] {
 		days = min(days, o.z[byNearest])
 	}
-	o.lasting = st.inRow(math.Log1p(days))
+	o.lasting = st.Lasting.least(math.Log1p(days))
+	// When most of the days are of a new level, the level of today is added to it once more until it has gone back.
+	if o.has[byNearest] && math.Log1p(days) > st.Stands.Level {
+		if f, ok := st.Daily.nearest(o.x, 0); ok {
+			days = min(days, m.residual(o.x, f, o.nearYard))
+		}
+	}
+	o.unseen = st.Unseen.least(math.Log1p(days))
 
 	if st.Odd.ready() && st.Interval > 0 {
 		week := m.week()
 		o.chance = st.Odd.rate(o.odd, week)
 		o.chanceShown = st.Shown.rate(o.shown, week)
-		o.chanceLasting = st.Stands.rate(o.lasting, week)
+		o.chanceLasting = st.Stands.rate(o.unseen, week)
 		o.known = true
 	}
 }
 
-// inRow is how odd all of the last rows were at least. It is to be asked once a row.
-func (st *autoState) inRow(x float64) float64 {
-	st.Recent[st.RecentPos] = x
-	st.RecentPos = (st.RecentPos + 1) % autoRow
-	return slices.Min(st.Recent[:])
+// inRow is the oddness of the last rows.
+type inRow struct {
+	Odd [autoRow]float64
+	Pos int
+}
+
+// least takes that of a row and returns the least of all.
+func (r *inRow) least(x float64) float64 {
+	r.Odd[r.Pos] = x
+	r.Pos = (r.Pos + 1) % autoRow
+	return slices.Min(r.Odd[:])
 }
 
 // judge fills in the verdict and moves the state.
@@ -359,6 +395,12 @@ func (m *Auto) judge(v *Verdict, o *oddness) {
 
 	// What lasts counts as far as its part of the budget goes, and no further than sure.
 	lasting := max(o.chanceLasting, budget-autoSure) + autoShare
+	if o.unseen <= st.Stands.Level {
+		lasting = max(lasting, budget)
+	}
+	if o.odd <= st.Odd.Level { // of a slow series a week has fewer points than the budget has alarms
+		o.chance = max(o.chance, budget)
+	}
 	alarmOdd, alarmLasting := o.chance < budget, lasting < budget
 	v.PerWeek = perWeek(min(o.chance, lasting), o.chanceShown, budget)
 	v.Tail = min(1, v.PerWeek/week)
@@ -425,22 +467,4 @@ func (m *Auto) Restore(b []byte) error {
 	}
 	m.st = st
 	return nil
-}
-
-// check refuses what Observe could not go on with.
-func (st *autoState) check() error {
-	in := func(n, from, to int) bool { return n >= from && n <= to }
-	switch d := &st.Daily; {
-	case !in(st.GapCount, 0, autoGaps), st.Interval < 0, st.Interval == 0 && st.GapCount == autoGaps:
-		return fmt.Errorf("%w: interval of %v s after %d points", ErrSnapshot, st.Interval, st.GapCount)
-	case !in(st.Local.Pos, 0, localPoints-1), !in(st.Local.N, 0, localPoints):
-		return fmt.Errorf("%w: place in the last points", ErrSnapshot)
-	case !in(st.RecentPos, 0, autoRow-1):
-		return fmt.Errorf("%w: place in the last oddness", ErrSnapshot)
-	case !in(st.Curve.Pos, 0, curvePoints-1), !in(st.Curve.N, 0, curvePoints):
-		return fmt.Errorf("%w: place in the curve", ErrSnapshot)
-	case !in(d.Slots, 0, daySlots), !in(d.Slot, -1, max(0, d.Slots-1)), st.Interval > 0 && d.Slots == 0:
-		return fmt.Errorf("%w: slot %d of %d", ErrSnapshot, d.Slot, d.Slots)
-	}
-	return errors.Join(st.Odd.check(), st.Shown.check(), st.Stands.check())
 }

@@ -309,3 +309,89 @@ func BenchmarkAuto(b *testing.B) {
 		m.Observe(detectors.Point{At: at(i), Value: xs[(i*7)%len(xs)]})
 	}
 }
+
+// A series that begins with points closer together or further apart than they come later is judged by the later ones.
+func TestAutoLearnsTheIntervalAgain(t *testing.T) {
+	f := func(first, then time.Duration) {
+		t.Helper()
+		r := rand.New(rand.NewPCG(3, 3))
+		m := &detectors.Auto{}
+		from := start()
+		for range 20 {
+			from = from.Add(first)
+			m.Observe(detectors.Point{At: from, Value: 100 + r.NormFloat64()})
+		}
+		alarms := 0
+		last := from.Add(then)
+		raised(m, last, then, 7*24*time.Hour, func(at time.Time) float64 {
+			last = at
+			return 100 + r.NormFloat64()
+		}, func(time.Time) { alarms++ })
+		if alarms > 1 {
+			t.Errorf("%v, then %v: %d alarms in a week of noise", first, then, alarms)
+		}
+		v := m.Observe(detectors.Point{At: last.Add(then), Value: 130})
+		if week := v.PerWeek / v.Tail; v.State != detectors.StateAnomalous || math.Abs(week*then.Hours()-7*24) > 1e-6*week {
+			t.Errorf("%v, then %v: %v points a week, %s", first, then, week, v.Explain())
+		}
+	}
+	f(time.Second, 5*time.Minute)
+	f(time.Hour, 10*time.Second)
+	f(10*time.Minute, 10*time.Second)
+	f(time.Minute, time.Minute)
+}
+
+// Where a week has no more points than the budget has alarms, what is like most of the others is still none.
+func TestAutoOfSlowSeriesIsMostlyNormal(t *testing.T) {
+	f := func(m *detectors.Auto, interval time.Duration) {
+		t.Helper()
+		anomalous, n := 0, 0
+		r := rand.New(rand.NewPCG(1, 2))
+		points(m, start(), interval, 2000*interval, func(time.Time) float64 { return 100 + r.NormFloat64() }, func(v detectors.Verdict) {
+			if n++; v.State == detectors.StateAnomalous {
+				anomalous++
+			}
+		})
+		if anomalous > n*2/5 {
+			t.Errorf("%v at %v a week: %d of %d points anomalous", interval, m.FalseAlarmsPerWeek, anomalous, n)
+		}
+	}
+	f(&detectors.Auto{}, 24*time.Hour)
+	f(&detectors.Auto{}, 7*24*time.Hour)
+	f(&detectors.Auto{FalseAlarmsPerWeek: 100}, time.Hour)
+}
+
+// What stands is the new level, and stays it when the days that are remembered become days of the new level.
+func TestAutoTakesANewLevelOnce(t *testing.T) {
+	f := func(interval time.Duration, shift float64, within time.Duration) {
+		t.Helper()
+		r := rand.New(rand.NewPCG(1, 2))
+		change := start().Add(10 * 24 * time.Hour)
+		var alarms []time.Duration
+		var last time.Duration
+		on := false
+		points(&detectors.Auto{}, start(), interval, 22*24*time.Hour, func(at time.Time) float64 {
+			if at.Before(change) {
+				return 100 + r.NormFloat64()
+			}
+			return 100 + shift + r.NormFloat64()
+		}, func(v detectors.Verdict) {
+			now := v.State == detectors.StateAnomalous
+			if now && !on {
+				alarms = append(alarms, v.At.Sub(change))
+			}
+			if on = now; on {
+				last = v.At.Sub(change)
+			}
+		})
+		if len(alarms) != 1 || alarms[0] != 0 {
+			t.Errorf("%v, by %v: alarms %v after the change, want one at once", interval, shift, alarms)
+		}
+		if last > within {
+			t.Errorf("%v, by %v: anomalous until %v after the change, want at most %v", interval, shift, last, within)
+		}
+	}
+	f(10*time.Second, 60, 90*time.Minute)
+	f(time.Minute, 25, 2*time.Hour)
+	f(5*time.Minute, 25, 12*time.Hour)
+}

@@ -190,14 +190,17 @@ type daily struct {
 	nnear  [dayCount]int
 }
 
-// start sizes the slots for an interval in seconds.
-func (d *daily) start(interval float64) {
-	slot := max(daySlotLeast, interval)
-	d.Slots = max(1, min(daySlots, int(secondsADay/slot+0.5)))
+// slotsOf is how many slots a day has for points at an interval in seconds.
+func slotsOf(interval float64) int {
+	return max(1, min(daySlots, int(secondsADay/max(daySlotLeast, interval)+0.5)))
+}
+
+// start forgets all days.
+func (d *daily) start(slots int) {
+	*d = daily{Slots: slots, Slot: -1}
 	for i := range d.Days {
 		d.Days[i] = float32(math.NaN())
 	}
-	d.Slot = -1
 }
 
 // civil is the number of the day and the second within it, on the clock on the wall: the hour that a clock change
@@ -291,16 +294,16 @@ func (d *daily) gather() {
 	}
 }
 
-// nearest is the value, at the level of today, of the day that is second nearest to x at this time of day. It takes two
-// days to say that something has been seen before.
-func (d *daily) nearest(x float64) (float64, bool) {
+// nearest is the value, at a level above the days, of the day that is second nearest to x at this time of day. It takes
+// two days to say that something has been seen before.
+func (d *daily) nearest(x, level float64) (float64, bool) {
 	one, two := math.Inf(1), math.Inf(1)
 	var at, second float64
 	for k := range d.near {
 		best, v := math.Inf(1), 0.0
 		for _, y := range d.near[k][:d.nnear[k]] {
-			if e := math.Abs(x - y - d.Level); e < best {
-				best, v = e, y+d.Level
+			if e := math.Abs(x - y - level); e < best {
+				best, v = e, y+level
 			}
 		}
 		switch {

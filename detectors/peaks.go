@@ -1,13 +1,12 @@
 package detectors
 
 import (
-	"fmt"
 	"math"
 	"slices"
 )
 
 // peaks turns a score into a rate: how often a week, by chance, an episode as odd as this or odder is to be expected in
-// this very series. It keeps the peaks of the last episodes above a moving level, a dozen rows apart and so nearly
+// this very series. It keeps the peaks of the last episodes above a moving level, six calm rows apart at least and so nearly
 // independent (runs declustering, Leadbetter 1991), and extrapolates their excesses: peaks over threshold (Pickands,
 // Ann. Stat. 3 (1975); Siffer et al., KDD 2017) with an exponential tail. The largest excesses are censored, since some
 // of them may be true anomalies, and the few that the estimate rests on make the tail heavier: the predictive
@@ -26,7 +25,7 @@ type peaks struct {
 	N, Pos int
 	Keep   int // excesses that the estimate rests on
 	Peaks  peakRing
-	When   [peakCount]uint32 // row
+	When   [peakCount]uint32 // row, modulo 2^32: see age
 }
 
 const (
@@ -69,17 +68,16 @@ func (k *peaks) rate(x, week float64) float64 {
 	if fit >= 0.5 { // nobody asks how seldom that is
 		return fit
 	}
-	since := float64(k.Rows) - peakMemory*week
 	like := 0
 	for i := range k.N {
-		if float64(k.When[i]) >= since && float64(k.Peaks[i]) >= x-peakSlack*k.Sigma {
+		if float64(k.age(i)) <= peakMemory*week && float64(k.Peaks[i]) >= x-peakSlack*k.Sigma {
 			like++
 		}
 	}
 	if like == 0 {
 		return fit
 	}
-	weeks := min(peakMemory, max(1, float64(k.Rows-k.since())/week))
+	weeks := min(peakMemory, max(1, float64(k.span())/week))
 	return max(fit, math.Log10(float64(like)/weeks/peakOften))
 }
 
@@ -87,8 +85,8 @@ func (k *peaks) rate(x, week float64) float64 {
 func (k *peaks) reach(rate, week float64) float64 {
 	n := k.weight()
 	y := (math.Log10(k.Rate*week) - rate) * math.Ln10
-	if y <= 0 {
-		return k.Level + y*k.Sigma
+	if y <= 0 { // no row that is not above the level is an alarm
+		return k.Level
 	}
 	return k.Level + n*math.Expm1(y/n)*k.Sigma
 }
@@ -143,17 +141,22 @@ func (k *peaks) first() {
 	k.Keep = n
 }
 
-// since is the row that the peaks kept go back to.
-func (k *peaks) since() int {
+// age is how many rows ago a peak came, which are fewer than 2^32: of points a millisecond apart, seven weeks.
+func (k *peaks) age(i int) int {
+	return int(uint32(k.Rows) - k.When[i]) //nolint:gosec // what is beyond 2^32 cancels out
+}
+
+// span is how many rows the peaks kept go back.
+func (k *peaks) span() int {
 	if k.N == peakCount {
-		return int(k.When[k.Pos])
+		return k.age(k.Pos)
 	}
-	return peakEarly
+	return k.Rows - peakEarly
 }
 
 // add takes the peak of an episode that is over, and estimates again.
 func (k *peaks) add(peak float64) {
-	k.Peaks[k.Pos], k.When[k.Pos] = float32(peak), uint32(k.Rows) //nolint:gosec // 2^32 rows of a second are 136 years
+	k.Peaks[k.Pos], k.When[k.Pos] = float32(peak), uint32(k.Rows) //nolint:gosec // see age
 	k.Pos = (k.Pos + 1) % peakCount
 	k.N = min(k.N+1, peakCount)
 	if k.N < peakFew {
@@ -170,7 +173,7 @@ func (k *peaks) add(peak float64) {
 		return
 	}
 	slices.Sort(v)
-	k.Rate = float64(len(v)) / float64(max(1, k.Rows-k.since()))
+	k.Rate = float64(len(v)) / float64(max(1, k.span()))
 	keep := len(v) - int(peakTrim*float64(len(v)))
 	sum := 0.0
 	for _, x := range v[:keep] {
@@ -180,12 +183,4 @@ func (k *peaks) add(peak float64) {
 	top := float64(v[keep-1]) - k.Level
 	k.Sigma = max(peakSigma, (sum+float64(len(v)-keep)*top+peakPrior*peakUsual)/(float64(keep)+peakPrior))
 	k.Keep = len(v)
-}
-
-// check refuses what learn could not go on with.
-func (k *peaks) check() error {
-	if k.Pos < 0 || k.Pos >= peakCount || k.N < 0 || k.N > peakCount || k.Rows < 0 || k.Keep < 0 {
-		return fmt.Errorf("%w: place %d of %d peaks after %d rows", ErrSnapshot, k.Pos, k.N, k.Rows)
-	}
-	return nil
 }

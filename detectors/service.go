@@ -2,7 +2,6 @@ package detectors
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -86,7 +85,7 @@ func (m *Service) Observe(at time.Time, values []float64) Verdict {
 	held := m.st.Alarm.held(at, m.AdaptAfter)
 	for i := range m.series {
 		if s := &m.series[i]; s.measured {
-			s.model.learn(&s.last, held)
+			s.model.learn(&s.last, m.st.Alarm.On, held)
 		}
 	}
 	return v
@@ -109,6 +108,7 @@ func (m *Service) judge(v *Verdict, interval float64) {
 	if ready {
 		o.chance, o.chanceShown, o.chanceLasting = st.Odd.rate(odd, week), st.Shown.rate(shown, week), st.Stands.rate(stands, week)
 	}
+	level := st.Odd.Level
 	st.Odd.learn(odd)
 	st.Shown.learn(shown)
 	st.Stands.learn(stands)
@@ -117,6 +117,9 @@ func (m *Service) judge(v *Verdict, interval float64) {
 		return
 	}
 	budget := math.Log10(orFloat(m.FalseAlarmsPerWeek, defaultPerWeek))
+	if odd <= level {
+		o.chance = max(o.chance, budget)
+	}
 	v.PerWeek = perWeek(o.chance, min(o.chanceShown, o.chanceLasting+autoShare), budget)
 	v.Tail = min(1, v.PerWeek/week)
 	v.Score, v.HasScore = 1-v.Tail, true
@@ -130,7 +133,8 @@ func (m *Service) judge(v *Verdict, interval float64) {
 	}
 }
 
-// measure asks each series that has a value. It returns the interval of the rows, 0 while it is not known.
+// measure asks each series that has a value. It returns the interval of the rows, which is that of the quickest of them, and 0
+// while it is not known.
 func (m *Service) measure(at time.Time, values []float64) (interval float64, any bool) {
 	for i := range m.series {
 		s := &m.series[i]
@@ -142,8 +146,8 @@ func (m *Service) measure(at time.Time, values []float64) (interval float64, any
 		s.value = values[i] + 0
 		s.last = s.model.measure(at, clip(s.value, biggest))
 		s.measured, s.said = true, s.last.known
-		if interval == 0 {
-			interval = s.model.st.Interval
+		if x := s.model.st.Interval; x > 0 && (interval == 0 || x < interval) {
+			interval = x
 		}
 	}
 	return interval, any
@@ -250,7 +254,7 @@ func (m *Service) Restore(b []byte) error {
 	if err := unseal("service", b, &in); err != nil {
 		return err
 	}
-	if err := errors.Join(in.State.Odd.check(), in.State.Shown.check(), in.State.Stands.check()); err != nil {
+	if err := checkCalibrated(&in.State.Alarm, &in.State.Odd, &in.State.Shown, &in.State.Stands); err != nil {
 		return err
 	}
 	series := make([]serviceSeries, len(in.Series))

@@ -163,3 +163,16 @@ func BenchmarkService(b *testing.B) {
 		i++
 	}
 }
+
+// A series that has a value now and then does not make the rows rarer than they are.
+func TestServiceGoesByItsQuickestSeries(t *testing.T) {
+	m := &detectors.Service{}
+	for i, row := range serviceRows(5, 3000) {
+		if i%10 != 0 {
+			row[0] = math.NaN()
+		}
+		if v := m.Observe(at(i), row); v.HasScore && v.Tail < 1 && math.Abs(v.PerWeek/v.Tail-week) > 1e-6*week {
+			t.Fatalf("row %d: %v rows a week, want %d", i, v.PerWeek/v.Tail, week)
+		}
+	}
+}

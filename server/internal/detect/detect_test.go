@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -583,4 +584,41 @@ func TestValidate(t *testing.T) {
 	if _, err := detect.New(detect.Options{}); err == nil {
 		t.Error("a watchman without a store was made")
 	}
+}
+
+// A clock that was ahead for a while leaves no model that waits for that time to come.
+func TestAClockThatGoesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var ahead atomic.Int64
+		var trouble atomic.Bool
+		w := &world{at: func(at time.Time) ([]core.SeriesValue, error) {
+			if trouble.Load() {
+				return one(1000), nil
+			}
+			return one(10 + float64(at.Unix()/10%7)), nil
+		}}
+		m, err := detect.New(detect.Options{
+			Watches: []detect.Watch{errorsWatch()}, Querier: w, Writer: w, Signals: w.signal,
+			Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 90*time.Minute)
+		defer cancel()
+		go func() {
+			time.Sleep(time.Hour)
+			ahead.Store(int64(24 * time.Hour))
+			time.Sleep(10 * time.Minute)
+			ahead.Store(0)
+			time.Sleep(10 * time.Minute)
+			trouble.Store(true)
+		}()
+		if err := m.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if last := w.signals[len(w.signals)-1]; last.State != core.DetectorAnomalous || last.Value != 1000 {
+			t.Fatalf("ten minutes into the trouble: %s %s", last.State, last.Sentence)
+		}
+	})
 }

@@ -61,7 +61,7 @@ func Files(ctx context.Context, in, out string, model Model, progress io.Writer)
 				if err == nil && note != "" {
 					_, err = fmt.Fprintf(progress, "%s: %s\n", x.id, note)
 				}
-				if err != nil {
+				if err != nil && ctx.Err() == nil { // the failure that ends the others, and none of theirs
 					errs = append(errs, fmt.Errorf("%s: %w", x.id, err))
 					cancel()
 				}
@@ -92,12 +92,15 @@ func inputs(path string) ([]input, error) {
 		return nil, fmt.Errorf("list of the series: %w; want a directory with inputs.csv and the series it names", err)
 	}
 	defer f.Close() //nolint:errcheck // it was only read
-	rows, err := csv.NewReader(f).ReadAll()
+	rows, err := csv.NewReader(withoutMark(bufio.NewReader(f))).ReadAll()
 	if err != nil {
 		return nil, fmt.Errorf("list of the series: %w", err)
 	}
 	if len(rows) == 0 {
 		return nil, fmt.Errorf("list of the series: %s is empty; want a header with id, kind and file", path)
+	}
+	if len(rows) == 1 {
+		return nil, fmt.Errorf("list of the series: %s names none", path)
 	}
 	column := map[string]int{}
 	for i, name := range rows[0] {
@@ -113,7 +116,7 @@ func inputs(path string) ([]input, error) {
 	for i, r := range rows[1:] {
 		x := input{r[column["id"]], r[column["kind"]], r[column["file"]]}
 		switch {
-		case x.id == "" || x.id != filepath.Base(x.id) || strings.HasPrefix(x.id, "."):
+		case x.id == "" || x.id != filepath.Base(x.id) || x.id == "/" || strings.HasPrefix(x.id, "."):
 			return nil, fmt.Errorf("%s:%d: id %q cannot be the name of a file", path, i+2, x.id)
 		case !filepath.IsLocal(x.file):
 			return nil, fmt.Errorf("%s:%d: file %q is not below the directory", path, i+2, x.file)
@@ -133,7 +136,7 @@ func (x input) judge(ctx context.Context, in, out string, w Watch) (note string,
 		return "", fmt.Errorf("series: %w", err)
 	}
 	defer f.Close() //nolint:errcheck // it was only read
-	var r io.Reader = bufio.NewReaderSize(f, 1<<16)
+	var r io.Reader = f
 	if strings.HasSuffix(x.file, ".gz") {
 		z, err := gzip.NewReader(r)
 		if err != nil {
@@ -142,7 +145,7 @@ func (x input) judge(ctx context.Context, in, out string, w Watch) (note string,
 		defer z.Close() //nolint:errcheck // it was only read
 		r = z
 	}
-	rows, err := newRowReader(r)
+	rows, err := newRowReader(withoutMark(bufio.NewReaderSize(r, 1<<16)))
 	if err != nil {
 		return "", fmt.Errorf("%s: %w", x.file, err)
 	}
@@ -232,6 +235,14 @@ func scores(ctx context.Context, rows *rowReader, judge func(time.Time, []float6
 	}
 }
 
+// withoutMark passes over the byte order mark that some programs begin a text with.
+func withoutMark(r *bufio.Reader) io.Reader {
+	if b, err := r.Peek(3); err == nil && string(b) == "\ufeff" {
+		_, _ = r.Discard(3) // they are in the buffer
+	}
+	return r
+}
+
 // rowReader reads the rows of a series file. The values of a row stand until the next one.
 type rowReader struct {
 	in      *bufio.Scanner
@@ -246,7 +257,10 @@ func newRowReader(r io.Reader) (*rowReader, error) {
 	x := &rowReader{in: bufio.NewScanner(r)}
 	x.in.Buffer(make([]byte, 0, 1<<16), longestRow)
 	if !x.in.Scan() {
-		return nil, errors.Join(errors.New("line 1: no header; want unix_ms,value"), x.in.Err())
+		if err := x.in.Err(); err != nil {
+			return nil, fmt.Errorf("line 1: %w", err)
+		}
+		return nil, errors.New("line 1: no header; want unix_ms,value")
 	}
 	x.line = 1
 	names := strings.Split(strings.TrimRight(x.in.Text(), "\r"), ",")

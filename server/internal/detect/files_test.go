@@ -160,7 +160,9 @@ func TestFilesSayWhatIsWrong(t *testing.T) {
 	}
 	f(nil, "auto", "want a directory with inputs.csv")
 	f(map[string]string{"inputs.csv": ""}, "auto", "is empty; want a header")
-	f(map[string]string{"inputs.csv": "id,file\n"}, "auto", `no column "kind"`)
+	f(map[string]string{"inputs.csv": listed}, "auto", "inputs.csv names none")
+	f(map[string]string{"inputs.csv": "id,file\na,a.csv\n"}, "auto", `no column "kind"`)
+	f(map[string]string{"inputs.csv": "id,kind,file\n/,uni,a.csv\n"}, "auto", `id "/" cannot be the name of a file`)
 	f(map[string]string{"inputs.csv": "id,kind,file\n../a,uni,a.csv\n"}, "auto", `inputs.csv:2: id "../a" cannot be the name of a file`)
 	f(map[string]string{"inputs.csv": "id,kind,file\na,uni,../a.csv\n"}, "auto", `inputs.csv:2: file "../a.csv" is not below the directory`)
 	f(map[string]string{"inputs.csv": "id,kind,file\na,uni,a\na,uni,b\n"}, "auto", `inputs.csv:3: id "a" is there twice`)
@@ -173,6 +175,32 @@ func TestFilesSayWhatIsWrong(t *testing.T) {
 	f(one("unix_ms,value\n1,two\n"), "auto", `line 2: value "two" is not a number`)
 	f(one("unix_ms,value\n1,2\n"), "magic", `model "magic": want one of auto`)
 	f(one("unix_ms,value\n1,2\n"), "threshold", "which has no limit here")
+}
+
+// One failure ends the others, and is what is told.
+func TestFilesTellTheFailureAlone(t *testing.T) {
+	files := map[string]string{"bad.csv": "unix_ms,value\n1,x\n", "good.csv": steady(50_000)}
+	list := "id,kind,file\n"
+	for i := range 6 {
+		list += fmt.Sprintf("a%d,uni,good.csv\n", i)
+	}
+	files["inputs.csv"] = list + "b,uni,bad.csv\nc,uni,good.csv\n"
+	err := detect.Files(t.Context(), recorded(t, files), t.TempDir(), detect.ModelAuto, &strings.Builder{})
+	if err == nil || err.Error() != `b: bad.csv: line 2: value "x" is not a number` {
+		t.Fatalf("error %v", err)
+	}
+}
+
+func TestFilesMayBeginWithAByteOrderMark(t *testing.T) {
+	const mark = "\ufeff"
+	out := t.TempDir()
+	in := recorded(t, map[string]string{"inputs.csv": mark + "id,kind,file\na,uni,a.csv.gz\n", "a.csv.gz": mark + "unix_ms,value\r\n1,2\r\n"})
+	if err := detect.Files(t.Context(), in, out, detect.ModelAuto, &strings.Builder{}); err != nil {
+		t.Fatal(err)
+	}
+	if rows := scoresOf(t, out, "a"); len(rows) != 2 {
+		t.Fatalf("%q", rows)
+	}
 }
 
 func TestFilesEndWhenTheyAreTold(t *testing.T) {

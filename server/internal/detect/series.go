@@ -34,7 +34,6 @@ type series struct {
 	verdict detectors.Verdict // of the last value
 	band    detectors.Verdict // of the band last written
 	banded  bool
-	anomaly bool
 	unknown string    // why the state is unknown now; empty when verdict stands
 	gone    time.Time // first answer that lacked the series; zero while it is there
 }
@@ -78,7 +77,6 @@ func (s *series) observe(at time.Time, value float64) {
 		return // a second replica's answer, or a clock that went back: what we know stands
 	}
 	s.verdict, s.lastAt = v, at
-	s.anomaly = v.State == detectors.StateAnomalous
 }
 
 // state is the series' state on the wire.

@@ -47,7 +47,8 @@ type watcher struct {
 	ours      bool // whether it was ours at the last tick
 	series    map[string]*series
 	replayed  bool
-	queryErr  string // the failures last logged
+	asked     time.Time // the time of the last question of ours
+	queryErr  string    // the failures last logged
 	valueErr  string
 	replayErr string
 	writeErr  string
@@ -62,8 +63,8 @@ func (w *watcher) run(ctx context.Context) {
 		w.release()
 	}
 	for ctx.Err() == nil {
-		tick := w.schedule.Next(w.now().UTC())
-		if tick.IsZero() || !w.sleep(ctx, tick) || !w.acquire(ctx) {
+		tick, ok := w.sleep(ctx)
+		if !ok || !w.acquire(ctx) {
 			<-ctx.Done()
 			return
 		}
@@ -73,21 +74,27 @@ func (w *watcher) run(ctx context.Context) {
 	}
 }
 
-// sleep waits until the clock shows t. It is false when ctx is done first.
-func (w *watcher) sleep(ctx context.Context, t time.Time) bool {
-	for {
-		d := t.Sub(w.now())
+// sleep waits for the next time of the schedule: by the clock as it is then, which may have gone back. It is false when
+// there is none or ctx is done first.
+func (w *watcher) sleep(ctx context.Context) (tick time.Time, ok bool) {
+	tick = w.schedule.Next(w.now().UTC())
+	for !tick.IsZero() {
+		d := tick.Sub(w.now())
 		if d <= 0 {
-			return ctx.Err() == nil
+			return tick, ctx.Err() == nil
 		}
 		timer := time.NewTimer(min(d, maxClockSleep))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return false
+			return tick, false
 		case <-timer.C:
 		}
+		if next := w.schedule.Next(w.now().UTC()); next.Before(tick) {
+			tick = next
+		}
 	}
+	return tick, false
 }
 
 func (w *watcher) acquire(ctx context.Context) bool {
@@ -131,13 +138,19 @@ func (w *watcher) tick(ctx context.Context, tick time.Time) {
 }
 
 func (w *watcher) evaluate(ctx context.Context, tick time.Time) {
+	interval := w.interval(tick)
+	at := tick.Add(-w.watch.EvalDelay)
+	if w.asked.Sub(at) > unknownAfter*interval {
+		// The models know a time that has not come yet, and would take no value until then.
+		w.log.Warn("clock went back; the models begin again", slog.Duration("by", w.asked.Sub(at)))
+		w.series, w.replayed = map[string]*series{}, false
+	}
+	w.asked = at
 	if !w.replayed {
 		w.replay(ctx, tick)
 	}
-	interval := w.interval(tick)
 	within, cancel := context.WithTimeout(ctx, min(interval, maxQueryTime))
 	defer cancel()
-	at := tick.Add(-w.watch.EvalDelay)
 	answer, err := w.querier.Query(within, w.watch.Query, at)
 	if ctx.Err() != nil {
 		return // the end, not an error
