@@ -6,5 +6,5 @@
 // Replicas that share a store may share the work: each watch has one owner, and the others hear from the store what the
 // owner has written back, one tick late. What no owner has judged for three intervals is unknown. So a watch that
 // is asked more often than the store shows samples (a cluster: after about four seconds) has to be everybody's own.
-// The owner changes without a word between the replicas: for a tick there may be two, which write the same, or none.
+// The owner changes without a word between the replicas: for a tick there may be two, which write nearly the same, or none.
 package detect
