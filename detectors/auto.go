@@ -71,8 +71,7 @@ type Auto struct {
 	// AdaptAfter is how long a deviation stands before it is the new level, but at least 30 points. Zero means 1 hour.
 	AdaptAfter time.Duration
 
-	weights [curvePoints]float64
-	ready   bool
+	weights []float64 // of the curve
 	st      autoState
 }
 
@@ -119,9 +118,7 @@ func (m *Auto) Validate() error {
 	if !(m.FalseAlarmsPerWeek >= 0) || math.IsInf(m.FalseAlarmsPerWeek, 0) {
 		errs = append(errs, fmt.Errorf("false alarms per week %v: want a number above 0 such as 0.25, or 0 for %d", m.FalseAlarmsPerWeek, defaultPerWeek))
 	}
-	if !(m.AbsoluteFloor >= 0) || math.IsInf(m.AbsoluteFloor, 0) {
-		errs = append(errs, fmt.Errorf("absolute floor %v: want 0 or more in the unit of the series", m.AbsoluteFloor))
-	}
+	errs = append(errs, floors{absolute: m.AbsoluteFloor}.validate()...)
 	if !(m.RelativeFloor >= 0) || math.IsInf(m.RelativeFloor, 0) {
 		errs = append(errs, fmt.Errorf("relative floor %v: want a share such as 0.2, or 0 for none", m.RelativeFloor))
 	}
@@ -227,8 +224,8 @@ func (m *Auto) slot(at time.Time) {
 // measure says how odd the value is. The forecasters learn nothing of it yet.
 func (m *Auto) measure(at time.Time, x float64) oddness {
 	st := &m.st
-	if !m.ready {
-		m.weights, m.ready = curveWeights(), true
+	if m.weights == nil {
+		m.weights = forecastWeights(curvePoints, curveDegree)
 	}
 	timed := m.interval(at)
 	st.Last = instantOf(at)
@@ -237,7 +234,7 @@ func (m *Auto) measure(at time.Time, x float64) oddness {
 	}
 	o := oddness{x: x, least: math.Inf(1)}
 	o.f[byLocal], o.has[byLocal] = st.Local.forecast()
-	o.f[byCurve], o.has[byCurve] = st.Curve.forecast(&m.weights)
+	o.f[byCurve], o.has[byCurve] = st.Curve.forecast(m.weights)
 	if st.Daily.has {
 		o.f[byDay], o.has[byDay] = st.Daily.median+st.Daily.Level, true
 		o.f[byNearest], o.has[byNearest] = st.Daily.nearest(x, st.Daily.Level)
@@ -319,15 +316,7 @@ func (m *Auto) learn(o *oddness, on, held bool) {
 
 // residual is how far x is from the forecast on the side that is watched, in yardsticks, 0 below the floors.
 func (m *Auto) residual(x, f, yard float64) float64 {
-	r := x - f
-	switch m.Direction {
-	case Above:
-		r = max(0, r)
-	case Below:
-		r = max(0, -r)
-	default:
-		r = math.Abs(r)
-	}
+	r := max(0, towards(m.Direction, x-f))
 	switch {
 	case r == 0, r < orFloat(m.AbsoluteFloor, 0), r < orFloat(m.RelativeFloor, 0)*math.Abs(f):
 		return 0

@@ -107,48 +107,8 @@ type curve struct {
 	N    int
 }
 
-// curveWeights returns the weights of the points, oldest first, in the value that the polynomial of least squares has
-// one step after them.
-func curveWeights() [curvePoints]float64 {
-	const k = curveDegree + 1
-	// The normal equations in u = (i-points)/points, which is 0 at the point forecast.
-	var a [k][k + 1]float64
-	u := func(i int) float64 { return float64(i-curvePoints) / curvePoints }
-	for i := range curvePoints {
-		for r := range k {
-			for c := range k {
-				a[r][c] += math.Pow(u(i), float64(r+c))
-			}
-		}
-	}
-	a[0][k] = 1
-	for c := range k {
-		p := c
-		for r := c + 1; r < k; r++ {
-			if math.Abs(a[r][c]) > math.Abs(a[p][c]) {
-				p = r
-			}
-		}
-		a[c], a[p] = a[p], a[c]
-		for r := range k {
-			if r != c {
-				f := a[r][c] / a[c][c]
-				for j := c; j <= k; j++ {
-					a[r][j] -= f * a[c][j]
-				}
-			}
-		}
-	}
-	var out [curvePoints]float64
-	for i := range out {
-		for r := range k {
-			out[i] += a[r][k] / a[r][r] * math.Pow(u(i), float64(r))
-		}
-	}
-	return out
-}
-
-func (c *curve) forecast(weights *[curvePoints]float64) (float64, bool) {
+// forecast takes the weights that forecastWeights gives for its points.
+func (c *curve) forecast(weights []float64) (float64, bool) {
 	if c.N < curvePoints {
 		return 0, false
 	}

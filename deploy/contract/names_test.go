@@ -216,16 +216,10 @@ func TestNames(t *testing.T) {
 	}
 	var different []string
 	for end := time.Now().Add(60 * time.Second); ; time.Sleep(200 * time.Millisecond) {
-		got := arrived(t, s)
-		if len(missing(want, got)) == 0 { // a label may come later than the name
-			different = differences(want, got, known(t, s, x))
+		different = differences(want, arrived(t, s), known(t, s, x)) // a label may come later than its name
+		if len(different) == 0 || time.Now().After(end) {
+			break
 		}
-		if time.Now().After(end) {
-			different = differences(want, got, known(t, s, x))
-		} else if len(different) > 0 || len(missing(want, got)) > 0 {
-			continue
-		}
-		break
 	}
 	for _, d := range different {
 		t.Error(d)

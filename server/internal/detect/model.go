@@ -20,14 +20,10 @@ const (
 	ModelCUSUM     Model = "cusum"
 )
 
-// Models are those that a watch can have, the default first.
-func Models() []Model {
-	return []Model{ModelAuto, ModelThreshold, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelCUSUM}
-}
-
+// modelNames are those that a watch can have, the default first.
 func modelNames() string {
 	var names []string
-	for _, m := range Models() {
+	for _, m := range []Model{ModelAuto, ModelThreshold, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelCUSUM} {
 		names = append(names, string(m))
 	}
 	return strings.Join(names, ", ")
