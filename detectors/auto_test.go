@@ -257,7 +257,7 @@ func TestAutoKeepsItsBudgetOnNoise(t *testing.T) {
 func TestAutoMeansTheSameOnEveryScale(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		k := math.Ldexp(1, rapid.IntRange(-20, 20).Draw(t, "exponent"))
-		xs := rapid.SliceOfN(rapid.Float64Range(-1e3, 1e3), 100, 300).Draw(t, "xs")
+		xs := rapid.SliceOfN(scalable(), 100, 300).Draw(t, "xs")
 		a, b := &detectors.Auto{}, &detectors.Auto{}
 		for i, x := range xs {
 			va, vb := feed(a, i, x)[0], feed(b, i, x*k)[0]

@@ -336,11 +336,22 @@ func TestRestoreIsEquivalent(t *testing.T) {
 	})
 }
 
+// scalable is values that a power of two scales without rounding: none is so near to zero that what a model makes of
+// it is subnormal, where digits are lost.
+func scalable() *rapid.Generator[float64] {
+	return rapid.Custom(func(t *rapid.T) float64 {
+		if x := rapid.Float64Range(-1e3, 1e3).Draw(t, "x"); math.Abs(x) > 1e-30 {
+			return x
+		}
+		return 0
+	})
+}
+
 // Powers of two scale without rounding, so the equality is exact.
 func TestScaleEquivariance(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		k := math.Ldexp(1, rapid.IntRange(-20, 20).Draw(t, "exponent"))
-		xs := rapid.SliceOfN(rapid.Float64Range(-1e3, 1e3), 1, 80).Draw(t, "xs")
+		xs := rapid.SliceOfN(scalable(), 1, 80).Draw(t, "xs")
 		floor := rapid.Float64Range(0, 10).Draw(t, "floor")
 		a := &detectors.RobustZ{Window: 20, MinPoints: 5, AbsoluteFloor: floor}
 		b := &detectors.RobustZ{Window: 20, MinPoints: 5, AbsoluteFloor: floor * k}
