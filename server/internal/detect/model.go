@@ -76,6 +76,16 @@ func (w Watch) newModel(zone *time.Location) detectors.Model {
 	return nil
 }
 
+// learns reports whether the model has a memory that trouble, and what is done about it, would spoil.
+func (w Watch) learns() bool {
+	switch w.model() {
+	case ModelAuto, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelCUSUM:
+		return true
+	case ModelThreshold:
+	}
+	return false
+}
+
 // training is how much history the model of the watch is given at the start.
 func (w Watch) training(interval time.Duration) time.Duration {
 	const week = 7 * 24 * time.Hour

@@ -3,6 +3,7 @@ package detect
 import (
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,12 +30,13 @@ type series struct {
 	written []core.Label      // labels of what is written back, sorted
 	subject core.Subject
 	known   bool              // subject means something
-	model   detectors.Model   // nil: another replica judges it
+	past    *past             // nil: another replica judges it
 	lastAt  time.Time         // of the last value, or of the last word of another replica
 	verdict detectors.Verdict // of the last value
 	band    detectors.Verdict // of the band last written
 	banded  bool
 	unknown string    // why the state is unknown now; empty when verdict stands
+	note    string    // what the verdict does not say by itself
 	gone    time.Time // first answer that lacked the series; zero while it is there
 }
 
@@ -70,14 +72,29 @@ func newSeries(w Watch, key string, written []core.Label, labels map[string]stri
 	return s
 }
 
-// observe judges a value.
-func (s *series) observe(at time.Time, value float64) {
-	v := s.model.Observe(detectors.Point{At: at, Value: value})
+// observe judges a value. Statistics about users say nothing of what they are moved away from.
+func (s *series) observe(w Watch, at time.Time, value float64, marks []Mark) {
+	m := marked{load: 1}
+	if len(marks) > 0 && s.known {
+		m = marksAt(marks, s.subject, at)
+	}
+	load := 1.0
+	if w.Demand {
+		load = m.load
+	}
+	v, note := s.past.observe(at, value, load, m)
 	if v.Reason == detectors.ReasonOutOfOrder {
 		return // a second replica's answer, or a clock that went back: what we know stands
 	}
-	s.verdict, s.lastAt = v, at
+	s.verdict, s.lastAt, s.note, s.unknown = v, at, note, ""
+	if m.away != nil && w.class() == core.ClassSymptom {
+		s.unknown = "not judged, its users are moved away since " + clock(m.away.From)
+	}
 }
+
+func clock(t time.Time) string { return t.UTC().Format("15:04:05") + " UTC" }
+
+func quoted(s string) string { return strconv.Quote(s) }
 
 // state is the series' state on the wire.
 func (s *series) state() core.DetectorState {
@@ -157,7 +174,10 @@ func (s *series) signal(w Watch, interval time.Duration, at time.Time) core.Sign
 		sig.Expected, sig.Lower, sig.Upper, sig.HasBand = v.Expected, v.Lower, v.Upper, true
 	}
 	sig.Sentence = about + v.Explain()
-	if s.model == nil {
+	if s.note != "" {
+		sig.Sentence += ", " + s.note
+	}
+	if s.past == nil {
 		sig.At = v.At
 		sig.Sentence += ", as another replica judged at " + v.At.Format("15:04:05") + " UTC"
 	} else if v.State == detectors.StateAnomalous {

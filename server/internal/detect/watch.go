@@ -57,6 +57,9 @@ type Watch struct {
 	// FalseAlarms is how many a series may raise in a week by chance: the setting of auto, where zero means 1.
 	FalseAlarms float64
 	Class       core.Class // symptom or cause; zero means symptom
+	// Demand says that the values grow as the number of users does. While a site carries those of another one they are judged as
+	// what they would be without them.
+	Demand bool
 	// EvalDelay is how far behind the clock the question is asked, so that late samples are in. Zero means none.
 	EvalDelay time.Duration
 	// Training is how much history is replayed at the start. Zero means a week for auto, four for seasonal, and else 360

@@ -11,6 +11,7 @@ import (
 
 	"github.com/robfig/cron/v3"
 
+	"github.com/evenkeel/evenkeel/detectors"
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
@@ -38,6 +39,7 @@ type watcher struct {
 	writer   Writer
 	tell     func(core.Signal)
 	mine     func(watch string) bool // nil: always
+	marks    func(from, until time.Time) []Mark
 	zone     func(site string) *time.Location
 	now      func() time.Time
 	log      *slog.Logger
@@ -166,6 +168,7 @@ func (w *watcher) evaluate(ctx context.Context, tick time.Time) {
 
 // take gives each series of an answer to its model.
 func (w *watcher) take(answer []core.SeriesValue, at time.Time) {
+	marks := w.marks(at.Add(-changeSettles), at)
 	seen := make(map[string]bool, len(answer))
 	for _, a := range answer {
 		if math.IsNaN(a.Value) || math.IsInf(a.Value, 0) {
@@ -187,7 +190,7 @@ func (w *watcher) take(answer []core.SeriesValue, at time.Time) {
 			w.ignore(ignoredSubject)
 		}
 		s.unknown, s.gone = "", time.Time{}
-		s.observe(at, a.Value)
+		s.observe(w.watch, at, a.Value, marks)
 	}
 	for key, s := range w.series {
 		if !seen[key] && s.gone.IsZero() {
@@ -268,6 +271,7 @@ func (w *watcher) replay(ctx context.Context, tick time.Time) {
 	}
 	w.replayed = true
 	w.series = make(map[string]*series, len(past))
+	marks := w.marks(until.Add(-training-changeSettles), until)
 	for _, r := range past {
 		key, written := seriesKey(w.watch.Name, r.Labels)
 		if w.series[key] != nil {
@@ -281,7 +285,7 @@ func (w *watcher) replay(ctx context.Context, tick time.Time) {
 		}
 		for i, x := range r.Values {
 			if i < len(r.Times) && !math.IsNaN(x) && !math.IsInf(x, 0) {
-				s.observe(r.Times[i], x)
+				s.observe(w.watch, r.Times[i], x, marks)
 			}
 		}
 		if until.Sub(s.lastAt) >= max(removeAfter, removeIntervals*interval) {
@@ -301,7 +305,8 @@ func (w *watcher) lookup(key string, written []core.Label, labels map[string]str
 	}
 	s := newSeries(w.watch, key, written, labels)
 	if w.ours {
-		s.model = w.watch.newModel(w.zone(s.subject.Site))
+		zone := w.zone(s.subject.Site)
+		s.past = newPast(func() detectors.Model { return w.watch.newModel(zone) }, w.watch.learns())
 	}
 	w.series[key] = s
 	return s
