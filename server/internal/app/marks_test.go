@@ -1,6 +1,8 @@
 package app
 
 import (
+	"context"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
 	"github.com/evenkeel/evenkeel/server/internal/detect"
+	"github.com/evenkeel/evenkeel/server/internal/ledger"
 )
 
 // What is on record says which times are like no other, and what the others carried in them.
@@ -131,3 +134,61 @@ func markText(m detect.Mark, day time.Time) string {
 }
 
 func num(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
+
+// What the ledger has is what the detectors hear; while it does not answer, what was heard last stands.
+func TestMarksAreReadFromTheLedger(t *testing.T) {
+	l, err := ledger.Open(t.Context(), ledger.Options{Dir: filepath.Join(t.TempDir(), "ledger")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	s := &Server{ledger: l, world: newWorld(core.Topology{
+		Sites: []core.Site{{Name: "fra"}, {Name: "ams"}}, Services: []core.Service{{Name: "checkout", Entries: map[string]string{"fra": "", "ams": ""}}},
+	})}
+	fra := core.Subject{Site: "fra", Service: "checkout"}
+	episode := core.Episode{
+		ID: "ep_1", Subject: fra, Onset: now.Add(-time.Hour), OpenedAt: now.Add(-time.Hour), Worst: core.Failing, Condition: core.Failing,
+		Demand: map[string]float64{"fra": 10, "ams": 10},
+	}
+	routing := core.Routing{Subject: fra, State: core.RoutingDrained, ChangedAt: now.Add(-time.Minute)}
+	if _, err := l.Commit(t.Context(), []core.Change{{Episode: &episode}, {Routing: &routing}}); err != nil {
+		t.Fatal(err)
+	}
+	change := core.DeclaredChange{ID: "chg_1", Site: "ams", Service: core.AllServices, What: "kernel", Start: now.Add(-3 * time.Hour), End: now.Add(-2 * time.Hour), DeclaredAt: now}
+	if _, _, err := l.Declare(t.Context(), change); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.marks.between(now, now); got != nil {
+		t.Fatalf("before anything is read: %v", got)
+	}
+	if err := s.readMarks(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f := func(from, until time.Duration, want ...string) {
+		t.Helper()
+		var got []string
+		for _, m := range s.marks.between(now.Add(from), now.Add(until)) {
+			got = append(got, markText(m, now))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("from %s until %s: %q, want %q", from, until, got, want)
+		}
+	}
+	incident, drained, shifted, kernel := "incident checkout at fra -60 -", "drained checkout at fra -1 -", "shifted checkout at ams -1 -", "change ams -180 -120 kernel"
+	all := func() {
+		t.Helper()
+		f(0, 0, incident, drained, shifted)
+		f(-30*time.Minute, -20*time.Minute, incident)
+		f(-170*time.Minute, -90*time.Minute, kernel)
+		f(-24*time.Hour, 0, incident, drained, shifted, kernel)
+		f(-24*time.Hour, -4*time.Hour)
+	}
+	all()
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.readMarks(gone); err == nil {
+		t.Error("a ledger that does not answer was read")
+	}
+	all()
+}
