@@ -29,13 +29,17 @@ type series struct {
 	written []core.Label      // labels of what is written back, sorted
 	subject core.Subject
 	known   bool              // subject means something
-	model   detectors.Model   // nil: another replica judges it
+	ours    bool              // we judge it, and not another replica
+	model   detectors.Model   // nil when it is not ours, or is judged with others in a row
 	lastAt  time.Time         // of the last value, or of the last word of another replica
 	verdict detectors.Verdict // of the last value
 	band    detectors.Verdict // of the band last written
 	banded  bool
 	unknown string    // why the state is unknown now; empty when verdict stands
 	gone    time.Time // first answer that lacked the series; zero while it is there
+	absent  bool      // it is missing, and verdict says so
+
+	contributors []core.Contributor // of an anomaly of several values
 }
 
 // seriesKey is the labels in one text, and those labels sorted with the detector's name for the write-back. The
@@ -72,11 +76,16 @@ func newSeries(w Watch, key string, written []core.Label, labels map[string]stri
 
 // observe judges a value.
 func (s *series) observe(at time.Time, value float64) {
-	v := s.model.Observe(detectors.Point{At: at, Value: value})
+	s.judged(s.model.Observe(detectors.Point{At: at, Value: value}), at)
+}
+
+// judged takes what the model says of a value.
+func (s *series) judged(v detectors.Verdict, at time.Time) {
 	if v.Reason == detectors.ReasonOutOfOrder {
 		return // a second replica's answer, or a clock that went back: what we know stands
 	}
-	s.verdict, s.lastAt = v, at
+	s.verdict, s.lastAt, s.contributors = v, at, nil
+	s.gone, s.absent = time.Time{}, false
 }
 
 // state is the series' state on the wire.
@@ -156,11 +165,13 @@ func (s *series) signal(w Watch, interval time.Duration, at time.Time) core.Sign
 	if v.HasExpected && v.HasLower && v.HasUpper {
 		sig.Expected, sig.Lower, sig.Upper, sig.HasBand = v.Expected, v.Lower, v.Upper, true
 	}
-	sig.Sentence = about + v.Explain()
-	if s.model == nil {
+	sig.Contributors = s.contributors
+	sig.Sentence = about + s.explain(w)
+	switch {
+	case !s.ours:
 		sig.At = v.At
 		sig.Sentence += ", as another replica judged at " + v.At.Format("15:04:05") + " UTC"
-	} else if v.State == detectors.StateAnomalous {
+	case v.State == detectors.StateAnomalous && v.Reason != detectors.ReasonBurn && v.Reason != detectors.ReasonShift: // which say it
 		sig.Sentence += ", since " + v.Since.UTC().Format("15:04:05") + " UTC"
 	}
 	return sig
