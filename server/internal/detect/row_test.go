@@ -405,7 +405,9 @@ func TestFollowersHearEveryModel(t *testing.T) {
 	watch := rowWatch(detect.ModelTrend)
 	limit := 100.0
 	watch.Limit = &limit
-	f(watch, "reaches 100 in", func(since time.Duration) []core.SeriesValue { return []core.SeriesValue{value("fra", 50+4*since.Hours())} })
+	f(watch, "reaches 100 in", func(since time.Duration) []core.SeriesValue {
+		return []core.SeriesValue{value("fra", 50+4*since.Hours())}
+	})
 	f(rowWatch(detect.ModelBurnRate), "errors burn", func(time.Duration) []core.SeriesValue { return []core.SeriesValue{value("fra", 0.9)} })
 }
 

@@ -167,8 +167,10 @@ func (w Watch) Problems() []Problem {
 // schedule is when the watch asks, or the field that is wrong and why.
 func (w Watch) schedule() (s cron.Schedule, field string, err error) {
 	switch {
-	case (w.Every != 0) == (w.Cron != ""):
-		return nil, "every", errors.New(`want one of every and cron, such as every: 10s or cron: "*/5 * * * *"`)
+	case w.Every != 0 && w.Cron != "":
+		return nil, "cron", errors.New("it stands beside every; want one of the two")
+	case w.Every == 0 && w.Cron == "":
+		return nil, "every", errors.New(`want one of the two every and cron, such as every: 10s or cron: "*/5 * * * *"`)
 	case w.Cron == "":
 		if w.Every < minEvery || w.Every > maxEvery || w.Every%time.Millisecond != 0 {
 			return nil, "every", fmt.Errorf("%v is out of range; want 1s to 24h in whole milliseconds", w.Every)
