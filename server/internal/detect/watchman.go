@@ -103,14 +103,14 @@ func New(o Options) (*Watchman, error) {
 	}
 	m := &Watchman{}
 	for _, w := range o.Watches {
-		schedule, err := w.schedule()
+		schedule, _, err := w.schedule()
 		if err != nil {
 			return nil, err
 		}
 		m.watchers = append(m.watchers, &watcher{
 			watch: w, schedule: schedule, querier: o.Querier, writer: o.Writer, tell: tell, now: o.Now,
 			mine: o.Mine, zone: o.Zone, marks: o.Marks, ours: o.Mine == nil,
-			log: o.Log.With(slog.String("watch", w.Name)), metrics: metrics, slots: slots, series: map[string]*series{},
+			log: o.Log.With(slog.String("watch", w.Name)), metrics: metrics, slots: slots, series: map[string]*series{}, rows: w.newRows(),
 		})
 	}
 	return m, nil
