@@ -38,7 +38,8 @@ type Watch struct {
 	Patience           float64      `yaml:"patience,omitempty"`   // of absence: intervals
 	FlatAfter          Duration     `yaml:"flat_after,omitempty"` // of absence: standstills are judged from so long an acquaintance on
 	RestsAtZero        bool         `yaml:"rests_at_zero,omitempty"`
-	Ratio              bool         `yaml:"ratio,omitempty"` // of peers
+	Ratio              bool         `yaml:"ratio,omitempty"`      // of peers
+	MaxSeries          int          `yaml:"max_series,omitempty"` // more are refused and counted; 0: 1000
 	Class              string       `yaml:"class,omitempty"`
 	Train              Duration     `yaml:"train,omitempty"` // 0s: what the model needs
 
@@ -67,6 +68,7 @@ func (w Watch) Detect() detect.Watch {
 		Floor: detect.Floor{Absolute: w.Floor.Absolute, Relative: float64(w.Floor.Relative)}, Threshold: w.Threshold,
 		FalseAlarms: w.FalseAlarmsPerWeek, Limit: w.Limit, Horizon: w.Horizon.D(), Window: w.Window.D(), Objective: float64(w.Objective),
 		Patience: w.Patience, FlatAfter: w.FlatAfter.D(), RestsAtZero: w.RestsAtZero, Ratio: w.Ratio, Training: w.Train.D(),
+		MaxSeries: w.MaxSeries,
 	}
 	for _, x := range w.Windows {
 		out.Windows = append(out.Windows, detectors.BurnWindow{Long: x.Long.D(), Short: x.Short.D(), Factor: x.Factor})
