@@ -170,11 +170,11 @@ func (s *Server) watchman() (*detect.Watchman, error) {
 			Name: w.Name, Query: w.Query, About: detect.About(w.About), Service: w.Service, Every: w.Every.D(), Cron: w.Cron,
 			Model: detect.Model(w.Model), Direction: detect.Direction(w.Direction), Threshold: w.Threshold, Class: class,
 			Floor: detect.Floor{Absolute: w.Floor.Absolute, Relative: float64(w.Floor.Relative)}, Training: w.Train.D(),
-			FalseAlarms: w.FalseAlarmsPerWeek,
+			FalseAlarms: w.FalseAlarmsPerWeek, MaxSeries: w.MaxSeries,
 		})
 	}
 	return detect.New(detect.Options{
-		Watches: watches, Querier: s.store, Writer: s.store, Signals: s.eyes.Signal, Log: s.room("detect"), Registry: s.registry,
+		Watches: watches, Querier: s.store, Writer: s.store, Signals: s.eyes.Signals, Log: s.room("detect"), Registry: s.registry,
 		Mine: s.sharesOf(watches), Zone: s.zone,
 	})
 }

@@ -85,10 +85,10 @@ func (w *world) Append(_ context.Context, samples []core.Sample) error {
 	return w.write
 }
 
-func (w *world) signal(s core.Signal) {
+func (w *world) signal(s []core.Signal) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.signals = append(w.signals, s)
+	w.signals = append(w.signals, s...)
 }
 
 // one is an answer of one series about fra.

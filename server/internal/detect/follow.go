@@ -25,10 +25,11 @@ func (w *watcher) turn() {
 	w.ours = ours
 	if ours {
 		w.log.Info("watch is ours now")
-		w.series, w.replayed = map[string]*series{}, false
+		w.forget()
 		return
 	}
 	w.log.Info("watch is left to another replica")
+	w.order = nil
 	for key, s := range w.series {
 		w.series[key] = &series{key: key, labels: s.labels, written: s.written, subject: s.subject, known: s.known, lastAt: s.lastAt}
 	}
@@ -137,6 +138,7 @@ func (w *watcher) hear(answer []core.SeriesValue, at time.Time, interval time.Du
 		switch silent := at.Sub(s.lastAt); {
 		case silent >= max(removeAfter, removeIntervals*interval):
 			delete(w.series, key)
+			w.order = nil
 		case silent >= unknownAfter*interval || heard[key] == nil:
 			s.unknown = "unknown, no replica has judged it since " + s.lastAt.UTC().Format("15:04:05") + " UTC"
 		}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/robfig/cron/v3"
@@ -27,6 +28,8 @@ const (
 	maxReplay     = 10_000 // points of one series
 	maxSkipCount  = 10_000
 	maxClockSleep = time.Minute // a jump of the clock is noticed within it
+	signalsAtOnce = 256
+	samplesAtOnce = 5000 // so that what agents send is stored in between
 )
 
 // watcher runs one watch. Everything in it belongs to its goroutine, except what is shared by all watches: the
@@ -36,7 +39,7 @@ type watcher struct {
 	schedule cron.Schedule
 	querier  Querier
 	writer   Writer
-	tell     func(core.Signal)
+	tell     func([]core.Signal)
 	mine     func(watch string) bool // nil: always
 	zone     func(site string) *time.Location
 	now      func() time.Time
@@ -46,6 +49,8 @@ type watcher struct {
 
 	ours      bool // whether it was ours at the last tick
 	series    map[string]*series
+	order     []*series     // the series by key; nil when they changed
+	samples   []core.Sample // of the last report; its room is used again
 	replayed  bool
 	asked     time.Time // the time of the last question of ours
 	queryErr  string    // the failures last logged
@@ -135,6 +140,7 @@ func (w *watcher) tick(ctx context.Context, tick time.Time) {
 		w.follow(ctx, tick)
 	}
 	w.metrics.seconds.WithLabelValues(w.watch.Name).Add(max(0, w.now().Sub(start).Seconds()))
+	w.metrics.cycle.WithLabelValues(w.watch.Name).Set(max(0, w.now().Sub(tick).Seconds()))
 }
 
 func (w *watcher) evaluate(ctx context.Context, tick time.Time) {
@@ -143,7 +149,7 @@ func (w *watcher) evaluate(ctx context.Context, tick time.Time) {
 	if w.asked.Sub(at) > unknownAfter*interval {
 		// The models know a time that has not come yet, and would take no value until then.
 		w.log.Warn("clock went back; the models begin again", slog.Duration("by", w.asked.Sub(at)))
-		w.series, w.replayed = map[string]*series{}, false
+		w.forget()
 	}
 	w.asked = at
 	if !w.replayed {
@@ -205,6 +211,7 @@ func (w *watcher) age(at time.Time, interval time.Duration) {
 		missing := at.Sub(s.gone)
 		if missing >= max(removeAfter, removeIntervals*interval) {
 			delete(w.series, key)
+			w.order = nil
 			continue
 		}
 		if missing >= (unknownAfter-1)*interval {
@@ -213,13 +220,24 @@ func (w *watcher) age(at time.Time, interval time.Duration) {
 	}
 }
 
+// sorted are the series in the order of their keys.
+func (w *watcher) sorted() []*series {
+	if w.order == nil {
+		w.order = slices.SortedFunc(maps.Values(w.series), func(a, b *series) int { return strings.Compare(a.key, b.key) })
+	}
+	return w.order
+}
+
+// forget begins with no series, and with nothing replayed.
+func (w *watcher) forget() { w.series, w.order, w.replayed = map[string]*series{}, nil, false }
+
 // report tells the state of every series, and writes it back when the watch is ours. A series that is missing for a
 // short time is passed over: what was said of it stands.
 func (w *watcher) report(ctx context.Context, at time.Time, interval time.Duration) {
-	var samples []core.Sample
+	w.samples = w.samples[:0]
+	signals := make([]core.Signal, 0, min(len(w.series), signalsAtOnce))
 	anomalous := 0
-	for _, key := range slices.Sorted(maps.Keys(w.series)) {
-		s := w.series[key]
+	for _, s := range w.sorted() {
 		if !s.gone.IsZero() && s.unknown == "" {
 			continue
 		}
@@ -227,11 +245,18 @@ func (w *watcher) report(ctx context.Context, at time.Time, interval time.Durati
 			anomalous++
 		}
 		if s.known {
-			w.tell(s.signal(w.watch, interval, at))
+			if len(signals) == signalsAtOnce {
+				w.tell(signals)
+				signals = signals[:0]
+			}
+			signals = append(signals, s.signal(w.watch, interval, at))
 		}
 		if w.ours {
-			samples = s.samples(samples, at)
+			w.samples = s.samples(w.samples, at)
 		}
+	}
+	if len(signals) > 0 {
+		w.tell(signals)
 	}
 	models := 0
 	if w.ours {
@@ -239,10 +264,15 @@ func (w *watcher) report(ctx context.Context, at time.Time, interval time.Durati
 	}
 	w.metrics.series.WithLabelValues(w.watch.Name).Set(float64(models))
 	w.metrics.anomalous.WithLabelValues(w.watch.Name).Set(float64(anomalous))
-	if len(samples) == 0 {
+	if len(w.samples) == 0 {
 		return
 	}
-	err := w.writer.Append(ctx, samples)
+	var err error
+	for part := range slices.Chunk(w.samples, samplesAtOnce) {
+		if err = w.writer.Append(ctx, part); err != nil {
+			break
+		}
+	}
 	w.note(&w.writeErr, "writing back", err)
 	if err != nil {
 		w.metrics.writeErrors.WithLabelValues(w.watch.Name).Inc()
@@ -267,7 +297,7 @@ func (w *watcher) replay(ctx context.Context, tick time.Time) {
 		return
 	}
 	w.replayed = true
-	w.series = make(map[string]*series, len(past))
+	w.series, w.order = make(map[string]*series, len(past)), nil
 	for _, r := range past {
 		key, written := seriesKey(w.watch.Name, r.Labels)
 		if w.series[key] != nil {
@@ -303,7 +333,7 @@ func (w *watcher) lookup(key string, written []core.Label, labels map[string]str
 	if w.ours {
 		s.model = w.watch.newModel(w.zone(s.subject.Site))
 	}
-	w.series[key] = s
+	w.series[key], w.order = s, nil
 	return s
 }
 

@@ -21,6 +21,7 @@ type Querier interface {
 
 // Writer keeps what the watchman writes back.
 type Writer interface {
+	// Append does not retain the samples.
 	Append(ctx context.Context, samples []core.Sample) error
 }
 
@@ -29,9 +30,9 @@ type Options struct {
 	Watches []Watch
 	Querier Querier
 	Writer  Writer
-	// Signals hears of every series at every tick. It is called from one goroutine at a time and must return
-	// soon; the Labels of a signal are shared and must not be changed.
-	Signals func(core.Signal)
+	// Signals hears of every series at every tick, of a few hundred at a time. It is called from one goroutine at a time and
+	// must return soon; the slice is good until then, and the Labels of a signal are shared and must not be changed.
+	Signals func([]core.Signal)
 	// Mine says whether this replica is to evaluate a watch; Share is made for it. Of the others it hears from the store
 	// what their owners have written back, which takes one that all replicas share. It is asked at each tick, from
 	// several goroutines, and must return soon. Nil means all are ours.
@@ -90,7 +91,7 @@ func New(o Options) (*Watchman, error) {
 	}
 	slots := make(chan struct{}, o.Parallel)
 	var mu sync.Mutex
-	tell := func(s core.Signal) {
+	tell := func(s []core.Signal) {
 		mu.Lock()
 		defer mu.Unlock()
 		o.Signals(s)

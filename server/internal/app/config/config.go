@@ -143,6 +143,7 @@ type Watch struct {
 	Train     Duration `yaml:"train"`
 	// FalseAlarmsPerWeek is what a series of the watch may cost, for model auto.
 	FalseAlarmsPerWeek float64 `yaml:"false_alarms_per_week"`
+	MaxSeries          int     `yaml:"max_series"` // more are refused and counted; 0: 1000
 }
 
 // Floor is the smallest deviation worth a word.

@@ -240,6 +240,9 @@ func (v *validator) settings(path string, w Watch) {
 	case w.FalseAlarmsPerWeek < 0 || math.IsNaN(w.FalseAlarmsPerWeek) || math.IsInf(w.FalseAlarmsPerWeek, 0):
 		v.bad(path+".false_alarms_per_week", "%v is not a number above 0, such as 0.25", w.FalseAlarmsPerWeek)
 	}
+	if w.MaxSeries < 0 {
+		v.bad(path+".max_series", "%d is less than 0; use the most series that the query may have, or leave it out for 1000", w.MaxSeries)
+	}
 	if w.Threshold != 0 && (w.Model == "auto" || w.Model == "cusum") {
 		v.bad(path+".threshold", "model %s has no threshold; auto is set by false_alarms_per_week", w.Model)
 	}
