@@ -36,7 +36,7 @@ type world struct {
 	signals []core.Signal
 }
 
-func (w *world) Query(ctx context.Context, _ string, at time.Time) ([]core.SeriesValue, error) {
+func (w *world) Query(ctx context.Context, _ string, at time.Time, _ time.Duration) ([]core.SeriesValue, error) {
 	w.mu.Lock()
 	w.queries = append(w.queries, at)
 	takes := w.takes

@@ -38,6 +38,12 @@ type series struct {
 	gone    time.Time // first answer that lacked the series; zero while it is there
 }
 
+// seriesPoint is a value for a series.
+type seriesPoint struct {
+	series *series
+	value  float64
+}
+
 // seriesKey is the labels in one text, and those labels sorted with the detector's name for the write-back. The
 // metric name is left out: what is written back has names of its own.
 func seriesKey(watch string, labels map[string]string) (string, []core.Label) {

@@ -60,8 +60,8 @@ type Watch struct {
 	// EvalDelay is how far behind the clock the question is asked, so that late samples are in. Zero means none.
 	EvalDelay time.Duration
 	// Training is how much history is replayed at the start. Zero means a week for auto, four for seasonal, and else 360
-	// intervals and an hour: the window of the model before any trouble that it has not yet taken for the new level. Of
-	// no series more than 10000 points are asked for.
+	// intervals and an hour: the window of the model before any trouble that it has not yet taken for the new level. Of all
+	// series together no more than 100 million points are read: a week of 1650 series every 10 s.
 	Training time.Duration
 	// MaxSeries is how many series the watch may have; more are refused and counted. Zero means 1000.
 	MaxSeries int

@@ -24,8 +24,6 @@ const (
 	removeIntervals = 30
 
 	maxQueryTime  = 30 * time.Second
-	replayTime    = time.Minute
-	maxReplay     = 10_000 // points of one series
 	maxSkipCount  = 10_000
 	maxClockSleep = time.Minute // a jump of the clock is noticed within it
 	signalsAtOnce = 256
@@ -33,7 +31,7 @@ const (
 )
 
 // watcher runs one watch. Everything in it belongs to its goroutine, except what is shared by all watches: the
-// slots, the signals and the metrics.
+// slots, those of replays, the signals and the metrics.
 type watcher struct {
 	watch    Watch
 	schedule cron.Schedule
@@ -46,12 +44,15 @@ type watcher struct {
 	log      *slog.Logger
 	metrics  *metrics
 	slots    chan struct{}
+	replays  chan struct{}
 
 	ours      bool // whether it was ours at the last tick
 	series    map[string]*series
 	order     []*series     // the series by key; nil when they changed
+	points    []seriesPoint // of the last answer; its room is used again
 	samples   []core.Sample // of the last report; its room is used again
 	replayed  bool
+	replay    *replay   // under way; nil: not begun, or done
 	asked     time.Time // the time of the last question of ours
 	queryErr  string    // the failures last logged
 	valueErr  string
@@ -62,19 +63,21 @@ type watcher struct {
 // run asks at the times of the schedule. An evaluation that outlasts its interval makes ticks pass; they are
 // counted and not made up for.
 func (w *watcher) run(ctx context.Context) {
-	w.turn()
-	if w.ours && w.acquire(ctx) {
-		w.replay(ctx, w.schedule.Next(w.now().UTC()))
-		w.release()
-	}
+	first := w.schedule.Next(w.now().UTC())
+	w.prepare(ctx, first, first)
 	for ctx.Err() == nil {
 		tick, ok := w.sleep(ctx)
-		if !ok || !w.acquire(ctx) {
+		if !ok {
 			<-ctx.Done()
 			return
 		}
-		w.tick(ctx, tick)
-		w.release()
+		next := w.schedule.Next(tick)
+		if w.prepare(ctx, tick, next) && !next.After(w.now()) { // the models know already what came after it
+			w.metrics.skipped.WithLabelValues(w.watch.Name).Inc()
+		} else if acquire(ctx, w.slots) {
+			w.tick(ctx, tick)
+			<-w.slots
+		}
 		w.countSkipped(tick)
 	}
 }
@@ -102,16 +105,15 @@ func (w *watcher) sleep(ctx context.Context) (tick time.Time, ok bool) {
 	return tick, false
 }
 
-func (w *watcher) acquire(ctx context.Context) bool {
+// acquire takes one of the slots; false: ctx is done first.
+func acquire(ctx context.Context, slots chan struct{}) bool {
 	select {
-	case w.slots <- struct{}{}:
+	case slots <- struct{}{}:
 		return true
 	case <-ctx.Done():
 		return false
 	}
 }
-
-func (w *watcher) release() { <-w.slots }
 
 func (w *watcher) countSkipped(tick time.Time) {
 	now := w.now()
@@ -130,10 +132,28 @@ func (w *watcher) interval(tick time.Time) time.Duration {
 	return max(minEvery, w.schedule.Next(tick).Sub(tick))
 }
 
+// prepare asks whose the watch is, and has its models know what was before the tick, which passes when the time is lost:
+// true when a replay has just done so. It holds no slot: a long replay keeps no other watch waiting.
+func (w *watcher) prepare(ctx context.Context, tick, lost time.Time) (replayed bool) {
+	w.turn()
+	if !w.ours {
+		return false
+	}
+	if back := w.asked.Sub(tick.Add(-w.watch.EvalDelay)); back > unknownAfter*w.interval(tick) {
+		// The models know a time that has not come yet, and would take no value until then.
+		w.log.Warn("clock went back; the models begin again", slog.Duration("by", back))
+		w.forget()
+	}
+	if w.replayed {
+		return false
+	}
+	w.remember(ctx, tick, lost)
+	return w.replayed
+}
+
 // tick is one evaluation, or one look at what another replica has found.
 func (w *watcher) tick(ctx context.Context, tick time.Time) {
 	start := w.now()
-	w.turn()
 	if w.ours {
 		w.evaluate(ctx, tick)
 	} else {
@@ -146,18 +166,10 @@ func (w *watcher) tick(ctx context.Context, tick time.Time) {
 func (w *watcher) evaluate(ctx context.Context, tick time.Time) {
 	interval := w.interval(tick)
 	at := tick.Add(-w.watch.EvalDelay)
-	if w.asked.Sub(at) > unknownAfter*interval {
-		// The models know a time that has not come yet, and would take no value until then.
-		w.log.Warn("clock went back; the models begin again", slog.Duration("by", w.asked.Sub(at)))
-		w.forget()
-	}
 	w.asked = at
-	if !w.replayed {
-		w.replay(ctx, tick)
-	}
 	within, cancel := context.WithTimeout(ctx, min(interval, maxQueryTime))
 	defer cancel()
-	answer, err := w.querier.Query(within, w.watch.Query, at)
+	answer, err := w.querier.Query(within, w.watch.Query, at, interval)
 	if ctx.Err() != nil {
 		return // the end, not an error
 	}
@@ -172,6 +184,7 @@ func (w *watcher) evaluate(ctx context.Context, tick time.Time) {
 
 // take gives each series of an answer to its model.
 func (w *watcher) take(answer []core.SeriesValue, at time.Time) {
+	w.points = w.points[:0]
 	seen := make(map[string]bool, len(answer))
 	for _, a := range answer {
 		if math.IsNaN(a.Value) || math.IsInf(a.Value, 0) {
@@ -184,7 +197,7 @@ func (w *watcher) take(answer []core.SeriesValue, at time.Time) {
 			continue
 		}
 		seen[key] = true
-		s := w.lookup(key, written, a.Labels)
+		s := w.lookup(w.series, key, written, a.Labels)
 		if s == nil {
 			w.metrics.refused.WithLabelValues(w.watch.Name).Inc()
 			continue
@@ -193,8 +206,9 @@ func (w *watcher) take(answer []core.SeriesValue, at time.Time) {
 			w.ignore(ignoredSubject)
 		}
 		s.unknown, s.gone = "", time.Time{}
-		s.observe(at, a.Value)
+		w.points = append(w.points, seriesPoint{s, a.Value})
 	}
+	parallel(len(w.points), func(i int) { w.points[i].series.observe(at, w.points[i].value) })
 	for key, s := range w.series {
 		if !seen[key] && s.gone.IsZero() {
 			s.gone = at
@@ -229,7 +243,9 @@ func (w *watcher) sorted() []*series {
 }
 
 // forget begins with no series, and with nothing replayed.
-func (w *watcher) forget() { w.series, w.order, w.replayed = map[string]*series{}, nil, false }
+func (w *watcher) forget() {
+	w.series, w.order, w.replayed, w.replay, w.asked = map[string]*series{}, nil, false, nil, time.Time{}
+}
 
 // report tells the state of every series, and writes it back when the watch is ours. A series that is missing for a
 // short time is passed over: what was said of it stands.
@@ -279,61 +295,19 @@ func (w *watcher) report(ctx context.Context, at time.Time, interval time.Durati
 	}
 }
 
-// replay teaches the models what the store remembers from before the tick. It is tried again at every tick until it
-// has worked once, and then takes the place of what was learned without it.
-func (w *watcher) replay(ctx context.Context, tick time.Time) {
-	interval := w.interval(tick)
-	training := min(w.watch.training(interval), maxReplay*interval)
-	until := tick.Add(-w.watch.EvalDelay - interval)
-	within, cancel := context.WithTimeout(ctx, replayTime)
-	defer cancel()
-	past, err := w.querier.QueryRange(within, w.watch.Query, until.Add(-training), until, interval)
-	if ctx.Err() != nil {
-		return
-	}
-	w.note(&w.replayErr, "replay of the training window", err)
-	if err != nil {
-		w.metrics.replayErrors.WithLabelValues(w.watch.Name).Inc()
-		return
-	}
-	w.replayed = true
-	w.series, w.order = make(map[string]*series, len(past)), nil
-	for _, r := range past {
-		key, written := seriesKey(w.watch.Name, r.Labels)
-		if w.series[key] != nil {
-			w.ignore(ignoredDuplicate)
-			continue
-		}
-		s := w.lookup(key, written, r.Labels)
-		if s == nil {
-			w.metrics.refused.WithLabelValues(w.watch.Name).Inc()
-			continue
-		}
-		for i, x := range r.Values {
-			if i < len(r.Times) && !math.IsNaN(x) && !math.IsInf(x, 0) {
-				s.observe(r.Times[i], x)
-			}
-		}
-		if until.Sub(s.lastAt) >= max(removeAfter, removeIntervals*interval) {
-			delete(w.series, key) // it ended long ago, or never had a value
-		}
-	}
-	w.metrics.series.WithLabelValues(w.watch.Name).Set(float64(len(w.series)))
-}
-
-// lookup is the series of a key, made where it is new; nil when the watch has as many as it may have.
-func (w *watcher) lookup(key string, written []core.Label, labels map[string]string) *series {
-	if s, ok := w.series[key]; ok {
+// lookup is the series of a key among others, made where it is new; nil when there are as many as the watch may have.
+func (w *watcher) lookup(among map[string]*series, key string, written []core.Label, labels map[string]string) *series {
+	if s, ok := among[key]; ok {
 		return s
 	}
-	if len(w.series) >= w.watch.maxSeries() {
+	if len(among) >= w.watch.maxSeries() {
 		return nil
 	}
 	s := newSeries(w.watch, key, written, labels)
 	if w.ours {
 		s.model = w.watch.newModel(w.zone(s.subject.Site))
 	}
-	w.series[key], w.order = s, nil
+	among[key], w.order = s, nil
 	return s
 }
 

@@ -15,7 +15,8 @@ import (
 
 // Querier answers MetricsQL.
 type Querier interface {
-	Query(ctx context.Context, expr string, at time.Time) ([]core.SeriesValue, error)
+	// Query is the answer of QueryRange at one of its times.
+	Query(ctx context.Context, expr string, at time.Time, step time.Duration) ([]core.SeriesValue, error)
 	QueryRange(ctx context.Context, expr string, from, to time.Time, step time.Duration) ([]core.SeriesRange, error)
 }
 
@@ -45,7 +46,7 @@ type Options struct {
 	Log *slog.Logger
 	// Registry may be nil.
 	Registry prometheus.Registerer
-	// Parallel is how many evaluations run at the same time. Zero means 4.
+	// Parallel is how many evaluations run at the same time, and beside them up to two parts of replays. Zero means 4.
 	Parallel int
 }
 
@@ -54,7 +55,10 @@ type Watchman struct {
 	watchers []*watcher
 }
 
-const defaultParallel = 4
+const (
+	defaultParallel = 4
+	parallelReplays = 2
+)
 
 // New checks the watches. Its error has everything that is wrong with them.
 func New(o Options) (*Watchman, error) {
@@ -89,7 +93,7 @@ func New(o Options) (*Watchman, error) {
 	if err != nil {
 		return nil, err
 	}
-	slots := make(chan struct{}, o.Parallel)
+	slots, replays := make(chan struct{}, o.Parallel), make(chan struct{}, parallelReplays)
 	var mu sync.Mutex
 	tell := func(s []core.Signal) {
 		mu.Lock()
@@ -105,7 +109,7 @@ func New(o Options) (*Watchman, error) {
 		m.watchers = append(m.watchers, &watcher{
 			watch: w, schedule: schedule, querier: o.Querier, writer: o.Writer, tell: tell, now: o.Now,
 			mine: o.Mine, zone: o.Zone, ours: o.Mine == nil,
-			log: o.Log.With(slog.String("watch", w.Name)), metrics: metrics, slots: slots, series: map[string]*series{},
+			log: o.Log.With(slog.String("watch", w.Name)), metrics: metrics, slots: slots, replays: replays, series: map[string]*series{},
 		})
 	}
 	return m, nil
