@@ -35,8 +35,8 @@ func (q *questions) about(expr string) *world {
 	}}
 }
 
-func (q *questions) Query(ctx context.Context, expr string, at time.Time) ([]core.SeriesValue, error) {
-	return q.about(expr).Query(ctx, expr, at)
+func (q *questions) Query(ctx context.Context, expr string, at time.Time, step time.Duration) ([]core.SeriesValue, error) {
+	return q.about(expr).Query(ctx, expr, at, step)
 }
 
 func (q *questions) QueryRange(ctx context.Context, expr string, from, to time.Time, step time.Duration) ([]core.SeriesRange, error) {
