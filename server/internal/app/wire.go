@@ -166,7 +166,7 @@ func (s *Server) watchman() (*detect.Watchman, error) {
 	}
 	return detect.New(detect.Options{
 		Watches: watches, Querier: s.store, Writer: s.store, Signals: s.eyes.Signals, Log: s.room("detect"), Registry: s.registry,
-		Mine: s.sharesOf(watches), Zone: s.zone,
+		Mine: s.sharesOf(watches), Zone: s.zone, Marks: s.marks.between,
 	})
 }
 

@@ -18,7 +18,7 @@ func (w *watcher) miss(s *series, at time.Time) {
 
 // miss tells the model that there is no value. Only that it is gone for too long is news.
 func (s *series) miss(at time.Time) {
-	if v := s.model.Observe(detectors.Point{At: at, Missing: true}); v.State == detectors.StateAnomalous {
+	if v := s.past.model.Observe(detectors.Point{At: at, Missing: true}); v.State == detectors.StateAnomalous {
 		s.verdict, s.absent, s.unknown = v, true, ""
 	}
 }

@@ -143,6 +143,16 @@ func (w Watch) checked() interface{ Validate() error } {
 	return nil
 }
 
+// learns reports whether the model has a memory that trouble, and what is done about it, would spoil.
+func (w Watch) learns() bool {
+	switch w.model() {
+	case ModelAuto, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelCUSUM:
+		return true
+	case ModelThreshold, ModelBurnRate, ModelAbsence, ModelTrend, ModelPeers, ModelService:
+	}
+	return false
+}
+
 // training is how much history the model of the watch is given at the start.
 func (w Watch) training(interval time.Duration) time.Duration {
 	const day = 24 * time.Hour

@@ -98,10 +98,11 @@ func (w *watcher) part(ctx context.Context, until time.Time, interval time.Durat
 			return nil
 		}
 	}
+	marks := w.marks(r.from.Add(-changeSettles), to)
 	if r.rows == nil {
-		w.learn(past[0].series, interval)
+		w.learn(past[0].series, marks, interval)
 	} else {
-		w.learnRows(past)
+		w.learnRows(past, marks)
 	}
 	for key, s := range r.series {
 		w.missUntil(s, to.Add(interval), interval)
@@ -114,7 +115,7 @@ func (w *watcher) part(ctx context.Context, until time.Time, interval time.Durat
 }
 
 // learn gives the points of a part to the models.
-func (w *watcher) learn(past []core.SeriesRange, interval time.Duration) {
+func (w *watcher) learn(past []core.SeriesRange, marks []Mark, interval time.Duration) {
 	seen := make(map[*series]bool, len(past))
 	own := make([]*series, len(past)) // nil: passed over
 	for i, p := range past {
@@ -137,7 +138,7 @@ func (w *watcher) learn(past []core.SeriesRange, interval time.Duration) {
 		for j, x := range past[i].Values {
 			if j < len(past[i].Times) && !math.IsNaN(x) && !math.IsInf(x, 0) {
 				w.missUntil(own[i], past[i].Times[j], interval)
-				own[i].observe(past[i].Times[j], x)
+				own[i].observe(w.watch, past[i].Times[j], x, marks)
 			}
 		}
 	})

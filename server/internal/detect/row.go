@@ -21,6 +21,8 @@ type row struct {
 	peers *detectors.Peers
 	whole *detectors.Service
 	burn  *detectors.BurnRate
+	kept  *detectors.Service // whole as it was before a time that is no example for others, and goes on after it
+	since time.Time          // begin of that
 
 	places map[string]int // of a value in the row
 	names  []string       // of the values in sentences
@@ -111,6 +113,7 @@ func (w Watch) common(labels map[string]string) map[string]string {
 // takeRows puts the values of all answers into their rows, and gives these to their models.
 func (w *watcher) takeRows(answers []answer[core.SeriesValue], at time.Time) {
 	w.rows.tidy(w.series)
+	marks := w.marks(at.Add(-changeSettles), at)
 	for _, a := range answers {
 		for _, x := range a.series {
 			if math.IsNaN(x.Value) || math.IsInf(x.Value, 0) {
@@ -130,7 +133,9 @@ func (w *watcher) takeRows(answers []answer[core.SeriesValue], at time.Time) {
 	}
 	seen := map[*series]bool{}
 	for _, key := range slices.Sorted(maps.Keys(w.rows)) {
-		w.rows[key].judge(at, func(s *series) {
+		r := w.rows[key]
+		r.keepAside(w, at, marks)
+		r.judge(at, func(s *series) {
 			seen[s] = true
 			s.unknown, s.gone = "", time.Time{}
 			if !s.known {
@@ -139,7 +144,9 @@ func (w *watcher) takeRows(answers []answer[core.SeriesValue], at time.Time) {
 		})
 	}
 	for _, s := range w.series {
-		if !seen[s] {
+		if seen[s] {
+			s.void(w.watch, s.marked(at, marks))
+		} else {
 			w.miss(s, at)
 		}
 	}
@@ -202,6 +209,25 @@ func (rows rows) seats() int {
 	return n
 }
 
+// keepAside keeps the model of a whole from learning what is no example, as past does.
+func (r *row) keepAside(w *watcher, at time.Time, marks []Mark) {
+	if r.whole == nil {
+		return
+	}
+	switch aside := r.series[0].marked(at, marks).aside != nil; {
+	case aside && r.kept == nil:
+		then := w.watch.whole(w.zone(r.series[0].subject.Site))
+		if snap, err := r.whole.Snapshot(); err == nil && then.Restore(snap) == nil {
+			r.kept, r.since, r.whole = r.whole, at, then
+		}
+	case !aside && r.kept != nil:
+		if at.Sub(r.since) <= asideLongest {
+			r.whole = r.kept
+		}
+		r.kept = nil
+	}
+}
+
 // judge gives the row to its model, and begins the next one. Seen hears of each series that had a value.
 func (r *row) judge(at time.Time, seen func(*series)) {
 	defer func() {
@@ -255,7 +281,7 @@ func (r *row) contributors() []core.Contributor {
 }
 
 // learnRows gives the rows of a part of the past to their models.
-func (w *watcher) learnRows(pasts []answer[core.SeriesRange]) {
+func (w *watcher) learnRows(pasts []answer[core.SeriesRange], marks []Mark) {
 	type lane struct {
 		place int
 		core.SeriesRange
@@ -296,6 +322,7 @@ func (w *watcher) learnRows(pasts []answer[core.SeriesRange]) {
 				}
 				l.Times, l.Values = l.Times[1:], l.Values[1:]
 			}
+			r.keepAside(w, at, marks)
 			r.judge(at, func(s *series) { s.unknown = "" })
 		}
 	}

@@ -3,6 +3,7 @@ package detect
 import (
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,12 +31,13 @@ type series struct {
 	subject core.Subject
 	known   bool              // subject means something
 	ours    bool              // we judge it, and not another replica
-	model   detectors.Model   // nil when it is not ours, or is judged with others in a row
+	past    *past             // nil when it is not ours, or is judged with others in a row
 	lastAt  time.Time         // of the last value, or of the last word of another replica
 	verdict detectors.Verdict // of the last value
 	band    detectors.Verdict // of the band last written
 	banded  bool
 	unknown string    // why the state is unknown now; empty when verdict stands
+	note    string    // what the verdict does not say by itself
 	gone    time.Time // first answer that lacked the series; zero while it is there
 	absent  bool      // it is missing, and verdict says so
 
@@ -81,8 +83,16 @@ func newSeries(w Watch, key string, written []core.Label, labels map[string]stri
 }
 
 // observe judges a value.
-func (s *series) observe(at time.Time, value float64) {
-	s.judged(s.model.Observe(detectors.Point{At: at, Value: value}), at)
+func (s *series) observe(w Watch, at time.Time, value float64, marks []Mark) {
+	m := s.marked(at, marks)
+	load := 1.0
+	if w.Demand {
+		load = m.load
+	}
+	v, note := s.past.observe(at, value, load, m)
+	s.judged(v, at)
+	s.note = note
+	s.void(w, m)
 }
 
 // judged takes what the model says of a value.
@@ -90,9 +100,28 @@ func (s *series) judged(v detectors.Verdict, at time.Time) {
 	if v.Reason == detectors.ReasonOutOfOrder {
 		return // a second replica's answer, or a clock that went back: what we know stands
 	}
-	s.verdict, s.lastAt, s.contributors = v, at, nil
-	s.gone, s.absent = time.Time{}, false
+	s.verdict, s.lastAt, s.contributors, s.note = v, at, nil, ""
+	s.gone, s.absent, s.unknown = time.Time{}, false, ""
 }
+
+// marked are the marks of a time that say something of the series.
+func (s *series) marked(at time.Time, marks []Mark) marked {
+	if len(marks) == 0 || !s.known {
+		return marked{load: 1}
+	}
+	return marksAt(marks, s.subject, at)
+}
+
+// void makes unknown what statistics say of users that are moved away: it is no evidence.
+func (s *series) void(w Watch, m marked) {
+	if m.away != nil && w.class() == core.ClassSymptom {
+		s.unknown = "not judged, its users are moved away since " + clock(m.away.From)
+	}
+}
+
+func clock(t time.Time) string { return t.UTC().Format("15:04:05") + " UTC" }
+
+func quoted(s string) string { return strconv.Quote(s) }
 
 // state is the series' state on the wire.
 func (s *series) state() core.DetectorState {
@@ -173,6 +202,9 @@ func (s *series) signal(w Watch, interval time.Duration, at time.Time) core.Sign
 	}
 	sig.Contributors = s.contributors
 	sig.Sentence = about + s.explain(w)
+	if s.note != "" {
+		sig.Sentence += ", " + s.note
+	}
 	switch {
 	case !s.ours:
 		sig.At = v.At

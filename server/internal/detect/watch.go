@@ -65,6 +65,9 @@ type Watch struct {
 	// FalseAlarms is how many a series may raise in a week by chance, or a whole subject of service: the setting of these and
 	// auto, where zero means 1.
 	FalseAlarms float64
+	// Demand says that the values grow as the number of users does. While a site carries those of another one they are judged as
+	// what they would be without them.
+	Demand bool
 	// Limit is what a trend must not reach, in the unit of the query; Horizon how near is news, where zero means 24 h; and
 	// Window how much of the past the line goes through, where zero means 6 h.
 	Limit           *float64

@@ -12,6 +12,7 @@ import (
 
 	"github.com/robfig/cron/v3"
 
+	"github.com/evenkeel/evenkeel/detectors"
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
@@ -40,6 +41,7 @@ type watcher struct {
 	writer   Writer
 	tell     func([]core.Signal)
 	mine     func(watch string) bool // nil: always
+	marks    func(from, until time.Time) []Mark
 	zone     func(site string) *time.Location
 	now      func() time.Time
 	log      *slog.Logger
@@ -194,6 +196,7 @@ func (w *watcher) evaluate(ctx context.Context, tick time.Time) {
 // take gives each series of an answer to its model.
 func (w *watcher) take(answer []core.SeriesValue, at time.Time) {
 	w.points = w.points[:0]
+	marks := w.marks(at.Add(-changeSettles), at)
 	seen := make(map[string]bool, len(answer))
 	for _, a := range answer {
 		if math.IsNaN(a.Value) || math.IsInf(a.Value, 0) {
@@ -217,7 +220,7 @@ func (w *watcher) take(answer []core.SeriesValue, at time.Time) {
 		s.unknown, s.gone = "", time.Time{}
 		w.points = append(w.points, seriesPoint{s, a.Value})
 	}
-	parallel(len(w.points), func(i int) { w.points[i].series.observe(at, w.points[i].value) })
+	parallel(len(w.points), func(i int) { w.points[i].series.observe(w.watch, at, w.points[i].value, marks) })
 	for key, s := range w.series {
 		if !seen[key] {
 			w.miss(s, at)
@@ -315,7 +318,8 @@ func (w *watcher) lookup(among map[string]*series, key string, written []core.La
 	s := newSeries(w.watch, key, written, labels)
 	s.ours = w.ours
 	if w.ours && w.rows == nil {
-		s.model = w.watch.newModel(w.zone(s.subject.Site))
+		zone := w.zone(s.subject.Site)
+		s.past = newPast(func() detectors.Model { return w.watch.newModel(zone) }, w.watch.learns())
 	}
 	among[key], w.order = s, nil
 	return s
