@@ -44,6 +44,12 @@ type series struct {
 	contributors []core.Contributor // of an anomaly of several values
 }
 
+// seriesPoint is a value for a series.
+type seriesPoint struct {
+	series *series
+	value  float64
+}
+
 // seriesKey is the labels in one text, and those labels sorted with the detector's name for the write-back. The
 // metric name is left out: what is written back has names of its own.
 func seriesKey(watch string, labels map[string]string) (string, []core.Label) {

@@ -91,7 +91,7 @@ type Watch struct {
 	// Training is how much history is replayed at the start. Zero means what the model needs: a week for auto and service,
 	// four for seasonal, the window of trend, the longest of burn-rate, a day for absence, 2000 intervals for peers, and else
 	// 360 intervals and an hour: the window of the model before any trouble that it has not yet taken for the new
-	// level. Of no series more than 10000 points are asked for.
+	// level. Of all series together no more than 100 million points are read: a week of 1650 series every 10 s.
 	Training time.Duration
 	// MaxSeries is how many series the watch may have; more are refused and counted. Zero means 1000.
 	MaxSeries int

@@ -20,20 +20,25 @@ type signalState struct {
 	voidUntil int64
 }
 
-// Signal takes the word of a detector in. Only symptoms and causes are signals; an older word than the one
-// known is ignored.
-func (t *Tracker) Signal(s core.Signal) {
+// Signal takes the word of a detector in, and reports whether a judgement may be another one by it. Only symptoms and
+// causes are signals; an older word than the one known is ignored. Of a series that is not anomalous and was not lately
+// nothing is kept: what is bounded are the anomalies, not the series that are watched.
+func (t *Tracker) Signal(s core.Signal) (matters bool) {
 	_, known := t.vIndex[s.Subject.Site]
 	if !s.Subject.WholeSite() {
 		_, known = t.sIndex[key{s.Subject.Site, s.Subject.Service}]
 	}
 	if !known {
 		t.counts.Unknown++
-		return
+		return false
 	}
 	if (s.Class != core.ClassSymptom && s.Class != core.ClassCause) || s.At.IsZero() {
 		t.counts.Malformed++
-		return
+		return false
+	}
+	anomalous := s.State == core.DetectorAnomalous
+	if !anomalous && len(t.signals) == 0 {
+		return false
 	}
 	at := s.At.UnixNano()
 	id := signalID(s)
@@ -41,17 +46,16 @@ func (t *Tracker) Signal(s core.Signal) {
 	switch {
 	case ok && (at < old.at || (at == old.at && !worse(s, old.signal))):
 		t.counts.Duplicate++
-		return
-	case !ok && len(t.signals) >= maxSignals:
-		maps.DeleteFunc(t.signals, func(_ string, o *signalState) bool { return o.until < at })
-		if len(t.signals) >= maxSignals {
-			t.counts.Dropped++
-			return
-		}
-		fallthrough
-	case !ok:
+		return false
+	case ok:
+	case !anomalous:
+		return false
+	case len(t.signals) >= maxSignals && !t.forget(at):
+		t.counts.Dropped++
+		return false
+	default:
 		old = &signalState{}
-		t.signals[id] = old
+		t.signals[id], t.signalIDs = old, nil
 	}
 	ivl := s.Interval
 	if ivl <= 0 {
@@ -63,11 +67,23 @@ func (t *Tracker) Signal(s core.Signal) {
 	old.until = at + int64(min(VoteIntervals*ivl, maxSignalAge))
 	old.signal, old.at, old.path = s, at, t.signalPath(s)
 	old.signal.Labels = nil // the caller's map is not retained
-	if s.State != core.DetectorAnomalous {
+	matters = anomalous || old.onset != 0
+	if !anomalous {
 		old.onset = 0
 	} else if old.onset == 0 {
 		old.onset = at
 	}
+	return matters
+}
+
+// forget makes room for an anomaly of a time: what is over or too old goes. It looks once for each time, for it looks at
+// all, and reports whether there is room.
+func (t *Tracker) forget(at int64) bool {
+	if at > t.forgotAt {
+		t.forgotAt, t.signalIDs = at, nil
+		maps.DeleteFunc(t.signals, func(_ string, o *signalState) bool { return o.until < at || o.onset == 0 && o.at < at })
+	}
+	return len(t.signals) < maxSignals
 }
 
 // worse orders two words about the same series at the same time.
@@ -125,7 +141,10 @@ func (t *Tracker) signalEvidence(now int64, routes []route) [][]*signalState {
 		}
 		out[i] = append(out[i], st)
 	}
-	for _, id := range slices.Sorted(maps.Keys(t.signals)) {
+	if t.signalIDs == nil {
+		t.signalIDs = slices.Sorted(maps.Keys(t.signals))
+	}
+	for _, id := range t.signalIDs {
 		st := t.signals[id]
 		if st.onset == 0 || now > st.until {
 			continue

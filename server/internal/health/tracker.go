@@ -32,7 +32,7 @@ const (
 	maxReports    = 64   // per writer of an edge and subject
 	maxEdges      = 32   // writers of edges
 	maxWriters    = 8    // writers of one edge
-	maxSignals    = 4096 // series of detectors
+	maxSignals    = 4096 // anomalous series of detectors
 	maxLinks      = 1024 // channels of replication links
 	maxInterval   = time.Minute
 	maxSignalAge  = 2 * time.Hour
@@ -65,8 +65,11 @@ type Tracker struct {
 
 	edges   []*edge // writers of edges, sorted by name, agent and clock
 	signals map[string]*signalState
-	tilt    doubt
-	counts  Counts
+	// signalIDs are the keys of signals, sorted; nil when they changed. forgotAt is the newest time that forget made room for.
+	signalIDs []string
+	forgotAt  int64
+	tilt      doubt
+	counts    Counts
 
 	channels  map[channelKey]*channel
 	declared  map[string]time.Duration // configured links and the objective of their exposure, 0 for none
