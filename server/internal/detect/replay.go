@@ -41,12 +41,19 @@ func (w *watcher) remember(ctx context.Context, tick, lost time.Time) {
 		points := w.watch.training(interval) / interval
 		w.replay = &replay{series: map[string]*series{}, from: until.Add(-points * interval)}
 	}
-	r, extensions := w.replay, 0
+	r := w.replay
 	for !r.from.After(until) {
 		if !acquire(ctx, w.replays) {
 			return
 		}
 		err := w.part(ctx, until, interval)
+		// What came meanwhile is read before anybody else has a turn, or it would grow while we wait for ours. The times of a
+		// schedule that is not Every have no even distance.
+		for n := 0; n < maxExtensions && err == nil && w.watch.Every > 0 && r.from.After(until) && !w.now().Before(lost); n++ {
+			lost = w.schedule.Next(w.now().UTC())
+			until = lost.Add(-w.watch.EvalDelay - interval)
+			err = w.part(ctx, until, interval)
+		}
 		<-w.replays
 		if ctx.Err() != nil {
 			return
@@ -55,12 +62,6 @@ func (w *watcher) remember(ctx context.Context, tick, lost time.Time) {
 		if err != nil {
 			w.metrics.replayErrors.WithLabelValues(w.watch.Name).Inc()
 			return
-		}
-		// The times of a schedule that is not Every have no even distance.
-		if now := w.now(); w.watch.Every > 0 && !now.Before(lost) && r.from.After(until) && extensions < maxExtensions {
-			extensions++
-			lost = w.schedule.Next(now.UTC())
-			until = lost.Add(-w.watch.EvalDelay - interval)
 		}
 	}
 	w.series, w.order = r.series, nil

@@ -31,7 +31,7 @@ const (
 )
 
 // watcher runs one watch. Everything in it belongs to its goroutine, except what is shared by all watches: the
-// slots, those of replays, the signals and the metrics.
+// slots, those of replays, the progress, the signals and the metrics.
 type watcher struct {
 	watch    Watch
 	schedule cron.Schedule
@@ -45,6 +45,7 @@ type watcher struct {
 	metrics  *metrics
 	slots    chan struct{}
 	replays  chan struct{}
+	progress progress
 
 	ours      bool // whether it was ours at the last tick
 	series    map[string]*series
@@ -160,6 +161,9 @@ func (w *watcher) tick(ctx context.Context, tick time.Time) {
 		w.follow(ctx, tick)
 	}
 	w.metrics.seconds.WithLabelValues(w.watch.Name).Add(max(0, w.now().Sub(start).Seconds()))
+	if ctx.Err() == nil {
+		w.progress.judge(tick, w.interval(tick), w.sorted())
+	}
 	w.metrics.cycle.WithLabelValues(w.watch.Name).Set(max(0, w.now().Sub(tick).Seconds()))
 }
 
