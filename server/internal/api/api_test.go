@@ -154,7 +154,7 @@ func TestNow(t *testing.T) {
 		t.Errorf("lon is %+v", lon)
 	}
 	st := get[Status](r, "/api/v1/status")
-	if st.ClusterID != r.ledger.Identity().ClusterID || st.Acting || st.OpenEpisodes != 1 || !st.Brake.On || len(st.Parts) != 3 {
+	if st.ClusterID != r.ledger.Identity().ClusterID || st.Acting || st.OpenEpisodes != 1 || !st.Brake.On || len(st.Parts) != 4 {
 		t.Errorf("status is %+v", st)
 	}
 	r.world.seen = &core.Observation{}
@@ -180,7 +180,7 @@ func TestReady(t *testing.T) {
 	r.world.quorum = errors.New("no majority for 12 s")
 	f("/readyz", 200, "quorum: no majority for 12 s\nready for reading only\n")
 	f("/readyz?verbose", 200, "ledger: ok\nstore: ok\nquorum: no majority for 12 s\npace: ok\nready for reading only\n")
-	if parts := get[Status](r, "/api/v1/status").Parts; len(parts) != 3 || parts[2].Ok || !parts[0].Ok {
+	if parts := get[Status](r, "/api/v1/status").Parts; len(parts) != 4 || parts[2].Ok || !parts[0].Ok {
 		t.Errorf("parts are %+v", parts)
 	}
 	r.world.broken = errors.New("no space left\non device")

@@ -111,7 +111,7 @@ func (w *watcher) hear(answer []core.SeriesValue, at time.Time, interval time.Du
 			continue
 		}
 		_, written := seriesKey(w.watch.Name, x.labels)
-		s := w.lookup(w.series, key, written, x.labels)
+		s := w.lookup(key, written, x.labels)
 		if s == nil {
 			w.metrics.refused.WithLabelValues(w.watch.Name).Inc()
 			continue
@@ -136,7 +136,7 @@ func (w *watcher) hear(answer []core.SeriesValue, at time.Time, interval time.Du
 	}
 	for key, s := range w.series {
 		switch silent := at.Sub(s.lastAt); {
-		case silent >= max(removeAfter, removeIntervals*interval):
+		case silent >= w.watch.forgetAfter(interval):
 			delete(w.series, key)
 			w.order = nil
 		case silent >= unknownAfter*interval || heard[key] == nil:
@@ -155,7 +155,7 @@ func (w *watcher) values(ctx context.Context, interval time.Duration) {
 		}
 	}
 	values := map[string]float64{}
-	if !at.IsZero() {
+	if !at.IsZero() && w.watch.comparable() {
 		answer, err := w.querier.Query(ctx, w.watch.Query, at, interval)
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return // the end, not an error

@@ -28,6 +28,7 @@ const (
 // without it when it is done; one that fails goes on with the same part at the next tick.
 type replay struct {
 	series map[string]*series
+	rows   rows
 	from   time.Time // of the next part
 	sized  bool      // how many series there are is known
 }
@@ -39,7 +40,7 @@ func (w *watcher) remember(ctx context.Context, tick, lost time.Time) {
 	until := tick.Add(-w.watch.EvalDelay - interval)
 	if w.replay == nil {
 		points := w.watch.training(interval) / interval
-		w.replay = &replay{series: map[string]*series{}, from: until.Add(-points * interval)}
+		w.replay = &replay{series: map[string]*series{}, rows: w.watch.newRows(), from: until.Add(-points * interval)}
 	}
 	r := w.replay
 	for !r.from.After(until) {
@@ -64,8 +65,11 @@ func (w *watcher) remember(ctx context.Context, tick, lost time.Time) {
 			return
 		}
 	}
-	w.series, w.order = r.series, nil
-	w.replayed, w.replay = true, nil
+	w.series, w.rows, w.order = r.series, r.rows, nil
+	for _, s := range w.series {
+		w.missUntil(s, until.Add(time.Nanosecond), interval)
+	}
+	w.replayed, w.replay, w.asked = true, nil, until
 	w.metrics.series.WithLabelValues(w.watch.Name).Set(float64(len(w.series)))
 }
 
@@ -74,7 +78,7 @@ func (w *watcher) part(ctx context.Context, until time.Time, interval time.Durat
 	r := w.replay
 	series := w.watch.maxSeries()
 	if r.sized {
-		series = max(1, len(r.series))
+		series = max(1, len(r.series), r.rows.seats())
 	}
 	points := time.Duration(min(max(partPoints/series, minPart), maxPart))
 	to := r.from.Add((points - 1) * interval)
@@ -83,34 +87,47 @@ func (w *watcher) part(ctx context.Context, until time.Time, interval time.Durat
 	}
 	within, cancel := context.WithTimeout(ctx, maxQueryTime)
 	defer cancel()
-	past, err := w.querier.QueryRange(within, w.watch.Query, r.from, to, interval)
+	pasts, err := w.askRange(within, r.from, to, interval)
 	if err != nil {
 		return err
 	}
-	if !r.sized && len(past) > 0 {
-		r.sized = true
-		if most := until.Add(-time.Duration(maxReplay/len(past)) * interval); most.After(to) {
+	if series = 0; !r.sized {
+		for _, past := range pasts {
+			series += len(past.series)
+		}
+	}
+	if r.sized = r.sized || series > 0; series > 0 {
+		if most := until.Add(-time.Duration(maxReplay/series) * interval); most.After(to) {
 			r.from = most.Add(interval) // too much to read: the newest counts
 			return nil
 		}
 	}
-	w.learn(past)
-	for key, s := range r.series {
-		if to.Sub(s.lastAt) >= max(removeAfter, removeIntervals*interval) {
-			delete(r.series, key) // it ended long before, or never had a value
+	live, liveRows := w.series, w.rows
+	w.series, w.rows = r.series, r.rows
+	defer func() { w.series, w.rows, w.order = live, liveRows, nil }()
+	marks := w.marks(r.from.Add(-changeSettles), to)
+	if w.rows == nil {
+		w.replaySeries(pasts[0].series, marks, interval)
+	} else {
+		w.replayRows(pasts, marks)
+	}
+	for key, s := range w.series {
+		if to.Sub(s.lastAt) >= w.watch.forgetAfter(interval) {
+			delete(w.series, key) // it ended long before, or never had a value
 		}
 	}
+	w.tidy()
 	r.from = to.Add(interval)
 	return nil
 }
 
-// learn gives the points of a part to the models.
-func (w *watcher) learn(past []core.SeriesRange) {
+// replaySeries gives the points of each series to its model.
+func (w *watcher) replaySeries(past []core.SeriesRange, marks []Mark, interval time.Duration) {
 	seen := make(map[*series]bool, len(past))
 	own := make([]*series, len(past)) // nil: passed over
 	for i, p := range past {
 		key, written := seriesKey(w.watch.Name, p.Labels)
-		s := w.lookup(w.replay.series, key, written, p.Labels)
+		s := w.lookup(key, written, p.Labels)
 		switch {
 		case s == nil:
 			w.metrics.refused.WithLabelValues(w.watch.Name).Inc()
@@ -122,12 +139,14 @@ func (w *watcher) learn(past []core.SeriesRange) {
 		seen[s], own[i] = true, s
 	}
 	parallel(len(past), func(i int) {
-		if own[i] == nil {
+		s, p := own[i], &past[i]
+		if s == nil {
 			return
 		}
-		for j, x := range past[i].Values {
-			if j < len(past[i].Times) && !math.IsNaN(x) && !math.IsInf(x, 0) {
-				own[i].observe(past[i].Times[j], x)
+		for j, x := range p.Values {
+			if j < len(p.Times) && !math.IsNaN(x) && !math.IsInf(x, 0) {
+				w.missUntil(s, p.Times[j], interval)
+				s.observe(w.watch, p.Times[j], x, marks)
 			}
 		}
 	})

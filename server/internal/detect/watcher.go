@@ -12,6 +12,7 @@ import (
 
 	"github.com/robfig/cron/v3"
 
+	"github.com/evenkeel/evenkeel/detectors"
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
@@ -21,6 +22,7 @@ const (
 	unknownAfter = 3
 	// removeAfter is how long, and removeIntervals for how many intervals, a series must be missing to be forgotten.
 	removeAfter     = time.Hour
+	removeAbsent    = 24 * time.Hour // the same for absence, whose news it is
 	removeIntervals = 30
 
 	maxQueryTime  = 30 * time.Second
@@ -39,6 +41,7 @@ type watcher struct {
 	writer   Writer
 	tell     func([]core.Signal)
 	mine     func(watch string) bool // nil: always
+	marks    func(from, until time.Time) []Mark
 	zone     func(site string) *time.Location
 	now      func() time.Time
 	log      *slog.Logger
@@ -50,6 +53,7 @@ type watcher struct {
 	ours      bool // whether it was ours at the last tick
 	series    map[string]*series
 	order     []*series     // the series by key; nil when they changed
+	rows      rows          // nil for models of one series
 	points    []seriesPoint // of the last answer; its room is used again
 	samples   []core.Sample // of the last report; its room is used again
 	replayed  bool
@@ -145,6 +149,9 @@ func (w *watcher) prepare(ctx context.Context, tick, lost time.Time) (replayed b
 		w.log.Warn("clock went back; the models begin again", slog.Duration("by", back))
 		w.forget()
 	}
+	if w.lost(tick.Add(-w.watch.EvalDelay), w.interval(tick)) {
+		w.replayed, w.replay = false, nil
+	}
 	if w.replayed {
 		return false
 	}
@@ -173,14 +180,18 @@ func (w *watcher) evaluate(ctx context.Context, tick time.Time) {
 	w.asked = at
 	within, cancel := context.WithTimeout(ctx, min(interval, maxQueryTime))
 	defer cancel()
-	answer, err := w.querier.Query(within, w.watch.Query, at, interval)
+	answers, err := w.ask(within, at, interval)
 	if ctx.Err() != nil {
 		return // the end, not an error
 	}
 	w.metrics.evaluations.WithLabelValues(w.watch.Name).Inc()
 	w.failed(err)
 	if err == nil {
-		w.take(answer, at)
+		if w.rows == nil {
+			w.take(answers[0].series, at)
+		} else {
+			w.takeRows(answers, at)
+		}
 		w.age(at, interval)
 	}
 	w.report(within, at, interval)
@@ -201,7 +212,7 @@ func (w *watcher) take(answer []core.SeriesValue, at time.Time) {
 			continue
 		}
 		seen[key] = true
-		s := w.lookup(w.series, key, written, a.Labels)
+		s := w.lookup(key, written, a.Labels)
 		if s == nil {
 			w.metrics.refused.WithLabelValues(w.watch.Name).Inc()
 			continue
@@ -212,10 +223,11 @@ func (w *watcher) take(answer []core.SeriesValue, at time.Time) {
 		s.unknown, s.gone = "", time.Time{}
 		w.points = append(w.points, seriesPoint{s, a.Value})
 	}
-	parallel(len(w.points), func(i int) { w.points[i].series.observe(at, w.points[i].value) })
+	marks := w.marks(at.Add(-changeSettles), at)
+	parallel(len(w.points), func(i int) { w.points[i].series.observe(w.watch, at, w.points[i].value, marks) })
 	for key, s := range w.series {
-		if !seen[key] && s.gone.IsZero() {
-			s.gone = at
+		if !seen[key] {
+			w.miss(s, at)
 		}
 	}
 }
@@ -227,12 +239,12 @@ func (w *watcher) age(at time.Time, interval time.Duration) {
 			continue
 		}
 		missing := at.Sub(s.gone)
-		if missing >= max(removeAfter, removeIntervals*interval) {
+		if missing >= w.watch.forgetAfter(interval) {
 			delete(w.series, key)
 			w.order = nil
 			continue
 		}
-		if missing >= (unknownAfter-1)*interval {
+		if missing >= (unknownAfter-1)*interval && !s.absent {
 			s.unknown = "unknown, no data since " + s.lastAt.UTC().Format("15:04:05") + " UTC"
 		}
 	}
@@ -258,7 +270,7 @@ func (w *watcher) report(ctx context.Context, at time.Time, interval time.Durati
 	signals := make([]core.Signal, 0, min(len(w.series), signalsAtOnce))
 	anomalous := 0
 	for _, s := range w.sorted() {
-		if !s.gone.IsZero() && s.unknown == "" {
+		if !s.gone.IsZero() && s.unknown == "" && !s.absent {
 			continue
 		}
 		if s.state() == core.DetectorAnomalous {
@@ -299,19 +311,21 @@ func (w *watcher) report(ctx context.Context, at time.Time, interval time.Durati
 	}
 }
 
-// lookup is the series of a key among others, made where it is new; nil when there are as many as the watch may have.
-func (w *watcher) lookup(among map[string]*series, key string, written []core.Label, labels map[string]string) *series {
-	if s, ok := among[key]; ok {
+// lookup is the series of a key, made where it is new; nil when the watch has as many as it may have.
+func (w *watcher) lookup(key string, written []core.Label, labels map[string]string) *series {
+	if s, ok := w.series[key]; ok {
 		return s
 	}
-	if len(among) >= w.watch.maxSeries() {
+	if len(w.series) >= w.watch.maxSeries() {
 		return nil
 	}
 	s := newSeries(w.watch, key, written, labels)
-	if w.ours {
-		s.model = w.watch.newModel(w.zone(s.subject.Site))
+	s.ours = w.ours
+	if w.ours && w.rows == nil {
+		zone := w.zone(s.subject.Site)
+		s.past = newPast(func() detectors.Model { return w.watch.newModel(zone) }, w.watch.learns())
 	}
-	among[key], w.order = s, nil
+	w.series[key], w.order = s, nil
 	return s
 }
 
