@@ -168,6 +168,12 @@ func (e *Engine) ask(ctx context.Context) answer {
 	case e.options.HeartbeatDatabase != "":
 		a.beats, a.echoes, a.beatsErr = readBeats(ctx, conn, e.options.HeartbeatDatabase)
 	}
+	if len(a.beats) > 0 && slices.ContainsFunc(a.maria, func(r mariaRow) bool { return r.overtakes(a.server) }) {
+		// Whether a beat came before what it should prove is told by positions that were read after it.
+		if a.maria, a.targetErr = readMaria(ctx, conn, a.server); a.targetErr != nil {
+			a.beats = nil
+		}
+	}
 	if len(a.channels) > 0 && len(a.beats) > 0 {
 		// An applier in a hurry may have taken more off the lag since than a look lasts: the lower bound of the positions must
 		// not be older than the upper one of the heartbeats. Without an answer it is.

@@ -63,6 +63,14 @@ func because(s replica.Sighting, state replica.State, reason replica.Reason, det
 	return s
 }
 
+// overtaken adds why a heartbeat that is there was not used, where nothing else is to be said.
+func overtaken(s replica.Sighting, beaten bool) replica.Sighting {
+	if s.Overtaken && beaten && s.Detail == "" {
+		s.Detail = "several threads apply, and what came later may be applied first: the heartbeat proves nothing"
+	}
+	return s
+}
+
 // receiver is what both flavors tell of the thread that hears the source.
 type receiver struct {
 	state string // upper case: ON or YES is running
