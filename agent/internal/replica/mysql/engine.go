@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -65,8 +66,11 @@ type Engine struct {
 
 // New checks the options. It does not connect: the server may come later.
 func New(options Options) (*Engine, error) {
-	if options.Address == "" || options.User == "" {
-		return nil, errors.New("a mysql engine needs an address and a user")
+	if _, _, err := net.SplitHostPort(options.Address); err != nil {
+		return nil, errors.New("mysql: the address is not host:port")
+	}
+	if options.User == "" {
+		return nil, errors.New("mysql: a user is needed, the account that looks")
 	}
 	seen := map[LinkSpec]bool{}
 	for _, link := range options.Links {

@@ -16,7 +16,7 @@ const (
 )
 
 // firstLook is why nothing can be said at the first look where liveness is only seen as a change between two.
-const firstLook = "it takes two looks to know whether the link is alive"
+const firstLook = "it takes two looks, with a change or a heartbeat of the source (HEARTBEAT_PERIOD, 30 s by default) between them, to know whether the link is alive"
 
 // interval is what is known of a lag. Clocks tells that a time of the source was compared with one of the target.
 type interval struct {
