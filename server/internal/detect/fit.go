@@ -35,8 +35,8 @@ func (w Watch) settings() []setting {
 		{"patience", w.Patience != 0, []Model{ModelAbsence}},
 		{"flat_after", w.FlatAfter != 0, []Model{ModelAbsence}},
 		{"rests_at_zero", w.RestsAtZero, []Model{ModelAbsence}},
-		{"demand", w.Demand, slices.DeleteFunc(models(), func(m Model) bool { return !(Watch{Model: m}).learns() })},
 		{"ratio", w.Ratio, []Model{ModelPeers}},
+		{"demand", w.Demand, append(learners(), ModelService)},
 	}
 }
 
