@@ -111,7 +111,7 @@ func (w *watcher) hear(answer []core.SeriesValue, at time.Time, interval time.Du
 			continue
 		}
 		_, written := seriesKey(w.watch.Name, x.labels)
-		s := w.lookup(w.series, key, written, x.labels)
+		s := w.lookup(key, written, x.labels)
 		if s == nil {
 			w.metrics.refused.WithLabelValues(w.watch.Name).Inc()
 			continue

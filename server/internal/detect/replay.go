@@ -42,12 +42,19 @@ func (w *watcher) remember(ctx context.Context, tick, lost time.Time) {
 		points := w.watch.training(interval) / interval
 		w.replay = &replay{series: map[string]*series{}, rows: w.watch.newRows(), from: until.Add(-points * interval)}
 	}
-	r, extensions := w.replay, 0
+	r := w.replay
 	for !r.from.After(until) {
 		if !acquire(ctx, w.replays) {
 			return
 		}
 		err := w.part(ctx, until, interval)
+		// What came meanwhile is read before anybody else has a turn, or it would grow while we wait for ours. The times of a
+		// schedule that is not Every have no even distance.
+		for n := 0; n < maxExtensions && err == nil && w.watch.Every > 0 && r.from.After(until) && !w.now().Before(lost); n++ {
+			lost = w.schedule.Next(w.now().UTC())
+			until = lost.Add(-w.watch.EvalDelay - interval)
+			err = w.part(ctx, until, interval)
+		}
 		<-w.replays
 		if ctx.Err() != nil {
 			return
@@ -57,15 +64,12 @@ func (w *watcher) remember(ctx context.Context, tick, lost time.Time) {
 			w.metrics.replayErrors.WithLabelValues(w.watch.Name).Inc()
 			return
 		}
-		// The times of a schedule that is not Every have no even distance.
-		if now := w.now(); w.watch.Every > 0 && !now.Before(lost) && r.from.After(until) && extensions < maxExtensions {
-			extensions++
-			lost = w.schedule.Next(now.UTC())
-			until = lost.Add(-w.watch.EvalDelay - interval)
-		}
 	}
 	w.series, w.rows, w.order = r.series, r.rows, nil
-	w.replayed, w.replay = true, nil
+	for _, s := range w.series {
+		w.missUntil(s, until.Add(time.Nanosecond), interval)
+	}
+	w.replayed, w.replay, w.asked = true, nil, until
 	w.metrics.series.WithLabelValues(w.watch.Name).Set(float64(len(w.series)))
 }
 
@@ -83,44 +87,47 @@ func (w *watcher) part(ctx context.Context, until time.Time, interval time.Durat
 	}
 	within, cancel := context.WithTimeout(ctx, maxQueryTime)
 	defer cancel()
-	past, err := w.askRange(within, r.from, to, interval)
+	pasts, err := w.askRange(within, r.from, to, interval)
 	if err != nil {
 		return err
 	}
-	n := 0
-	for _, p := range past {
-		n += len(p.series)
+	if series = 0; !r.sized {
+		for _, past := range pasts {
+			series += len(past.series)
+		}
 	}
-	if !r.sized && n > 0 {
-		r.sized = true
-		if most := until.Add(-time.Duration(maxReplay/n) * interval); most.After(to) {
+	if r.sized = r.sized || series > 0; series > 0 {
+		if most := until.Add(-time.Duration(maxReplay/series) * interval); most.After(to) {
 			r.from = most.Add(interval) // too much to read: the newest counts
 			return nil
 		}
 	}
+	live, liveRows := w.series, w.rows
+	w.series, w.rows = r.series, r.rows
+	defer func() { w.series, w.rows, w.order = live, liveRows, nil }()
 	marks := w.marks(r.from.Add(-changeSettles), to)
-	if r.rows == nil {
-		w.learn(past[0].series, marks, interval)
+	if w.rows == nil {
+		w.replaySeries(pasts[0].series, marks, interval)
 	} else {
-		w.learnRows(past, marks)
+		w.replayRows(pasts, marks)
 	}
-	for key, s := range r.series {
-		w.missUntil(s, to.Add(interval), interval)
+	for key, s := range w.series {
 		if to.Sub(s.lastAt) >= w.watch.forgetAfter(interval) {
-			delete(r.series, key) // it ended long before, or never had a value
+			delete(w.series, key) // it ended long before, or never had a value
 		}
 	}
+	w.tidy()
 	r.from = to.Add(interval)
 	return nil
 }
 
-// learn gives the points of a part to the models.
-func (w *watcher) learn(past []core.SeriesRange, marks []Mark, interval time.Duration) {
+// replaySeries gives the points of each series to its model.
+func (w *watcher) replaySeries(past []core.SeriesRange, marks []Mark, interval time.Duration) {
 	seen := make(map[*series]bool, len(past))
 	own := make([]*series, len(past)) // nil: passed over
 	for i, p := range past {
 		key, written := seriesKey(w.watch.Name, p.Labels)
-		s := w.lookup(w.replay.series, key, written, p.Labels)
+		s := w.lookup(key, written, p.Labels)
 		switch {
 		case s == nil:
 			w.metrics.refused.WithLabelValues(w.watch.Name).Inc()
@@ -132,13 +139,14 @@ func (w *watcher) learn(past []core.SeriesRange, marks []Mark, interval time.Dur
 		seen[s], own[i] = true, s
 	}
 	parallel(len(past), func(i int) {
-		if own[i] == nil {
+		s, p := own[i], &past[i]
+		if s == nil {
 			return
 		}
-		for j, x := range past[i].Values {
-			if j < len(past[i].Times) && !math.IsNaN(x) && !math.IsInf(x, 0) {
-				w.missUntil(own[i], past[i].Times[j], interval)
-				own[i].observe(w.watch, past[i].Times[j], x, marks)
+		for j, x := range p.Values {
+			if j < len(p.Times) && !math.IsNaN(x) && !math.IsInf(x, 0) {
+				w.missUntil(s, p.Times[j], interval)
+				s.observe(w.watch, p.Times[j], x, marks)
 			}
 		}
 	})

@@ -112,7 +112,7 @@ func (w Watch) common(labels map[string]string) map[string]string {
 
 // takeRows puts the values of all answers into their rows, and gives these to their models.
 func (w *watcher) takeRows(answers []answer[core.SeriesValue], at time.Time) {
-	w.rows.tidy(w.series)
+	w.tidy()
 	marks := w.marks(at.Add(-changeSettles), at)
 	for _, a := range answers {
 		for _, x := range a.series {
@@ -120,7 +120,7 @@ func (w *watcher) takeRows(answers []answer[core.SeriesValue], at time.Time) {
 				w.ignore(ignoredNotFinite)
 				continue
 			}
-			r, i := w.seat(w.series, w.rows, a.name, x.Labels)
+			r, i := w.seat(a.name, x.Labels)
 			switch {
 			case r == nil:
 				w.metrics.refused.WithLabelValues(w.watch.Name).Inc()
@@ -153,19 +153,18 @@ func (w *watcher) takeRows(answers []answer[core.SeriesValue], at time.Time) {
 }
 
 // tidy lets go of the rows of which no series is kept.
-func (rows rows) tidy(kept map[string]*series) {
-	for key, r := range rows {
-		if !slices.ContainsFunc(r.series, func(s *series) bool { return kept[s.key] == s }) {
-			delete(rows, key)
+func (w *watcher) tidy() {
+	for key, r := range w.rows {
+		if !slices.ContainsFunc(r.series, func(s *series) bool { return s != nil && w.series[s.key] == s }) {
+			delete(w.rows, key)
 		}
 	}
 }
 
-// seat is the place of a value in one of the rows, made where it is new, as its series is among others; nil when there are as
-// many as the watch may have.
-func (w *watcher) seat(among map[string]*series, rows rows, question string, labels map[string]string) (r *row, i int) {
+// seat is the place of a value, made where it is new; nil when the watch has as many as it may have.
+func (w *watcher) seat(question string, labels map[string]string) (r *row, i int) {
 	key, place, name, of := w.watch.place(question, labels)
-	r = rows[key]
+	r = w.rows[key]
 	if r == nil {
 		subject, _ := w.watch.subject(of)
 		r = w.watch.newRow(w.zone(subject.Site))
@@ -178,12 +177,12 @@ func (w *watcher) seat(among map[string]*series, rows rows, question string, lab
 	if r.peers != nil {
 		j = i
 	}
-	if !ok && rows.seats() >= w.watch.maxSeries() {
+	if !ok && w.rows.seats() >= w.watch.maxSeries() {
 		return nil, 0
 	}
-	if j >= len(r.series) || among[r.series[j].key] != r.series[j] {
+	if j >= len(r.series) || w.series[r.series[j].key] != r.series[j] {
 		id, written := seriesKey(w.watch.Name, of)
-		s := w.lookup(among, id, written, of)
+		s := w.lookup(id, written, of)
 		if s == nil {
 			return nil, 0
 		}
@@ -196,14 +195,14 @@ func (w *watcher) seat(among map[string]*series, rows rows, question string, lab
 		r.places[place] = i
 		r.names, r.values = append(r.names, name), append(r.values, math.NaN())
 	}
-	rows[key] = r
+	w.rows[key] = r
 	return r, i
 }
 
 // seats is how many values the rows have room for.
-func (rows rows) seats() int {
+func (all rows) seats() int {
 	n := 0
-	for _, r := range rows {
+	for _, r := range all {
 		n += len(r.values)
 	}
 	return n
@@ -280,17 +279,16 @@ func (r *row) contributors() []core.Contributor {
 	return out
 }
 
-// learnRows gives the rows of a part of the past to their models.
-func (w *watcher) learnRows(pasts []answer[core.SeriesRange], marks []Mark) {
+// replayRows gives the rows of the past to their models.
+func (w *watcher) replayRows(pasts []answer[core.SeriesRange], marks []Mark) {
 	type lane struct {
 		place int
 		core.SeriesRange
 	}
-	w.replay.rows.tidy(w.replay.series)
 	lanes := map[*row][]lane{}
 	for _, past := range pasts {
 		for _, x := range past.series {
-			r, i := w.seat(w.replay.series, w.replay.rows, past.name, x.Labels)
+			r, i := w.seat(past.name, x.Labels)
 			switch {
 			case r == nil:
 				w.metrics.refused.WithLabelValues(w.watch.Name).Inc()

@@ -188,24 +188,28 @@ func (s *series) moved(v detectors.Verdict) bool {
 		math.Abs(v.Expected-s.band.Expected) > step
 }
 
+// doubted is what health hears of the series when its state is unknown. It reads nothing of it that changes.
+func (s *series) doubted(w Watch, interval time.Duration, at time.Time, why string) core.Signal {
+	return core.Signal{
+		Detector: w.Name, Subject: s.subject, Class: w.class(), State: core.DetectorUnknown, At: at, Interval: interval,
+		Labels: s.labels, Direction: w.direction(), Sentence: w.Name + " of " + s.subject.String() + ": " + why,
+	}
+}
+
 // signal is what health hears of the series.
 func (s *series) signal(w Watch, interval time.Duration, at time.Time) core.Signal {
-	v := s.verdict
-	sig := core.Signal{
-		Detector: w.Name, Subject: s.subject, Class: w.class(), State: s.state(), At: at, Interval: interval,
-		Labels: s.labels, Direction: w.direction(),
-	}
-	about := w.Name + " of " + s.subject.String() + ": "
+	sig := s.doubted(w, interval, at, s.unknown)
 	if s.unknown != "" {
-		sig.Sentence = about + s.unknown
 		return sig
 	}
+	v := s.verdict
+	sig.State = s.state()
 	sig.Value, sig.Score = v.Value, v.Score
 	if v.HasExpected && v.HasLower && v.HasUpper {
 		sig.Expected, sig.Lower, sig.Upper, sig.HasBand = v.Expected, v.Lower, v.Upper, true
 	}
 	sig.Contributors = s.contributors
-	sig.Sentence = about + s.explain(w)
+	sig.Sentence += s.explain(w)
 	if s.note != "" {
 		sig.Sentence += ", " + s.note
 	}

@@ -33,7 +33,7 @@ const (
 )
 
 // watcher runs one watch. Everything in it belongs to its goroutine, except what is shared by all watches: the
-// slots, those of replays, the signals and the metrics.
+// slots, those of replays, the progress, the signals and the metrics.
 type watcher struct {
 	watch    Watch
 	schedule cron.Schedule
@@ -48,11 +48,12 @@ type watcher struct {
 	metrics  *metrics
 	slots    chan struct{}
 	replays  chan struct{}
+	progress progress
 
 	ours      bool // whether it was ours at the last tick
 	series    map[string]*series
-	rows      rows          // nil for models of one series
 	order     []*series     // the series by key; nil when they changed
+	rows      rows          // nil for models of one series
 	points    []seriesPoint // of the last answer; its room is used again
 	samples   []core.Sample // of the last report; its room is used again
 	replayed  bool
@@ -148,8 +149,8 @@ func (w *watcher) prepare(ctx context.Context, tick, lost time.Time) (replayed b
 		w.log.Warn("clock went back; the models begin again", slog.Duration("by", back))
 		w.forget()
 	}
-	if w.replayed && w.lost(tick) {
-		w.replayed = false
+	if w.lost(tick.Add(-w.watch.EvalDelay), w.interval(tick)) {
+		w.replayed, w.replay = false, nil
 	}
 	if w.replayed {
 		return false
@@ -167,6 +168,9 @@ func (w *watcher) tick(ctx context.Context, tick time.Time) {
 		w.follow(ctx, tick)
 	}
 	w.metrics.seconds.WithLabelValues(w.watch.Name).Add(max(0, w.now().Sub(start).Seconds()))
+	if ctx.Err() == nil {
+		w.progress.judge(tick, w.interval(tick), w.sorted())
+	}
 	w.metrics.cycle.WithLabelValues(w.watch.Name).Set(max(0, w.now().Sub(tick).Seconds()))
 }
 
@@ -196,7 +200,6 @@ func (w *watcher) evaluate(ctx context.Context, tick time.Time) {
 // take gives each series of an answer to its model.
 func (w *watcher) take(answer []core.SeriesValue, at time.Time) {
 	w.points = w.points[:0]
-	marks := w.marks(at.Add(-changeSettles), at)
 	seen := make(map[string]bool, len(answer))
 	for _, a := range answer {
 		if math.IsNaN(a.Value) || math.IsInf(a.Value, 0) {
@@ -209,7 +212,7 @@ func (w *watcher) take(answer []core.SeriesValue, at time.Time) {
 			continue
 		}
 		seen[key] = true
-		s := w.lookup(w.series, key, written, a.Labels)
+		s := w.lookup(key, written, a.Labels)
 		if s == nil {
 			w.metrics.refused.WithLabelValues(w.watch.Name).Inc()
 			continue
@@ -220,6 +223,7 @@ func (w *watcher) take(answer []core.SeriesValue, at time.Time) {
 		s.unknown, s.gone = "", time.Time{}
 		w.points = append(w.points, seriesPoint{s, a.Value})
 	}
+	marks := w.marks(at.Add(-changeSettles), at)
 	parallel(len(w.points), func(i int) { w.points[i].series.observe(w.watch, at, w.points[i].value, marks) })
 	for key, s := range w.series {
 		if !seen[key] {
@@ -307,12 +311,12 @@ func (w *watcher) report(ctx context.Context, at time.Time, interval time.Durati
 	}
 }
 
-// lookup is the series of a key among others, made where it is new; nil when there are as many as the watch may have.
-func (w *watcher) lookup(among map[string]*series, key string, written []core.Label, labels map[string]string) *series {
-	if s, ok := among[key]; ok {
+// lookup is the series of a key, made where it is new; nil when the watch has as many as it may have.
+func (w *watcher) lookup(key string, written []core.Label, labels map[string]string) *series {
+	if s, ok := w.series[key]; ok {
 		return s
 	}
-	if len(among) >= w.watch.maxSeries() {
+	if len(w.series) >= w.watch.maxSeries() {
 		return nil
 	}
 	s := newSeries(w.watch, key, written, labels)
@@ -321,7 +325,7 @@ func (w *watcher) lookup(among map[string]*series, key string, written []core.La
 		zone := w.zone(s.subject.Site)
 		s.past = newPast(func() detectors.Model { return w.watch.newModel(zone) }, w.watch.learns())
 	}
-	among[key], w.order = s, nil
+	w.series[key], w.order = s, nil
 	return s
 }
 

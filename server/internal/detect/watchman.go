@@ -115,8 +115,7 @@ func New(o Options) (*Watchman, error) {
 		m.watchers = append(m.watchers, &watcher{
 			watch: w, schedule: schedule, querier: o.Querier, writer: o.Writer, tell: tell, now: o.Now,
 			mine: o.Mine, zone: o.Zone, marks: o.Marks, ours: o.Mine == nil,
-			log: o.Log.With(slog.String("watch", w.Name)), metrics: metrics, slots: slots, replays: replays, series: map[string]*series{},
-			rows: w.newRows(),
+			log: o.Log.With(slog.String("watch", w.Name)), metrics: metrics, slots: slots, replays: replays, series: map[string]*series{}, rows: w.newRows(),
 		})
 	}
 	return m, nil
@@ -127,8 +126,11 @@ func New(o Options) (*Watchman, error) {
 func (m *Watchman) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, w := range m.watchers {
+		first := w.schedule.Next(w.now().UTC())
+		w.progress.judge(first, w.interval(first), nil)
 		wg.Go(func() { w.run(ctx) })
 	}
+	wg.Go(func() { m.doubt(ctx) })
 	wg.Wait()
 	return nil
 }
