@@ -131,7 +131,7 @@ func (w Watch) whole(zone *time.Location) *detectors.Service {
 
 // checked is the model of the watch as something that says what is wrong with its parameters; nil when there is none.
 func (w Watch) checked() interface{ Validate() error } {
-	switch w.model() { //nolint:exhaustive // the others are models of one series
+	switch w.model() {
 	case ModelPeers:
 		return w.peers()
 	case ModelService:

@@ -31,7 +31,7 @@ func (q *questions) about(expr string) *world {
 		if f := q.by[expr]; f != nil {
 			return f(at), nil
 		}
-		return q.world.at(at)
+		return q.at(at)
 	}}
 }
 
@@ -318,7 +318,7 @@ func TestAbsence(t *testing.T) {
 			return at.After(start.Add(time.Minute)) && at.Before(start.Add(4*time.Minute))
 		}
 		q := ask(nil)
-		q.world.at = func(at time.Time) ([]core.SeriesValue, error) {
+		q.at = func(at time.Time) ([]core.SeriesValue, error) {
 			if time.Now().Equal(at) && fails(at) {
 				return nil, errors.New("out of order")
 			}
