@@ -34,13 +34,6 @@ func models() []Model {
 	}
 }
 
-// recorded are the models that judge a recorded series without being told a limit.
-func recorded() []Model {
-	return slices.DeleteFunc(models(), func(m Model) bool {
-		return slices.Contains([]Model{ModelThreshold, ModelTrend, ModelPeers, ModelService}, m)
-	})
-}
-
 func listed(models []Model) string {
 	names := make([]string, len(models))
 	for i, m := range models {
@@ -148,6 +141,7 @@ func (w Watch) learns() bool {
 	return slices.Contains(learners(), w.model())
 }
 
+// learners are the models that know a series from its past alone.
 func learners() []Model {
 	return []Model{ModelAuto, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelCUSUM}
 }
