@@ -165,7 +165,7 @@ func (s *Server) watchman() (*detect.Watchman, error) {
 		watches = append(watches, w.Detect())
 	}
 	return detect.New(detect.Options{
-		Watches: watches, Querier: s.store, Writer: s.store, Signals: s.eyes.Signals, Log: s.room("detect"), Registry: s.registry,
+		Watches: watches, Querier: s.store, Writer: s.store, Signals: newOwnSigns(s.room("detect"), s.eyes.Signals).take, Log: s.room("detect"), Registry: s.registry,
 		Mine: s.sharesOf(watches), Zone: s.zone, Marks: s.marks.between,
 	})
 }

@@ -40,7 +40,7 @@ func (w Watch) newRows() rows {
 
 func (w Watch) newRow(zone *time.Location) *row {
 	r := &row{places: map[string]int{}}
-	switch w.model() { //nolint:exhaustive // the others have none
+	switch w.model() {
 	case ModelPeers:
 		r.peers = w.peers()
 	case ModelService:
@@ -59,7 +59,7 @@ func (w Watch) newRow(zone *time.Location) *row {
 // place says of a value which row it belongs to, which of its places is its own, and what it is called; and which labels
 // the series has that is judged by it.
 func (w Watch) place(question string, labels map[string]string) (row, place, name string, of map[string]string) {
-	switch w.model() { //nolint:exhaustive // the others have no rows
+	switch w.model() {
 	case ModelPeers:
 		place, _ = seriesKey(w.Name, labels)
 		row, _ = seriesKey(w.Name, w.common(labels))

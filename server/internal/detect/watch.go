@@ -93,7 +93,8 @@ type Watch struct {
 	// 360 intervals and an hour: the window of the model before any trouble that it has not yet taken for the new
 	// level. Of all series together no more than 100 million points are read: a week of 1650 series every 10 s.
 	Training time.Duration
-	// MaxSeries is how many series the watch may have; more are refused and counted. Zero means 1000.
+	// MaxSeries is how many series the watch may have, and of those judged in rows how many values; more are refused and
+	// counted. Zero means 1000.
 	MaxSeries int
 }
 
