@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
+	"github.com/evenkeel/evenkeel/server/internal/detect"
 )
 
 const (
@@ -150,7 +151,7 @@ func benchEngine(b *testing.B, n int) {
 		passed := engineFigure(b, s.registry, "evenkeel_detect_skipped_total", false)
 		cycle := engineFigure(b, s.registry, "evenkeel_detect_cycle_seconds", true)
 		b.Logf("%.0f s after the start the last cycle took %.2f s, %.0f ticks had passed", time.Since(start).Seconds(), cycle, passed)
-		if calm++; passed != before || cycle == 0 {
+		if calm++; passed != before || engineFigure(b, s.registry, "evenkeel_detect_series", false) < float64(n) {
 			calm, before = 0, passed
 		}
 		if time.Since(start) > engineSettle {
@@ -188,6 +189,67 @@ func benchEngine(b *testing.B, n int) {
 	b.ReportMetric(slices.Max(sizes), "rss-MB")
 	b.ReportMetric(engineFigure(b, s.registry, "evenkeel_detect_series", false), "series")
 	prober.report(b, cycles[len(cycles)/2])
+}
+
+// BenchmarkReplay is the start of a watch of auto: 1000 series written every 10 s, of the days in the name of the
+// sub-benchmark. Reported are how long it reads its past, points a second, the memory of the process meanwhile, and how late
+// at most the ticks of another watch ended meanwhile.
+func BenchmarkReplay(b *testing.B) {
+	for _, days := range []int{1, 7} {
+		b.Run(strconv.Itoa(days), func(b *testing.B) { benchReplay(b, days) })
+	}
+}
+
+func benchReplay(b *testing.B, days int) {
+	const n = 1000
+	s := engineServer(b, b.Context(), n*engineWatches)
+	load := newEngineLoad(n)
+	for i := range load.samples {
+		load.samples[i].Name = "engine_gauge_0"
+	}
+	now := time.Now().Truncate(engineEvery)
+	span := time.Duration(days) * 24 * time.Hour
+	for at := now.Add(-span); at.Before(now); at = at.Add(engineEvery) {
+		for part := range engineParts {
+			load.at(part, at)
+		}
+		if err := s.store.Append(b.Context(), load.samples); err != nil {
+			b.Fatal(err)
+		}
+	}
+	watch := detect.Watch{Name: "long", Query: "engine_gauge_0", About: detect.AboutTargetSite, Every: engineEvery, Training: span}
+	other := detect.Watch{Name: "other", Query: `count(engine_gauge_0)`, About: detect.AboutTargetSite, Every: time.Second, Training: time.Minute}
+	sizes := []float64{engineRSS(b)}
+	for b.Loop() {
+		registry := prometheus.NewRegistry()
+		watchman, err := detect.New(detect.Options{
+			Watches: []detect.Watch{watch, other}, Querier: s.store, Writer: s.store, Signals: s.eyes.Signals, Registry: registry,
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(b.Context())
+		var all sync.WaitGroup
+		all.Go(func() {
+			if err := watchman.Run(ctx); err != nil {
+				b.Error(err)
+			}
+		})
+		began, late := time.Now(), 0.0
+		for engineFigure(b, registry, "evenkeel_detect_series", true) < n {
+			rest(ctx, 20*time.Millisecond)
+			sizes = append(sizes, engineRSS(b))
+			late = max(late, engineFigure(b, registry, "evenkeel_detect_cycle_seconds", true))
+		}
+		took := time.Since(began).Seconds()
+		cancel()
+		all.Wait()
+		b.ReportMetric(took, "replay-s")
+		b.ReportMetric(float64(n)*span.Seconds()/engineEvery.Seconds()/took, "points/s")
+		b.ReportMetric(slices.Max(sizes), "rss-MB")
+		b.ReportMetric(sizes[0], "rss-before-MB")
+		b.ReportMetric(late, "other-late-max-s")
+	}
 }
 
 // rest waits, or ends with the context.
