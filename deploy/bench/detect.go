@@ -62,6 +62,7 @@ func detectUnits() []detectUnit {
 		{"B/series", "bytes", "B"},
 		{"cycle-p50-s", "cycle_p50", "s"},
 		{"cycle-max-s", "cycle_max", "s"},
+		{"cycle-cpu-s", "cycle_cpu", "s"},
 		{"skipped", "skipped", "count"},
 		{"cores", "cpu", "cores"},
 		{"rss-MB", "rss", "MB"},

@@ -100,8 +100,10 @@ type options struct {
 }
 
 func readOptions(lookup func(string) (string, bool)) (options, error) {
-	o := options{Faults: 20, Starts: 10, Measure: time.Minute, Rounds: 5, Scrapes: 60, Settle: 6 * time.Second, Time: "1s",
-		Series: []int{10_000, 100_000, 300_000}, Cycles: 12, Days: 7}
+	o := options{
+		Faults: 20, Starts: 10, Measure: time.Minute, Rounds: 5, Scrapes: 60, Settle: 6 * time.Second, Time: "1s",
+		Series: []int{10_000, 100_000, 300_000}, Cycles: 12, Days: 7,
+	}
 	number := func(name string, out *int) error {
 		text, ok := lookup(name)
 		if !ok {
