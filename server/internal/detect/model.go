@@ -145,12 +145,11 @@ func (w Watch) checked() interface{ Validate() error } {
 
 // learns reports whether the model has a memory that trouble, and what is done about it, would spoil.
 func (w Watch) learns() bool {
-	switch w.model() {
-	case ModelAuto, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelCUSUM:
-		return true
-	case ModelThreshold, ModelBurnRate, ModelAbsence, ModelTrend, ModelPeers, ModelService:
-	}
-	return false
+	return slices.Contains(learners(), w.model())
+}
+
+func learners() []Model {
+	return []Model{ModelAuto, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelCUSUM}
 }
 
 // training is how much history the model of the watch is given at the start.

@@ -145,7 +145,7 @@ func (w *watcher) takeRows(answers []answer[core.SeriesValue], at time.Time) {
 	}
 	for _, s := range w.series {
 		if seen[s] {
-			s.void(w.watch, s.marked(at, marks))
+			s.void(w.watch, s.marked(at, marks), false)
 		} else {
 			w.miss(s, at)
 		}

@@ -451,5 +451,6 @@ func TestSettingsThatDoNotFit(t *testing.T) {
 	f(detect.ModelService, func(w *detect.Watch) { w.Metrics = map[string]string{"a": "a"} }, "metrics", "there are 1; want two or more")
 	f(detect.ModelService, func(w *detect.Watch) { w.Metrics["a"] = " " }, "metrics", `"a" has no name or no query`)
 	f(detect.ModelService, func(w *detect.Watch) { w.Limit = new(float64) }, "limit", "it belongs to trend")
+	f(detect.ModelPeers, func(w *detect.Watch) { w.Demand = true }, "demand", "it belongs to auto, robust-z")
 	f(detect.ModelAuto, func(w *detect.Watch) { w.Ratio = true }, "ratio", "it belongs to peers")
 }

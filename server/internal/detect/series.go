@@ -86,13 +86,13 @@ func newSeries(w Watch, key string, written []core.Label, labels map[string]stri
 func (s *series) observe(w Watch, at time.Time, value float64, marks []Mark) {
 	m := s.marked(at, marks)
 	load := 1.0
-	if w.Demand {
+	if w.Demand && m.load > 0 {
 		load = m.load
 	}
 	v, note := s.past.observe(at, value, load, m)
 	s.judged(v, at)
 	s.note = note
-	s.void(w, m)
+	s.void(w, m, m.load > 0)
 }
 
 // judged takes what the model says of a value.
@@ -112,10 +112,14 @@ func (s *series) marked(at time.Time, marks []Mark) marked {
 	return marksAt(marks, s.subject, at)
 }
 
-// void makes unknown what statistics say of users that are moved away: it is no evidence.
-func (s *series) void(w Watch, m marked) {
-	if m.away != nil && w.class() == core.ClassSymptom {
+// void makes unknown what statistics say of users that were moved: it is no evidence. Weighed says that the values are
+// judged as what they would be without those that were moved here.
+func (s *series) void(w Watch, m marked, weighed bool) {
+	switch {
+	case m.away != nil && w.class() == core.ClassSymptom:
 		s.unknown = "not judged, its users are moved away since " + clock(m.away.From)
+	case m.shifted != nil && w.Demand && !weighed:
+		s.unknown = "not judged, users are moved here since " + clock(m.shifted.From)
 	}
 }
 

@@ -66,7 +66,8 @@ type Watch struct {
 	// auto, where zero means 1.
 	FalseAlarms float64
 	// Demand says that the values grow as the number of users does. While a site carries those of another one they are judged as
-	// what they would be without them.
+	// what they would be without them; not at all by service, which has other values too, and when nobody knows how
+	// many there are.
 	Demand bool
 	// Limit is what a trend must not reach, in the unit of the query; Horizon how near is news, where zero means 24 h; and
 	// Window how much of the past the line goes through, where zero means 6 h.

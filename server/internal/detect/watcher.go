@@ -149,7 +149,7 @@ func (w *watcher) prepare(ctx context.Context, tick, lost time.Time) (replayed b
 		w.log.Warn("clock went back; the models begin again", slog.Duration("by", back))
 		w.forget()
 	}
-	if w.lost(tick.Add(-w.watch.EvalDelay), w.interval(tick)) {
+	if w.lost(tick) {
 		w.replayed, w.replay = false, nil
 	}
 	if w.replayed {

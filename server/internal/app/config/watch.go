@@ -39,9 +39,11 @@ type Watch struct {
 	FlatAfter          Duration     `yaml:"flat_after,omitempty"` // of absence: standstills are judged from so long an acquaintance on
 	RestsAtZero        bool         `yaml:"rests_at_zero,omitempty"`
 	Ratio              bool         `yaml:"ratio,omitempty"` // of peers
-	Class              string       `yaml:"class,omitempty"`
-	Train              Duration     `yaml:"train,omitempty"`      // 0s: what the model needs
-	MaxSeries          int          `yaml:"max_series,omitempty"` // more are refused and counted; 0: 1000
+	// Demand says that the values grow with the number of users, and are judged as if the site had no other's.
+	Demand    bool     `yaml:"demand,omitempty"`
+	MaxSeries int      `yaml:"max_series,omitempty"` // more are refused and counted; 0: 1000
+	Class     string   `yaml:"class,omitempty"`
+	Train     Duration `yaml:"train,omitempty"` // 0s: what the model needs
 
 	path string // where it stands in the file
 	made bool   // it is of a ready-made set
@@ -67,7 +69,7 @@ func (w Watch) Detect() detect.Watch {
 		Every: w.Every.D(), Cron: w.Cron, Model: detect.Model(w.Model), Direction: detect.Direction(w.Direction),
 		Floor: detect.Floor{Absolute: w.Floor.Absolute, Relative: float64(w.Floor.Relative)}, Threshold: w.Threshold,
 		FalseAlarms: w.FalseAlarmsPerWeek, Limit: w.Limit, Horizon: w.Horizon.D(), Window: w.Window.D(), Objective: float64(w.Objective),
-		Patience: w.Patience, FlatAfter: w.FlatAfter.D(), RestsAtZero: w.RestsAtZero, Ratio: w.Ratio, Training: w.Train.D(),
+		Patience: w.Patience, FlatAfter: w.FlatAfter.D(), RestsAtZero: w.RestsAtZero, Ratio: w.Ratio, Demand: w.Demand, Training: w.Train.D(),
 		MaxSeries: w.MaxSeries,
 	}
 	for _, x := range w.Windows {
