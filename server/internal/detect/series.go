@@ -209,7 +209,11 @@ func (s *series) signal(w Watch, interval time.Duration, at time.Time) core.Sign
 		sig.Expected, sig.Lower, sig.Upper, sig.HasBand = v.Expected, v.Lower, v.Upper, true
 	}
 	sig.Contributors = s.contributors
-	sig.Sentence += s.explain(w)
+	if v.State == detectors.StateNormal && s.note == "" {
+		sig.Sentence += "normal" // nobody asks why
+	} else {
+		sig.Sentence += s.explain(w)
+	}
 	if s.note != "" {
 		sig.Sentence += ", " + s.note
 	}

@@ -184,7 +184,6 @@ func (w *watcher) evaluate(ctx context.Context, tick time.Time) {
 	if ctx.Err() != nil {
 		return // the end, not an error
 	}
-	w.metrics.evaluations.WithLabelValues(w.watch.Name).Inc()
 	w.failed(err)
 	if err == nil {
 		if w.rows == nil {
@@ -195,6 +194,7 @@ func (w *watcher) evaluate(ctx context.Context, tick time.Time) {
 		w.age(at, interval)
 	}
 	w.report(within, at, interval)
+	w.metrics.evaluations.WithLabelValues(w.watch.Name).Inc()
 }
 
 // take gives each series of an answer to its model.

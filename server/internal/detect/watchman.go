@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 
@@ -49,7 +50,8 @@ type Options struct {
 	Log *slog.Logger
 	// Registry may be nil.
 	Registry prometheus.Registerer
-	// Parallel is how many evaluations run at the same time, and beside them up to two parts of replays. Zero means 4.
+	// Parallel is how many evaluations run at the same time, and beside them up to two parts of replays. Zero means the
+	// number of processors and at least 2: more would only keep those waiting who share the processors with them.
 	Parallel int
 }
 
@@ -59,7 +61,7 @@ type Watchman struct {
 }
 
 const (
-	defaultParallel = 4
+	leastParallel   = 2
 	parallelReplays = 2
 )
 
@@ -81,7 +83,7 @@ func New(o Options) (*Watchman, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Parallel <= 0 {
-		o.Parallel = defaultParallel
+		o.Parallel = max(leastParallel, runtime.GOMAXPROCS(0))
 	}
 	var errs []error
 	names := map[string]bool{}
