@@ -13,6 +13,7 @@ const (
 	defaultCalmShare = 0.5
 	maxCalmShare     = 0.95
 	maxEvidence      = 1e18 // nobody waits for so many steps
+	eproQuiet        = 2    // R that says nothing: of e-values of 0.5 it goes to 1 from above and from below
 	eproPrior        = 2000 // steps that the presumption of a mean of 1 or less is worth
 )
 
@@ -53,7 +54,7 @@ type eproState struct {
 	R, M    float64
 	On      bool
 	Calm    int     // windows in a row
-	Since   instant // first step of what R rests on
+	Since   instant // first step of those with an R above eproQuiet
 	Crossed instant
 	Sum     float64 // of the e of steps that nothing rests on any more
 	Pending float64 // of the others
@@ -70,7 +71,7 @@ type EVerdict struct {
 	Steps int
 	// R is the evidence, from 0 to Crossing.
 	R, Crossing float64
-	// Since is the first of the steps that R rests on, and Crossed when it crossed; zero times while there is neither.
+	// Since is the step at which R went above 2 and has stayed there, and Crossed when it crossed; zero times while there is neither.
 	Since, Crossed time.Time
 	// M is the evidence that it is over, Calm the calm windows in a row so far and NeedCalm how many it takes.
 	M              float64
@@ -128,10 +129,10 @@ func (p *EProcess) Step(at time.Time, e float64) EVerdict {
 		st.Pending += raw
 		st.Steps++
 		switch {
-		case st.R <= 1:
+		case st.R <= eproQuiet:
 			st.Since = instant{}
 			st.Sum, st.Pending = st.Sum+st.Pending, 0
-		case was <= 1:
+		case was <= eproQuiet:
 			st.Since = instantOf(at)
 		}
 	}

@@ -80,6 +80,7 @@ func (f Fact) History(at time.Time) bool {
 // Signal is what a detector says of one series, attributed to a subject.
 type Signal struct {
 	Detector  string // name of the watch
+	Group     string // what is likely to be odd together with it; empty: it is a group of its own
 	Subject   Subject
 	Class     Class // symptom or cause
 	State     DetectorState

@@ -22,7 +22,13 @@ type Topology struct {
 	Assertions []Assertion
 	Freezes    []Freeze // expanded by calendar over the coming days
 	Probe      ProbeTiming
+	// ChancePerYear is how often a year the statistics of all subjects together may accuse one by chance. Zero means
+	// DefaultChancePerYear.
+	ChancePerYear float64
 }
+
+// DefaultChancePerYear is how often a year statistics may accuse somebody by chance, in the whole installation.
+const DefaultChancePerYear = 1
 
 // Site is one place that runs the full stack.
 type Site struct {

@@ -110,7 +110,12 @@ func (b *bench) evidence(i int) []core.Evidence {
 	}
 	if b.signals != nil {
 		for _, st := range b.signals[i] {
-			out = append(out, st.evidence(s.subject))
+			switch {
+			case st.signal.Class == core.ClassCause:
+				out = append(out, st.evidence(s.subject))
+			case s.statistics.accuses():
+				out = append(out, s.statistics.support(st.evidence(s.subject)))
+			}
 		}
 	}
 	if c.silentFor > 0 {

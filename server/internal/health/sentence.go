@@ -75,7 +75,7 @@ func (b *bench) trouble(i, ups, downs int) string {
 		case core.KindSilent:
 			return "its agent is silent for " + seconds(c.silentFor) + "; " + votes
 		case core.KindAnomaly:
-			return "statistics only: " + b.anomaly(i).signal.Detector + "; " + votes
+			return "statistics only: " + b.oddText(i) + "; " + votes
 		}
 		text := votes + "; no quorum"
 		switch {
@@ -145,6 +145,23 @@ func (b *bench) frontText(i int) string {
 		return ""
 	}
 	return "; judged by its worst probe, " + s.fronts[s.judged].target
+}
+
+// oddText names the detectors that object to the subject, and how much that says.
+func (b *bench) oddText(i int) string {
+	var names []string
+	if b.signals != nil {
+		for _, st := range b.signals[i] {
+			if st.signal.Class == core.ClassSymptom {
+				names = append(names, st.signal.Detector)
+			}
+		}
+	}
+	who := strings.Join(names, ", ")
+	if who == "" {
+		who = "no detector at present"
+	}
+	return who + "; " + b.t.subjects[i].statistics.text()
 }
 
 func (b *bench) routeText(i int) string {

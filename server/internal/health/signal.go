@@ -18,6 +18,7 @@ type signalState struct {
 	path   string
 	// voidUntil is set when Judge finds that a change of routing explains the anomaly.
 	voidUntil int64
+	window    window
 }
 
 // Signal takes the word of a detector in. Only symptoms and causes are signals; an older word than the one
@@ -60,6 +61,7 @@ func (t *Tracker) Signal(s core.Signal) {
 	if at > old.until { // what was known is too old to be continued
 		old.onset = 0
 	}
+	old.window.take(s, at > old.at)
 	old.until = at + int64(min(VoteIntervals*ivl, maxSignalAge))
 	old.signal, old.at, old.path = s, at, t.signalPath(s)
 	old.signal.Labels = nil // the caller's map is not retained

@@ -67,6 +67,7 @@ type Tracker struct {
 	signals map[string]*signalState
 	tilt    doubt
 	counts  Counts
+	stepped int64 // when the windows of statistics ended last, 0 before the first judgement
 
 	channels  map[channelKey]*channel
 	declared  map[string]time.Duration // configured links and the objective of their exposure, 0 for none
@@ -135,6 +136,7 @@ type subject struct {
 	graySince    int64
 	gray         bool // by quorum
 	slowSince    int64
+	statistics   statistics
 }
 
 // New returns a tracker for one server replica. The topology is not retained for writing and must not change.

@@ -420,7 +420,7 @@ func TestPaths(t *testing.T) {
 	f := func(want, writer string) {
 		t.Helper()
 		s := core.Signal{
-			Detector: "d" + writer, Subject: core.Subject{Site: "fra", Service: "checkout"}, Class: core.ClassSymptom, At: epoch,
+			Detector: "d" + writer, Subject: core.Subject{Site: "fra", Service: "checkout"}, Class: core.ClassCause, At: epoch,
 			State: core.DetectorAnomalous, HasBand: true,
 		}
 		if writer != "" {
