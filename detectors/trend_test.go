@@ -21,7 +21,7 @@ func ExampleTrend() {
 	}
 	fmt.Println(v.State, "-", v.Explain())
 	// Output:
-	// anomalous - 76.37 is on its way to the limit 95: there in 9h33m0s (9h24m0s to 9h50m0s)
+	// anomalous - 76.37 reaches 95 in 9.6 h (9.4 h to 9.8 h)
 }
 
 func TestTrendContract(t *testing.T) {

@@ -88,13 +88,20 @@ func (e ETA) String() string {
 		return "at a time that is not known"
 	}
 	word := func(d time.Duration) string {
+		part := func(unit time.Duration) string { return strconv.FormatFloat(float64(d)/float64(unit), 'g', 2, 64) }
 		switch {
 		case d == Never:
 			return "never"
+		case d >= 99*24*time.Hour:
+			return "months"
+		case d >= 48*time.Hour:
+			return part(24*time.Hour) + " d"
 		case d >= time.Hour:
-			return d.Round(time.Minute).String()
+			return part(time.Hour) + " h"
+		case d >= time.Minute:
+			return part(time.Minute) + " min"
 		}
-		return d.Round(time.Second).String()
+		return part(time.Second) + " s"
 	}
 	return "in " + word(e.Likely) + " (" + word(e.Earliest) + " to " + word(e.Latest) + ")"
 }
@@ -189,7 +196,11 @@ func (v Verdict) Explain() string {
 		return "errors burn their budget of " + number(v.Scale) + " at " + number(v.Deviation) + " times the speed that lasts, " +
 			number(v.Upper/v.Scale) + " times are the limit, since " + clock(v.Since)
 	case ReasonTrend:
-		return number(v.Value) + " is on its way to " + v.band() + ": there " + v.ETA.String()
+		limit := v.Upper
+		if !v.HasUpper {
+			limit = v.Lower
+		}
+		return number(v.Value) + " reaches " + number(limit) + " " + v.ETA.String()
 	case ReasonFewPeers:
 		return "too few siblings have a value to compare with"
 	case ReasonEither:

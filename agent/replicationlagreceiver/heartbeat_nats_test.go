@@ -46,6 +46,13 @@ func TestHeartbeatNATS(t *testing.T) {
 	}
 	b.until("the beats bound the link", atoB, "target", bounded)
 	a.until("the other way too", btoA, "target", bounded)
+	// Nothing is written but beats, and each one that comes completes the copy.
+	var before time.Time
+	for range 3 {
+		before = b.until("complete by the beats", atoB, "target", func(v told) bool {
+			return (v.state() == replica.CaughtUp || v.state() == replica.IdleLinkOK) && v.at.After(before)
+		}).at
+	}
 	exposedFor(a, atoB, 5)
 	exposedFor(b, btoA, 5)
 

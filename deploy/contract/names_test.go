@@ -267,6 +267,7 @@ func everybody(t *testing.T) (*server, *tap, *program) {
 	}
 	out := &safeBuffer{}
 	links, source := replicated(t, out)
+	mirrored(t, links)
 	launch(t, out, binary("evenkeel-agent"), "run", "--site", "fra", "--servers", through, "--token-file", token,
 		"--role", "site", "--host-metrics", "true", "--data", t.TempDir(), "--health", "", "--otlp", "", "--replication", links)
 	t.Cleanup(func() {

@@ -55,6 +55,7 @@ type Server struct {
 	store    *store.Store
 	world    *world
 	eyes     *eyes
+	marks    marks
 	hand     *act.Hand
 	loop     *loop
 	askers   map[string]remediations.Preflighter
@@ -232,7 +233,11 @@ func (s *Server) serve(ctx context.Context) error {
 	background(s.backups)
 	background(s.preflights)
 	background(func(ctx context.Context) { selfStore(ctx, s.registry, s.replica, s.store, s.room("self")) })
+	background(s.followMarks)
 	background(func(ctx context.Context) {
+		if err := s.readMarks(ctx); err != nil && ctx.Err() == nil {
+			s.room("detect").Warn("the detectors begin without knowing of past trouble", slog.Any("error", err))
+		}
 		if err := watchman.Run(ctx); err != nil && ctx.Err() == nil {
 			s.room("detect").Error("watches stopped", slog.Any("error", err))
 		}

@@ -162,20 +162,11 @@ func (s *Server) Command(ctx context.Context, c core.Command) (core.Reply, error
 func (s *Server) watchman() (*detect.Watchman, error) {
 	var watches []detect.Watch
 	for _, w := range s.config.Watches {
-		class := core.ClassSymptom
-		if w.Class == core.ClassCause.String() {
-			class = core.ClassCause
-		}
-		watches = append(watches, detect.Watch{
-			Name: w.Name, Query: w.Query, About: detect.About(w.About), Service: w.Service, Every: w.Every.D(), Cron: w.Cron,
-			Model: detect.Model(w.Model), Direction: detect.Direction(w.Direction), Threshold: w.Threshold, Class: class,
-			Floor: detect.Floor{Absolute: w.Floor.Absolute, Relative: float64(w.Floor.Relative)}, Training: w.Train.D(),
-			FalseAlarms: w.FalseAlarmsPerWeek,
-		})
+		watches = append(watches, w.Detect())
 	}
 	return detect.New(detect.Options{
 		Watches: watches, Querier: s.store, Writer: s.store, Signals: s.eyes.Signal, Log: s.room("detect"), Registry: s.registry,
-		Mine: s.sharesOf(watches), Zone: s.zone,
+		Mine: s.sharesOf(watches), Zone: s.zone, Marks: s.marks.between,
 	})
 }
 

@@ -95,6 +95,16 @@ type Signal struct {
 	Labels    map[string]string
 	Sentence  string
 	Direction string // above, below or both
+	// Contributors are the values that the anomaly of several comes from, the oddest first.
+	Contributors []Contributor
+}
+
+// Contributor is one of several values that are judged together, and how odd it is.
+type Contributor struct {
+	Name     string // the metric as the watch calls it, with the labels that tell its series apart
+	Value    float64
+	Expected float64
+	PerWeek  float64 // how often a week the like is expected of it by chance
 }
 
 // Sample is one value of one series on its way to the store.

@@ -573,9 +573,9 @@ func TestValidate(t *testing.T) {
 	f(func(w *detect.Watch) { w.Threshold = math.Inf(1) }, "threshold +Inf")
 	f(func(w *detect.Watch) { w.FalseAlarms = 1 }, "model robust-z has no such setting")
 	f(func(w *detect.Watch) { w.Model, w.FalseAlarms = "", -1 }, "false alarms per week -1")
-	f(func(w *detect.Watch) { w.Model, w.Threshold = "auto", 3 }, "auto is set by false_alarms_per_week")
+	f(func(w *detect.Watch) { w.Model, w.Threshold = "auto", 3 }, "model auto has no such setting, it belongs to threshold, robust-z")
 	f(func(w *detect.Watch) { w.EvalDelay = -1 }, "eval_delay")
-	f(func(w *detect.Watch) { w.Training = -1 }, "training")
+	f(func(w *detect.Watch) { w.Training = -1 }, "train")
 	f(func(w *detect.Watch) { w.MaxSeries = -1 }, "max_series")
 	_, err := detect.New(detect.Options{Watches: []detect.Watch{errorsWatch(), errorsWatch()}, Querier: w, Writer: w, Signals: w.signal})
 	if err == nil || !strings.Contains(err.Error(), "there are two of them") {

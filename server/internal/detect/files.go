@@ -37,8 +37,8 @@ import (
 // progress is told. A file is there when it is whole.
 func Files(ctx context.Context, in, out string, model Model, progress io.Writer) error {
 	w := Watch{Model: model}
-	if w.newModel(nil) == nil || model == ModelThreshold {
-		return fmt.Errorf("model %q: want one of %s, without threshold, which has no limit here", model, modelNames())
+	if !slices.Contains(recorded(), w.model()) {
+		return fmt.Errorf("model %q: want one of %s; the others need to be told a limit or siblings", model, listed(recorded()))
 	}
 	list, err := inputs(filepath.Join(in, "inputs.csv"))
 	if err != nil {

@@ -135,7 +135,7 @@ func (w *watcher) hear(answer []core.SeriesValue, at time.Time, interval time.Du
 	}
 	for key, s := range w.series {
 		switch silent := at.Sub(s.lastAt); {
-		case silent >= max(removeAfter, removeIntervals*interval):
+		case silent >= w.watch.forgetAfter(interval):
 			delete(w.series, key)
 		case silent >= unknownAfter*interval || heard[key] == nil:
 			s.unknown = "unknown, no replica has judged it since " + s.lastAt.UTC().Format("15:04:05") + " UTC"
@@ -153,7 +153,7 @@ func (w *watcher) values(ctx context.Context) {
 		}
 	}
 	values := map[string]float64{}
-	if !at.IsZero() {
+	if !at.IsZero() && w.watch.comparable() {
 		answer, err := w.querier.Query(ctx, w.watch.Query, at)
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return // the end, not an error

@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -18,13 +19,32 @@ const (
 	ModelSeasonal  Model = "seasonal"
 	ModelLocalFit  Model = "local-fit"
 	ModelCUSUM     Model = "cusum"
+	ModelTrend     Model = "trend"
+	ModelBurnRate  Model = "burn-rate"
+	ModelAbsence   Model = "absence"
+	ModelPeers     Model = "peers"
+	ModelService   Model = "service"
 )
 
-// modelNames are those that a watch can have, the default first.
-func modelNames() string {
-	var names []string
-	for _, m := range []Model{ModelAuto, ModelThreshold, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelCUSUM} {
-		names = append(names, string(m))
+// models are those that a watch can have, the default first.
+func models() []Model {
+	return []Model{
+		ModelAuto, ModelThreshold, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelCUSUM, ModelTrend, ModelBurnRate, ModelAbsence,
+		ModelPeers, ModelService,
+	}
+}
+
+// recorded are the models that judge a recorded series without being told a limit.
+func recorded() []Model {
+	return slices.DeleteFunc(models(), func(m Model) bool {
+		return slices.Contains([]Model{ModelThreshold, ModelTrend, ModelPeers, ModelService}, m)
+	})
+}
+
+func listed(models []Model) string {
+	names := make([]string, len(models))
+	for i, m := range models {
+		names[i] = string(m)
 	}
 	return strings.Join(names, ", ")
 }
@@ -36,56 +56,143 @@ func (w Watch) model() Model {
 	return w.Model
 }
 
-// newModel is a fresh model for one series of the watch, in the civil time of the site that it is about; nil when there is
-// none of that name.
-func (w Watch) newModel(zone *time.Location) detectors.Model {
-	direction := detectors.Both
+// side is the watched side as the models know it.
+func (w Watch) side() detectors.Direction {
 	switch w.Direction {
 	case DirectionAbove:
-		direction = detectors.Above
+		return detectors.Above
 	case DirectionBelow:
-		direction = detectors.Below
+		return detectors.Below
 	case DirectionBoth:
 	}
+	return detectors.Both
+}
+
+// newModel is a fresh model for one series of the watch, in the civil time of the site that it is about; nil when there is
+// none of that name, or it takes rows.
+func (w Watch) newModel(zone *time.Location) detectors.Model {
 	switch w.model() {
 	case ModelAuto:
 		return &detectors.Auto{
-			FalseAlarmsPerWeek: w.FalseAlarms, Direction: direction, Location: zone,
+			FalseAlarmsPerWeek: w.FalseAlarms, Direction: w.side(), Location: zone,
 			AbsoluteFloor: w.Floor.Absolute, RelativeFloor: max(0, w.Floor.Relative),
 		}
 	case ModelThreshold:
-		return &detectors.Threshold{Limit: w.Threshold, Direction: direction}
+		return &detectors.Threshold{Limit: w.Threshold, Direction: w.side()}
 	case ModelRobustZ:
 		return &detectors.RobustZ{
-			Window: modelWindow, AdaptAfter: modelAdapt, Threshold: w.Threshold, Direction: direction,
+			Window: modelWindow, AdaptAfter: modelAdapt, Threshold: w.Threshold, Direction: w.side(),
 			AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative,
 		}
 	case ModelSeasonal:
 		return &detectors.Seasonal{
-			Location: zone, Threshold: w.Threshold, Direction: direction,
+			Location: zone, Threshold: w.Threshold, Direction: w.side(),
 			AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative,
 		}
 	case ModelLocalFit:
 		return &detectors.LocalFit{
-			Threshold: w.Threshold, Direction: direction,
+			Threshold: w.Threshold, Direction: w.side(),
 			AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative,
 		}
 	case ModelCUSUM:
-		return &detectors.CUSUM{Direction: direction, AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative}
+		return &detectors.CUSUM{Direction: w.side(), AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative}
+	case ModelTrend:
+		m := &detectors.Trend{Direction: w.side(), Window: w.Window, Horizon: w.Horizon}
+		if w.Limit != nil {
+			m.Limit = *w.Limit
+		}
+		return m
+	case ModelBurnRate:
+		return w.burnRate()
+	case ModelAbsence:
+		m := &detectors.Absence{Interval: w.Every, Patience: w.Patience, FlatAfter: w.FlatAfter, RestsAtZero: w.RestsAtZero}
+		if w.FlatAfter == 0 {
+			m.FlatPatience = -1
+		}
+		return m
+	case ModelPeers, ModelService:
 	}
 	return nil
 }
 
+func (w Watch) burnRate() *detectors.BurnRate {
+	return &detectors.BurnRate{Objective: w.Objective, Windows: w.Windows}
+}
+
+func (w Watch) peers() *detectors.Peers {
+	return &detectors.Peers{
+		Ratio: w.Ratio, Threshold: w.Threshold, Direction: w.side(), AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative,
+	}
+}
+
+func (w Watch) whole(zone *time.Location) *detectors.Service {
+	return &detectors.Service{FalseAlarmsPerWeek: w.FalseAlarms, Location: zone}
+}
+
+// checked is the model of the watch as something that says what is wrong with its parameters; nil when there is none.
+func (w Watch) checked() interface{ Validate() error } {
+	switch w.model() { //nolint:exhaustive // the others are models of one series
+	case ModelPeers:
+		return w.peers()
+	case ModelService:
+		return w.whole(nil)
+	}
+	if m := w.newModel(nil); m != nil {
+		return m
+	}
+	return nil
+}
+
+// learns reports whether the model has a memory that trouble, and what is done about it, would spoil.
+func (w Watch) learns() bool {
+	switch w.model() {
+	case ModelAuto, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelCUSUM:
+		return true
+	case ModelThreshold, ModelBurnRate, ModelAbsence, ModelTrend, ModelPeers, ModelService:
+	}
+	return false
+}
+
 // training is how much history the model of the watch is given at the start.
 func (w Watch) training(interval time.Duration) time.Duration {
-	const week = 7 * 24 * time.Hour
-	switch {
-	case w.Training > 0:
+	const day = 24 * time.Hour
+	if w.Training > 0 {
 		return w.Training
-	case w.model() == ModelAuto:
-		return week
-	case w.model() == ModelSeasonal:
-		return 4 * week
+	}
+	switch w.model() {
+	case ModelAuto, ModelService:
+		return 7 * day
+	case ModelSeasonal:
+		return 28 * day
+	case ModelTrend:
+		return max(w.Window, 6*time.Hour)
+	case ModelBurnRate:
+		longest := time.Duration(0)
+		for _, rule := range w.rules() {
+			longest = max(longest, rule.Long)
+		}
+		return longest
+	case ModelAbsence:
+		return day + w.FlatAfter
+	case ModelPeers:
+		return 2000 * interval
+	case ModelThreshold, ModelRobustZ, ModelLocalFit, ModelCUSUM:
 	}
 	return modelWindow*interval + modelAdapt
+}
+
+// rules are those of burn-rate.
+func (w Watch) rules() []detectors.BurnWindow {
+	if len(w.Windows) > 0 {
+		return w.Windows
+	}
+	return detectors.DefaultBurnWindows()
+}
+
+// forgetAfter is how long a series must be missing to be forgotten.
+func (w Watch) forgetAfter(interval time.Duration) time.Duration {
+	if w.model() == ModelAbsence {
+		return max(removeAbsent, removeIntervals*interval)
+	}
+	return max(removeAfter, removeIntervals*interval)
 }

@@ -3,6 +3,7 @@ package detect
 import (
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,13 +30,18 @@ type series struct {
 	written []core.Label      // labels of what is written back, sorted
 	subject core.Subject
 	known   bool              // subject means something
-	model   detectors.Model   // nil: another replica judges it
+	ours    bool              // we judge it, and not another replica
+	past    *past             // nil when it is not ours, or is judged with others in a row
 	lastAt  time.Time         // of the last value, or of the last word of another replica
 	verdict detectors.Verdict // of the last value
 	band    detectors.Verdict // of the band last written
 	banded  bool
 	unknown string    // why the state is unknown now; empty when verdict stands
+	note    string    // what the verdict does not say by itself
 	gone    time.Time // first answer that lacked the series; zero while it is there
+	absent  bool      // it is missing, and verdict says so
+
+	contributors []core.Contributor // of an anomaly of several values
 }
 
 // seriesKey is the labels in one text, and those labels sorted with the detector's name for the write-back. The
@@ -71,13 +77,45 @@ func newSeries(w Watch, key string, written []core.Label, labels map[string]stri
 }
 
 // observe judges a value.
-func (s *series) observe(at time.Time, value float64) {
-	v := s.model.Observe(detectors.Point{At: at, Value: value})
+func (s *series) observe(w Watch, at time.Time, value float64, marks []Mark) {
+	m := s.marked(at, marks)
+	load := 1.0
+	if w.Demand {
+		load = m.load
+	}
+	v, note := s.past.observe(at, value, load, m)
+	s.judged(v, at)
+	s.note = note
+	s.void(w, m)
+}
+
+// judged takes what the model says of a value.
+func (s *series) judged(v detectors.Verdict, at time.Time) {
 	if v.Reason == detectors.ReasonOutOfOrder {
 		return // a second replica's answer, or a clock that went back: what we know stands
 	}
-	s.verdict, s.lastAt = v, at
+	s.verdict, s.lastAt, s.contributors, s.note = v, at, nil, ""
+	s.gone, s.absent, s.unknown = time.Time{}, false, ""
 }
+
+// marked are the marks of a time that say something of the series.
+func (s *series) marked(at time.Time, marks []Mark) marked {
+	if len(marks) == 0 || !s.known {
+		return marked{load: 1}
+	}
+	return marksAt(marks, s.subject, at)
+}
+
+// void makes unknown what statistics say of users that are moved away: it is no evidence.
+func (s *series) void(w Watch, m marked) {
+	if m.away != nil && w.class() == core.ClassSymptom {
+		s.unknown = "not judged, its users are moved away since " + clock(m.away.From)
+	}
+}
+
+func clock(t time.Time) string { return t.UTC().Format("15:04:05") + " UTC" }
+
+func quoted(s string) string { return strconv.Quote(s) }
 
 // state is the series' state on the wire.
 func (s *series) state() core.DetectorState {
@@ -156,11 +194,16 @@ func (s *series) signal(w Watch, interval time.Duration, at time.Time) core.Sign
 	if v.HasExpected && v.HasLower && v.HasUpper {
 		sig.Expected, sig.Lower, sig.Upper, sig.HasBand = v.Expected, v.Lower, v.Upper, true
 	}
-	sig.Sentence = about + v.Explain()
-	if s.model == nil {
+	sig.Contributors = s.contributors
+	sig.Sentence = about + s.explain(w)
+	if s.note != "" {
+		sig.Sentence += ", " + s.note
+	}
+	switch {
+	case !s.ours:
 		sig.At = v.At
 		sig.Sentence += ", as another replica judged at " + v.At.Format("15:04:05") + " UTC"
-	} else if v.State == detectors.StateAnomalous {
+	case v.State == detectors.StateAnomalous && v.Reason != detectors.ReasonBurn && v.Reason != detectors.ReasonShift: // which say it
 		sig.Sentence += ", since " + v.Since.UTC().Format("15:04:05") + " UTC"
 	}
 	return sig

@@ -8,6 +8,7 @@ import (
 
 	"github.com/robfig/cron/v3"
 
+	"github.com/evenkeel/evenkeel/detectors"
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
@@ -41,27 +42,55 @@ type Floor struct {
 
 // Watch is one question that is asked again and again, and how its answers are judged.
 type Watch struct {
-	Name    string
-	Query   string // MetricsQL; one series per subject
+	Name  string
+	Query string // MetricsQL; one series per subject, and for peers one per sibling
+	// Bad and Total may take the place of Query for burn-rate: how many events were bad, and how many there were, in
+	// one interval of the schedule, each with the same labels. Without a value of both there is none; a query whose series
+	// come into being with the first error needs "or 0 * total".
+	Bad, Total string
+	// Metrics take the place of Query for service, by the name that sentences call them: MetricsQL whose series have the
+	// labels of the subject. What other labels they have tells several series of one metric apart.
+	Metrics map[string]string
 	About   About
 	Service string        // empty: the label service of each series, or the whole site where there is none
 	Every   time.Duration // this or Cron
 	Cron    string        // five fields, in UTC
 	Model   Model         // empty means auto
-	// Direction is the watched side. Empty means both.
+	// Direction is the watched side, and for trend that of the limit on which nothing is all right. Empty means both.
 	Direction Direction
 	Floor     Floor
 	// Threshold is the limit of model threshold in the unit of the query, and the reach of the band in scales for
-	// robust-z, seasonal and local-fit, where zero means their own. Auto and cusum have none.
+	// robust-z, seasonal, local-fit and peers, where zero means their own.
 	Threshold float64
-	// FalseAlarms is how many a series may raise in a week by chance: the setting of auto, where zero means 1.
+	// FalseAlarms is how many a series may raise in a week by chance, or a whole subject of service: the setting of these and
+	// auto, where zero means 1.
 	FalseAlarms float64
-	Class       core.Class // symptom or cause; zero means symptom
+	// Demand says that the values grow as the number of users does. While a site carries those of another one they are judged as
+	// what they would be without them.
+	Demand bool
+	// Limit is what a trend must not reach, in the unit of the query; Horizon how near is news, where zero means 24 h; and
+	// Window how much of the past the line goes through, where zero means 6 h.
+	Limit           *float64
+	Horizon, Window time.Duration
+	// Objective of burn-rate is the share of good events that is promised, where zero means 0.999, and Windows its rules,
+	// where none means those of the SRE workbook.
+	Objective float64
+	Windows   []detectors.BurnWindow
+	// Patience of absence is how many intervals may pass without a value; zero means 5.
+	Patience float64
+	// FlatAfter makes absence judge also whether a series that used to move stands still, from so long an acquaintance on;
+	// zero means not. With RestsAtZero a run of zeros is no standstill.
+	FlatAfter   time.Duration
+	RestsAtZero bool
+	// Ratio makes peers compare by what factor siblings differ, and not by how much.
+	Ratio bool
+	Class core.Class // symptom or cause; zero means symptom, and cause for trend and absence
 	// EvalDelay is how far behind the clock the question is asked, so that late samples are in. Zero means none.
 	EvalDelay time.Duration
-	// Training is how much history is replayed at the start. Zero means a week for auto, four for seasonal, and else 360
-	// intervals and an hour: the window of the model before any trouble that it has not yet taken for the new level. Of
-	// no series more than 10000 points are asked for.
+	// Training is how much history is replayed at the start. Zero means what the model needs: a week for auto and service,
+	// four for seasonal, the window of trend, the longest of burn-rate, a day for absence, 2000 intervals for peers, and else
+	// 360 intervals and an hour: the window of the model before any trouble that it has not yet taken for the new
+	// level. Of no series more than 10000 points are asked for.
 	Training time.Duration
 	// MaxSeries is how many series the watch may have; more are refused and counted. Zero means 1000.
 	MaxSeries int
@@ -75,25 +104,38 @@ const (
 	maxEvery         = 24 * time.Hour
 )
 
-// Validate says what is wrong with the watch and what would be right. It has all that is wrong, not the first.
+// Problem is what is wrong with one field of a watch and what would be right. The field has the name that it has in the
+// configuration, and is empty where it is no single one.
+type Problem struct{ Field, Text string }
+
+// Validate says what is wrong with the watch. It has all that is wrong, not the first.
 func (w Watch) Validate() error {
 	var errs []error
+	for _, p := range w.Problems() {
+		if p.Field != "" {
+			p.Text = p.Field + ": " + p.Text
+		}
+		errs = append(errs, fmt.Errorf("watch %q: %s", w.Name, p.Text))
+	}
+	return errors.Join(errs...)
+}
+
+// Problems are all that is wrong with the watch.
+func (w Watch) Problems() []Problem {
+	var out []Problem
 	bad := func(field, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("watch %q: %s: %s", w.Name, field, fmt.Sprintf(format, args...)))
+		out = append(out, Problem{field, fmt.Sprintf(format, args...)})
 	}
 	if w.Name == "" {
 		bad("name", "it is empty; want a name to speak of it by")
-	}
-	if strings.TrimSpace(w.Query) == "" {
-		bad("query", "it is empty; want a MetricsQL expression")
 	}
 	switch w.About {
 	case AboutSite, AboutTargetSite, AboutLinkFrom, AboutLinkTo:
 	default:
 		bad("about", "%q is not one of site, target_site, link.from, link.to", w.About)
 	}
-	if _, err := w.schedule(); err != nil {
-		errs = append(errs, fmt.Errorf("watch %q: %w", w.Name, err))
+	if _, field, err := w.schedule(); err != nil {
+		bad(field, "%v", err)
 	}
 	switch w.Direction {
 	case "", DirectionAbove, DirectionBelow, DirectionBoth:
@@ -105,51 +147,50 @@ func (w Watch) Validate() error {
 	case core.ClassOutside, core.ClassInside, core.ClassSilence, core.ClassLink:
 		bad("class", "statistics are symptom or cause, never %s", w.Class)
 	}
-	if m := w.newModel(nil); m == nil {
-		bad("model", "%q is not one of %s", w.Model, modelNames())
-	} else if err := m.Validate(); err != nil {
-		errs = append(errs, fmt.Errorf("watch %q: %w", w.Name, err))
-	}
-	if w.FalseAlarms != 0 && w.model() != ModelAuto {
-		bad("false_alarms_per_week", "model %s has no such setting; want model auto, or none", w.Model)
-	}
-	if w.Threshold != 0 && (w.model() == ModelAuto || w.model() == ModelCUSUM) {
-		bad("threshold", "model %s has none; auto is set by false_alarms_per_week", w.model())
+	if m := w.checked(); m == nil {
+		bad("model", "%q is not one of %s", w.Model, listed(models()))
+	} else {
+		w.fit(bad)
+		if err := m.Validate(); err != nil {
+			bad("", "%v", err)
+		}
 	}
 	if w.EvalDelay < 0 || w.EvalDelay > time.Hour {
 		bad("eval_delay", "%v is out of range; want 0s to 1h", w.EvalDelay)
 	}
 	if w.Training < 0 || w.Training > 100*24*time.Hour {
-		bad("training", "%v is out of range; want 0s to 2400h", w.Training)
+		bad("train", "%v is out of range; want 0s to 2400h", w.Training)
 	}
 	if w.MaxSeries < 0 {
 		bad("max_series", "%d; want 1 or more, or 0 for %d", w.MaxSeries, defaultMaxSeries)
 	}
-	return errors.Join(errs...)
+	return out
 }
 
-// schedule is when the watch asks.
-func (w Watch) schedule() (cron.Schedule, error) {
+// schedule is when the watch asks, or the field that is wrong and why.
+func (w Watch) schedule() (s cron.Schedule, field string, err error) {
 	switch {
-	case (w.Every != 0) == (w.Cron != ""):
-		return nil, errors.New(`every, cron: want one of the two, such as every: 10s or cron: "*/5 * * * *"`)
+	case w.Every != 0 && w.Cron != "":
+		return nil, "cron", errors.New("it stands beside every; want one of the two")
+	case w.Every == 0 && w.Cron == "":
+		return nil, "every", errors.New(`want one of the two every and cron, such as every: 10s or cron: "*/5 * * * *"`)
 	case w.Cron == "":
 		if w.Every < minEvery || w.Every > maxEvery || w.Every%time.Millisecond != 0 {
-			return nil, fmt.Errorf("every: %v is out of range; want 1s to 24h in whole milliseconds", w.Every)
+			return nil, "every", fmt.Errorf("%v is out of range; want 1s to 24h in whole milliseconds", w.Every)
 		}
-		return grid(w.Every), nil
+		return grid(w.Every), "", nil
 	case strings.Contains(w.Cron, "TZ=") || strings.HasPrefix(w.Cron, "@every"):
-		return nil, fmt.Errorf("cron: %q has a zone or an interval inside; want five fields in UTC, or every", w.Cron)
+		return nil, "cron", fmt.Errorf("%q has a zone or an interval inside; want five fields in UTC, or every", w.Cron)
 	}
 	parser := cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor)
-	s, err := parser.Parse("CRON_TZ=UTC " + w.Cron)
+	s, err = parser.Parse("CRON_TZ=UTC " + w.Cron)
 	if err != nil {
-		return nil, fmt.Errorf(`cron: %q: %w; want five fields "minute hour day month weekday" in UTC`, w.Cron, err)
+		return nil, "cron", fmt.Errorf(`%q: %w; want five fields "minute hour day month weekday" in UTC`, w.Cron, err)
 	}
 	if s.Next(time.Unix(0, 0).UTC()).IsZero() {
-		return nil, fmt.Errorf("cron: %q: there is no such day", w.Cron)
+		return nil, "cron", fmt.Errorf("%q: there is no such day", w.Cron)
 	}
-	return s, nil
+	return s, "", nil
 }
 
 // grid is a schedule on the multiples of an interval since 1970, so that every replica asks at the same times.
@@ -169,10 +210,13 @@ func (w Watch) maxSeries() int {
 }
 
 func (w Watch) class() core.Class {
-	if w.Class == core.ClassUnknown {
-		return core.ClassSymptom
+	switch {
+	case w.Class != core.ClassUnknown:
+		return w.Class
+	case w.model() == ModelTrend || w.model() == ModelAbsence:
+		return core.ClassCause
 	}
-	return w.Class
+	return core.ClassSymptom
 }
 
 func (w Watch) direction() string {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/robfig/cron/v3"
 
+	"github.com/evenkeel/evenkeel/detectors"
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
@@ -20,6 +21,7 @@ const (
 	unknownAfter = 3
 	// removeAfter is how long, and removeIntervals for how many intervals, a series must be missing to be forgotten.
 	removeAfter     = time.Hour
+	removeAbsent    = 24 * time.Hour // the same for absence, whose news it is
 	removeIntervals = 30
 
 	maxQueryTime  = 30 * time.Second
@@ -38,6 +40,7 @@ type watcher struct {
 	writer   Writer
 	tell     func(core.Signal)
 	mine     func(watch string) bool // nil: always
+	marks    func(from, until time.Time) []Mark
 	zone     func(site string) *time.Location
 	now      func() time.Time
 	log      *slog.Logger
@@ -46,6 +49,7 @@ type watcher struct {
 
 	ours      bool // whether it was ours at the last tick
 	series    map[string]*series
+	rows      rows // nil for models of one series
 	replayed  bool
 	asked     time.Time // the time of the last question of ours
 	queryErr  string    // the failures last logged
@@ -145,20 +149,27 @@ func (w *watcher) evaluate(ctx context.Context, tick time.Time) {
 		w.log.Warn("clock went back; the models begin again", slog.Duration("by", w.asked.Sub(at)))
 		w.series, w.replayed = map[string]*series{}, false
 	}
+	if w.lost(at, interval) {
+		w.replayed = false
+	}
 	w.asked = at
 	if !w.replayed {
 		w.replay(ctx, tick)
 	}
 	within, cancel := context.WithTimeout(ctx, min(interval, maxQueryTime))
 	defer cancel()
-	answer, err := w.querier.Query(within, w.watch.Query, at)
+	answers, err := w.ask(within, at)
 	if ctx.Err() != nil {
 		return // the end, not an error
 	}
 	w.metrics.evaluations.WithLabelValues(w.watch.Name).Inc()
 	w.failed(err)
 	if err == nil {
-		w.take(answer, at)
+		if w.rows == nil {
+			w.take(answers[0].series, at)
+		} else {
+			w.takeRows(answers, at)
+		}
 		w.age(at, interval)
 	}
 	w.report(within, at, interval)
@@ -166,6 +177,7 @@ func (w *watcher) evaluate(ctx context.Context, tick time.Time) {
 
 // take gives each series of an answer to its model.
 func (w *watcher) take(answer []core.SeriesValue, at time.Time) {
+	marks := w.marks(at.Add(-changeSettles), at)
 	seen := make(map[string]bool, len(answer))
 	for _, a := range answer {
 		if math.IsNaN(a.Value) || math.IsInf(a.Value, 0) {
@@ -187,11 +199,11 @@ func (w *watcher) take(answer []core.SeriesValue, at time.Time) {
 			w.ignore(ignoredSubject)
 		}
 		s.unknown, s.gone = "", time.Time{}
-		s.observe(at, a.Value)
+		s.observe(w.watch, at, a.Value, marks)
 	}
 	for key, s := range w.series {
-		if !seen[key] && s.gone.IsZero() {
-			s.gone = at
+		if !seen[key] {
+			w.miss(s, at)
 		}
 	}
 }
@@ -203,11 +215,11 @@ func (w *watcher) age(at time.Time, interval time.Duration) {
 			continue
 		}
 		missing := at.Sub(s.gone)
-		if missing >= max(removeAfter, removeIntervals*interval) {
+		if missing >= w.watch.forgetAfter(interval) {
 			delete(w.series, key)
 			continue
 		}
-		if missing >= (unknownAfter-1)*interval {
+		if missing >= (unknownAfter-1)*interval && !s.absent {
 			s.unknown = "unknown, no data since " + s.lastAt.UTC().Format("15:04:05") + " UTC"
 		}
 	}
@@ -220,7 +232,7 @@ func (w *watcher) report(ctx context.Context, at time.Time, interval time.Durati
 	anomalous := 0
 	for _, key := range slices.Sorted(maps.Keys(w.series)) {
 		s := w.series[key]
-		if !s.gone.IsZero() && s.unknown == "" {
+		if !s.gone.IsZero() && s.unknown == "" && !s.absent {
 			continue
 		}
 		if s.state() == core.DetectorAnomalous {
@@ -257,7 +269,7 @@ func (w *watcher) replay(ctx context.Context, tick time.Time) {
 	until := tick.Add(-w.watch.EvalDelay - interval)
 	within, cancel := context.WithTimeout(ctx, replayTime)
 	defer cancel()
-	past, err := w.querier.QueryRange(within, w.watch.Query, until.Add(-training), until, interval)
+	pasts, err := w.askRange(within, until.Add(-training), until, interval)
 	if ctx.Err() != nil {
 		return
 	}
@@ -267,7 +279,23 @@ func (w *watcher) replay(ctx context.Context, tick time.Time) {
 		return
 	}
 	w.replayed = true
-	w.series = make(map[string]*series, len(past))
+	w.series = make(map[string]*series, len(pasts[0].series))
+	marks := w.marks(until.Add(-training-changeSettles), until)
+	if w.rows == nil {
+		w.replaySeries(pasts[0].series, marks, until, interval)
+	} else {
+		w.replayRows(pasts, marks)
+	}
+	for key, s := range w.series {
+		if until.Sub(s.lastAt) >= w.watch.forgetAfter(interval) {
+			delete(w.series, key) // it ended long ago, or never had a value
+		}
+	}
+	w.metrics.series.WithLabelValues(w.watch.Name).Set(float64(len(w.series)))
+}
+
+// replaySeries gives each series to its model.
+func (w *watcher) replaySeries(past []core.SeriesRange, marks []Mark, until time.Time, interval time.Duration) {
 	for _, r := range past {
 		key, written := seriesKey(w.watch.Name, r.Labels)
 		if w.series[key] != nil {
@@ -281,14 +309,12 @@ func (w *watcher) replay(ctx context.Context, tick time.Time) {
 		}
 		for i, x := range r.Values {
 			if i < len(r.Times) && !math.IsNaN(x) && !math.IsInf(x, 0) {
-				s.observe(r.Times[i], x)
+				w.missUntil(s, r.Times[i], interval)
+				s.observe(w.watch, r.Times[i], x, marks)
 			}
 		}
-		if until.Sub(s.lastAt) >= max(removeAfter, removeIntervals*interval) {
-			delete(w.series, key) // it ended long ago, or never had a value
-		}
+		w.missUntil(s, until.Add(time.Nanosecond), interval)
 	}
-	w.metrics.series.WithLabelValues(w.watch.Name).Set(float64(len(w.series)))
 }
 
 // lookup is the series of a key, made where it is new; nil when the watch has as many as it may have.
@@ -300,8 +326,10 @@ func (w *watcher) lookup(key string, written []core.Label, labels map[string]str
 		return nil
 	}
 	s := newSeries(w.watch, key, written, labels)
-	if w.ours {
-		s.model = w.watch.newModel(w.zone(s.subject.Site))
+	s.ours = w.ours
+	if w.ours && w.rows == nil {
+		zone := w.zone(s.subject.Site)
+		s.past = newPast(func() detectors.Model { return w.watch.newModel(zone) }, w.watch.learns())
 	}
 	w.series[key] = s
 	return s

@@ -38,6 +38,9 @@ type Options struct {
 	Mine func(watch string) bool
 	// Zone is the civil time of a site; nil, and nil of it, mean UTC.
 	Zone func(site string) *time.Location
+	// Marks are the times that are not like others and touch the time from from until until. It is asked at each tick, from
+	// several goroutines, and must return soon. Nil means none.
+	Marks func(from, until time.Time) []Mark
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
 	// Log may be nil.
@@ -65,6 +68,9 @@ func New(o Options) (*Watchman, error) {
 	}
 	if o.Zone == nil {
 		o.Zone = func(string) *time.Location { return nil }
+	}
+	if o.Marks == nil {
+		o.Marks = func(time.Time, time.Time) []Mark { return nil }
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -97,14 +103,14 @@ func New(o Options) (*Watchman, error) {
 	}
 	m := &Watchman{}
 	for _, w := range o.Watches {
-		schedule, err := w.schedule()
+		schedule, _, err := w.schedule()
 		if err != nil {
 			return nil, err
 		}
 		m.watchers = append(m.watchers, &watcher{
 			watch: w, schedule: schedule, querier: o.Querier, writer: o.Writer, tell: tell, now: o.Now,
-			mine: o.Mine, zone: o.Zone, ours: o.Mine == nil,
-			log: o.Log.With(slog.String("watch", w.Name)), metrics: metrics, slots: slots, series: map[string]*series{},
+			mine: o.Mine, zone: o.Zone, marks: o.Marks, ours: o.Mine == nil,
+			log: o.Log.With(slog.String("watch", w.Name)), metrics: metrics, slots: slots, series: map[string]*series{}, rows: w.newRows(),
 		})
 	}
 	return m, nil

@@ -108,6 +108,9 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 			return nil, err
 		}
 		s.be, s.retention = be, o.Retention
+		if o.Registry != nil {
+			o.Registry.MustRegister(newOwnHealth(be))
+		}
 	}
 	s.metrics = newStoreMetrics(o.Registry, s)
 	return s, nil

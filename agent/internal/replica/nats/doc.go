@@ -41,7 +41,8 @@
 // # What cannot be known
 //
 // A copy whose origin is not in sight does not know what it lacks: the link is catching_up(not_measured) without bounds unless
-// the origin's heartbeats are in the stream. JetStream has no applier to stop. Streams that were made anew are noticed only
+// the origin's heartbeats are in the stream. With them it is caught_up while they come in time; one that does not come bounds the
+// lag from above only, since its writer may have stopped. JetStream has no applier to stop. Streams that were made anew are noticed only
 // when they were looked at before. The leader's clock may be another's after an election; its step is in the bounds for as long as
 // messages of both are compared. A copy with two sources of the same stream is not supported.
 //

@@ -85,17 +85,10 @@ func judge(s replica.Sighting, up upstream, v View, silence time.Duration, m *Me
 	if compared {
 		s, complete = compare(s, v)
 	}
-	if complete {
-		m.history.refilled = false
-	}
 	lost := int64(0)
 	if compared {
 		lost = gone(up, v)
 		s.Extra = append(s.Extra, replica.Measure{Name: "nats.messages.lost", Unit: "{message}", Value: float64(lost)})
-	}
-	beat := false
-	if !compared {
-		s, beat = byHeartbeat(s, v)
 	}
 	switch {
 	case !alive:
@@ -108,24 +101,30 @@ func judge(s replica.Sighting, up upstream, v View, silence time.Duration, m *Me
 		default:
 			s.Reason, s.Detail = replica.ReasonStale, fmt.Sprintf("the copy has not heard its origin for %s", s.LinkAge.V.Round(time.Millisecond))
 		}
-	case m.history.refilled && !complete:
-		s.State, s.Detail = replica.Resyncing, "the copy lost what it had and is filled anew"
 	case complete:
 		s.State = replica.CaughtUp
 	case !compared:
-		s.State = replica.CatchingUp
-		if !beat {
-			s.Reason = replica.ReasonNotMeasured
-		}
-		s.Detail = uncompared(v)
+		s.State, s.Reason, s.Detail = replica.CatchingUp, replica.ReasonNotMeasured, uncompared(v)
 	default:
 		s.State = replica.CatchingUp
+	}
+	bounded := s.Upper.OK
+	if !compared && v.Beat.OK {
+		s, bounded = v.Beat.V.Merge(s, false, v.Now, 0)
+		complete = s.State == replica.CaughtUp
+	}
+	if complete {
+		m.history.refilled = false
+	}
+	if alive && m.history.refilled {
+		s.State, s.Reason, s.Detail = replica.Resyncing, "", "the copy lost what it had and is filled anew"
+		s.Lower, s.Upper, bounded = replica.Opt[time.Duration]{}, replica.Opt[time.Duration]{}, false
 	}
 	if lost > 0 {
 		s.Reason = replica.ReasonLost
 		s.Detail = fmt.Sprintf("the origin removed %d messages before they were copied", lost)
 	}
-	return s, beat || (s.Upper.OK && !complete)
+	return s, bounded
 }
 
 // compare sets the figures of a copy whose origin is in sight.
@@ -148,16 +147,6 @@ func compare(s replica.Sighting, v View) (_ replica.Sighting, complete bool) {
 		s.Lower = replica.Some(max(age, 0))
 	}
 	return s, false
-}
-
-// byHeartbeat sets the bounds that the origin's heartbeat in the copy gives.
-func byHeartbeat(s replica.Sighting, v View) (replica.Sighting, bool) {
-	if !v.Beat.OK {
-		return s, false
-	}
-	b := v.Beat.V.Bounds(v.Now)
-	s.Lower, s.Upper, s.Resolution, s.SourceClock = b.Lower, b.Upper, b.Resolution, true
-	return s, true
 }
 
 // gone is how many messages the origin removed before a copy that already had some could get them.

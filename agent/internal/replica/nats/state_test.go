@@ -130,17 +130,15 @@ func TestJudge(t *testing.T) {
 	f("no position", spec, view(func(v *View) { v.Position = replica.Opt[uint64]{} }), catching, replica.ReasonNotMeasured, "-", "-", "-", false)
 }
 
-// A copy alone has bounds by a heartbeat, also when the link is down, and they tell clocks that contradict each other.
+// A copy alone has a bound by a heartbeat, also when the link is down, and is complete while the newest one is no later than one
+// is due; it tells clocks that contradict each other. A beat that does not come proves no lag: its writer may have stopped.
 func TestJudgeHeartbeat(t *testing.T) {
-	f := func(name string, off time.Duration, active time.Duration, state replica.State, reason replica.Reason, lower, upper string) {
+	f := func(name string, age, off, active time.Duration, state replica.State, reason replica.Reason, lower, upper string) {
 		t.Helper()
 		var m Memory
-		v := view(func(v *View) {
-			v.Origin, v.Head = replica.Opt[StreamRow]{}, replica.Opt[uint64]{}
-			v.Beat = replica.Some(heartbeat.Beat{Origin: "a", Epoch: 1, Seq: 1, At: begin.Add(-3 * second), Interval: second})
-			heard(v, replica.Some(active))
-			v.Now = begin.Add(off)
-		})
+		v := beaten(begin.Add(-age))
+		heard(&v, replica.Some(active))
+		v.Now = begin.Add(off)
 		s, bounded := Judge(spec, v, 5*second, &m)
 		if !bounded || !s.SourceClock {
 			t.Errorf("%s: %+v", name, s)
@@ -151,9 +149,20 @@ func TestJudgeHeartbeat(t *testing.T) {
 			t.Errorf("%s: %s (%s) %s..%s", name, st.State, st.Reason, show(st.Lower), show(st.Upper))
 		}
 	}
-	f("alive", 0, second, replica.CatchingUp, "", "899.999ms", "3.100001s")
-	f("the agent's clock is 5 s fast", 5*second, second, replica.CatchingUp, "", "5.899999s", "8.100001s")
-	f("the agent's clock is 5 s slow", -5*second, second, replica.Unknown, replica.ReasonClockSkew, "-", "-")
+	f("fresh", second/2, 0, second, replica.CaughtUp, "", "0s", "600.001ms")
+	f("as late as may be", 3*second/2, 0, second, replica.CaughtUp, "", "0s", "1.600001s")
+	f("late", 3*second, 0, second, replica.CatchingUp, "", "0s", "3.100001s")
+	f("with the link down", 7*second, 0, 6*second, replica.LinkDown, replica.ReasonStale, "4.899999s", "7.100001s")
+	f("the agent's clock is 5 s fast", 3*second, 5*second, second, replica.CatchingUp, "", "0s", "8.100001s")
+	f("the agent's clock is 5 s slow", 3*second, -5*second, second, replica.Unknown, replica.ReasonClockSkew, "-", "-")
+}
+
+// beaten is a mirror whose origin is not in sight, with a beat that was written then.
+func beaten(then time.Time) View {
+	return view(func(v *View) {
+		v.Origin, v.Head = replica.Opt[StreamRow]{}, replica.Opt[uint64]{}
+		v.Beat = replica.Some(heartbeat.Beat{Origin: "a", Epoch: 1, Seq: 1, At: then, Interval: second})
+	})
 }
 
 // Streams that are made anew: an origin whose sequences say nothing of the copy, and a copy that has to be filled.
@@ -189,6 +198,16 @@ func TestJudgeRemembers(t *testing.T) {
 		behind(v, second)
 		v.Position, v.After = replica.Some(uint64(5)), replica.Some(uint64(5))
 	}, replica.Resyncing, "")
+	// With the origin out of sight its newest beat tells when the copy is filled: a mirror gets its messages in order.
+	hidden := func(age time.Duration) func(*View) {
+		return func(v *View) {
+			*v = beaten(begin.Add(-age))
+			newCopy(v)
+		}
+	}
+	f("filled up to an old beat", hidden(time.Minute), replica.Resyncing, "")
+	f("filled up to a new one", hidden(second), replica.CaughtUp, "")
+	f("and behind again", hidden(2*second), replica.CatchingUp, "")
 }
 
 // A mirror that tries in vain is heard once at each attempt.

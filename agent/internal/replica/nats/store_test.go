@@ -40,6 +40,39 @@ func TestBeatsDisplaceNothing(t *testing.T) {
 	f("queue", jetstream.StreamConfig{Retention: jetstream.WorkQueuePolicy}, false)
 }
 
+// A copy whose origin is out of sight is complete as long as the origin's beats come, and only so long.
+func TestAloneByHeartbeat(t *testing.T) {
+	t.Parallel()
+	p := newPair(t)
+	p.alone.Becomes(replica.CatchingUp, replica.ReasonNotMeasured)
+	store, err := NewStore(p.origin.as(canary), "ORDERS", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	seq := int64(0)
+	beat := func() {
+		t.Helper()
+		seq++
+		if _, err := store.Rows(t.Context(), heartbeat.Names{Own: "a"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := store.Put(t.Context(), heartbeat.Beat{Origin: "a", Epoch: 1, Seq: seq, At: time.Now(), Interval: 10 * time.Second}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	beat()
+	p.alone.Complete()
+	beat()
+	p.alone.Stays(300*time.Millisecond, 10*time.Second)
+	p.alone.Complete()
+	p.relay.Cut(true)
+	p.alone.Becomes(replica.LinkDown, replica.ReasonStale)
+	if !p.alone.Last.Upper.OK {
+		t.Errorf("the last beat bounds a link that is down: %s", p.alone.Show())
+	}
+}
+
 func failureOf(err error) replica.Reason {
 	f, ok := err.(*heartbeat.Failure) //nolint:errorlint // the store gives nothing else
 	if !ok {

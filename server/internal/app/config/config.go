@@ -127,30 +127,6 @@ type Probes struct {
 	TLSExpiry Duration `yaml:"tls_expiry"` // a certificate that ends sooner is named as a cause; 0s: never
 }
 
-// Watch is a query, a schedule and a model.
-type Watch struct {
-	Name      string   `yaml:"name"`
-	Query     string   `yaml:"query"`
-	About     string   `yaml:"about"`
-	Service   string   `yaml:"service"`
-	Every     Duration `yaml:"every"`
-	Cron      string   `yaml:"cron"`
-	Model     string   `yaml:"model"`
-	Direction string   `yaml:"direction"`
-	Floor     Floor    `yaml:"floor"`
-	Threshold float64  `yaml:"threshold"`
-	Class     string   `yaml:"class"`
-	Train     Duration `yaml:"train"`
-	// FalseAlarmsPerWeek is what a series of the watch may cost, for model auto.
-	FalseAlarmsPerWeek float64 `yaml:"false_alarms_per_week"`
-}
-
-// Floor is the smallest deviation worth a word.
-type Floor struct {
-	Absolute float64 `yaml:"absolute"`
-	Relative Percent `yaml:"relative"`
-}
-
 // Policy says when which plan is proposed.
 type Policy struct {
 	Name     string   `yaml:"name"`
@@ -350,19 +326,7 @@ func (c *Config) fill() {
 		orDefault(&c.Sites[i].Pattern, "cross-region")
 	}
 	c.fillProbes()
-	for i := range c.Watches {
-		w := &c.Watches[i]
-		orDefault(&w.About, "target_site")
-		orDefault(&w.Model, "auto")
-		orDefault(&w.Direction, "both")
-		orDefault(&w.Class, core.ClassSymptom.String())
-		if w.Every == 0 && w.Cron == "" {
-			w.Every = Duration(10 * time.Second)
-		}
-		if w.Train == 0 {
-			w.Train = Duration(time.Hour)
-		}
-	}
+	c.fillWatches()
 	for i := range c.Policies {
 		if c.Policies[i].Mode == Mode(core.ModeUnknown) {
 			c.Policies[i].Mode = Mode(core.ModeObserve)

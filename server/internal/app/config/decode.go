@@ -156,6 +156,9 @@ func (d *decoder) decode(node *yaml.Node, out reflect.Value, path string, depth 
 		return
 	}
 	switch out.Kind() {
+	case reflect.Pointer: // what may be left out although zero means something
+		out.Set(reflect.New(out.Type().Elem()))
+		d.decode(node, out.Elem(), path, depth+1)
 	case reflect.Struct:
 		d.decodeStruct(node, out, path, depth)
 	case reflect.Map:
@@ -175,7 +178,7 @@ func (d *decoder) decodeStruct(node *yaml.Node, out reflect.Value, path string, 
 	}
 	d.eachPair(node, path, func(key string, keyAt position, value *yaml.Node) {
 		for i := range out.NumField() {
-			if name := out.Type().Field(i).Tag.Get("yaml"); name == key && name != "" {
+			if keyOf(out.Type().Field(i)) == key && key != "" {
 				d.decode(value, out.Field(i), join(path, key), depth+1)
 				return
 			}
@@ -362,11 +365,17 @@ func kindWords(n *yaml.Node) string {
 func keysOf(t reflect.Type) []string {
 	var keys []string
 	for field := range t.Fields() {
-		if name := field.Tag.Get("yaml"); name != "" {
+		if name := keyOf(field); name != "" {
 			keys = append(keys, name)
 		}
 	}
 	return keys
+}
+
+// keyOf is the key of a field, empty where it has none.
+func keyOf(field reflect.StructField) string {
+	name, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+	return name
 }
 
 func join(path, key string) string {

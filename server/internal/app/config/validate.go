@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"net/url"
 	"regexp"
 	"slices"
@@ -48,10 +47,15 @@ func (v *validator) bad(path, format string, args ...any) { v.d.addAt(path, form
 
 // name checks form and uniqueness of one entry's name.
 func (v *validator) name(list, name string, i int, seen map[string]bool) {
-	path := fmt.Sprintf("%s[%d].name", list, i)
+	v.nameAt(fmt.Sprintf("%s[%d]", list, i), name, seen)
+}
+
+// nameAt is name for the entry at a path.
+func (v *validator) nameAt(entry, name string, seen map[string]bool) {
+	path := entry + ".name"
 	switch {
 	case name == "":
-		v.bad(fmt.Sprintf("%s[%d]", list, i), "the name is missing; add name: ...")
+		v.bad(entry, "the name is missing; add name: ...")
 	case !nameRule.MatchString(name):
 		v.bad(path, "%q is not a name; use lower-case letters, digits and - (at most 63)", name)
 	case seen[name]:
@@ -202,57 +206,6 @@ func (v *validator) timing() {
 	}
 	if v.c.Storage.URL != "" {
 		v.url("storage.url", v.c.Storage.URL)
-	}
-}
-
-func (v *validator) watchList() {
-	seen := map[string]bool{}
-	for i, w := range v.c.Watches {
-		path := fmt.Sprintf("watches[%d]", i)
-		v.name("watches", w.Name, i, seen)
-		if w.Query == "" {
-			v.bad(path, "the query is missing; add query: ...")
-		}
-		if w.Every != 0 && w.Cron != "" {
-			v.bad(path+".cron", "every and cron exclude each other; keep one")
-		}
-		if w.Cron != "" {
-			v.window(path, calendar.Window{Name: w.Name, Cron: w.Cron, Lasts: time.Minute})
-		} else if w.Every.D() < time.Second {
-			v.bad(path+".every", "%s is less than a second", w.Every.D())
-		}
-		v.oneOf(path+".about", w.About, "site", "target_site", "link.from", "link.to")
-		v.oneOf(path+".direction", w.Direction, "above", "below", "both")
-		v.oneOf(path+".class", w.Class, "symptom", "cause")
-		v.model(path+".model", w.Model)
-		v.settings(path, w)
-		if w.Service != "" {
-			v.known(path+".service", "service", w.Service, v.services)
-		}
-	}
-}
-
-// settings tells those of a model that has them from those that would be passed over.
-func (v *validator) settings(path string, w Watch) {
-	switch {
-	case w.FalseAlarmsPerWeek != 0 && w.Model != "auto":
-		v.bad(path+".false_alarms_per_week", "model %s has no such setting; use model auto, or leave it out", w.Model)
-	case w.FalseAlarmsPerWeek < 0 || math.IsNaN(w.FalseAlarmsPerWeek) || math.IsInf(w.FalseAlarmsPerWeek, 0):
-		v.bad(path+".false_alarms_per_week", "%v is not a number above 0, such as 0.25", w.FalseAlarmsPerWeek)
-	}
-	if w.Threshold != 0 && (w.Model == "auto" || w.Model == "cusum") {
-		v.bad(path+".threshold", "model %s has no threshold; auto is set by false_alarms_per_week", w.Model)
-	}
-}
-
-// model tells a model that is not there yet from one that is not known.
-func (v *validator) model(path, model string) {
-	there := []string{"auto", "threshold", "robust-z", "seasonal", "local-fit", "cusum"}
-	switch model {
-	case "burn-rate", "absence", "peers", "trend", "service":
-		v.bad(path, "model %q is not in this version; use one of %s", model, strings.Join(there, ", "))
-	default:
-		v.oneOf(path, model, there...)
 	}
 }
 

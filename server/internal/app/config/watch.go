@@ -1,0 +1,163 @@
+package config
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/evenkeel/evenkeel/detectors"
+	"github.com/evenkeel/evenkeel/server/internal/core"
+	"github.com/evenkeel/evenkeel/server/internal/detect"
+)
+
+// Watch is a query, a schedule and a model; or, with Ready, a set of such that is ready-made. What a model does not have
+// stays empty, and is refused where it is given.
+type Watch struct {
+	Ready   string            `yaml:"ready,omitempty"`  // hosts, http, links, store or self
+	Except  []string          `yaml:"except,omitempty"` // of a ready-made set: the watches that are left out
+	Name    string            `yaml:"name,omitempty"`
+	Query   string            `yaml:"query,omitempty"`
+	Bad     string            `yaml:"bad,omitempty"` // of burn-rate, with Total: numbers of events of an interval
+	Total   string            `yaml:"total,omitempty"`
+	Metrics map[string]string `yaml:"metrics,omitempty"` // of service: queries by name
+	About   string            `yaml:"about,omitempty"`
+	Service string            `yaml:"service,omitempty"`
+	Every   Duration          `yaml:"every,omitempty"`
+	Cron    string            `yaml:"cron,omitempty"`
+	Model   string            `yaml:"model,omitempty"`
+
+	Direction string  `yaml:"direction,omitempty"`
+	Floor     Floor   `yaml:"floor,omitempty"`
+	Threshold float64 `yaml:"threshold,omitempty"`
+	// FalseAlarmsPerWeek is what a series of the watch may cost, for model auto, and a subject for service.
+	FalseAlarmsPerWeek float64      `yaml:"false_alarms_per_week,omitempty"`
+	Limit              *float64     `yaml:"limit,omitempty"`   // of trend: the last value that is all right
+	Horizon            Duration     `yaml:"horizon,omitempty"` // of trend: how near the limit is news
+	Window             Duration     `yaml:"window,omitempty"`  // of trend: how much past the line goes through
+	Objective          Percent      `yaml:"objective,omitempty"`
+	Windows            []BurnWindow `yaml:"windows,omitempty"`
+	Patience           float64      `yaml:"patience,omitempty"`   // of absence: intervals
+	FlatAfter          Duration     `yaml:"flat_after,omitempty"` // of absence: standstills are judged from so long an acquaintance on
+	RestsAtZero        bool         `yaml:"rests_at_zero,omitempty"`
+	Ratio              bool         `yaml:"ratio,omitempty"` // of peers
+	Class              string       `yaml:"class,omitempty"`
+	Train              Duration     `yaml:"train,omitempty"` // 0s: what the model needs
+
+	path string // where it stands in the file
+	made bool   // it is of a ready-made set
+}
+
+// Floor is the smallest deviation worth a word.
+type Floor struct {
+	Absolute float64 `yaml:"absolute"`
+	Relative Percent `yaml:"relative"`
+}
+
+// BurnWindow is a rule of burn-rate: the budget burns more than Factor times too fast over Long, and still does over Short.
+type BurnWindow struct {
+	Long   Duration `yaml:"long"`
+	Short  Duration `yaml:"short"`
+	Factor float64  `yaml:"factor"`
+}
+
+// Detect is the watch as the watchman takes it.
+func (w Watch) Detect() detect.Watch {
+	out := detect.Watch{
+		Name: w.Name, Query: w.Query, Bad: w.Bad, Total: w.Total, Metrics: w.Metrics, About: detect.About(w.About), Service: w.Service,
+		Every: w.Every.D(), Cron: w.Cron, Model: detect.Model(w.Model), Direction: detect.Direction(w.Direction),
+		Floor: detect.Floor{Absolute: w.Floor.Absolute, Relative: float64(w.Floor.Relative)}, Threshold: w.Threshold,
+		FalseAlarms: w.FalseAlarmsPerWeek, Limit: w.Limit, Horizon: w.Horizon.D(), Window: w.Window.D(), Objective: float64(w.Objective),
+		Patience: w.Patience, FlatAfter: w.FlatAfter.D(), RestsAtZero: w.RestsAtZero, Ratio: w.Ratio, Training: w.Train.D(),
+	}
+	for _, x := range w.Windows {
+		out.Windows = append(out.Windows, detectors.BurnWindow{Long: x.Long.D(), Short: x.Short.D(), Factor: x.Factor})
+	}
+	switch w.Class { // another one is told where the file is checked
+	case core.ClassSymptom.String():
+		out.Class = core.ClassSymptom
+	case core.ClassCause.String():
+		out.Class = core.ClassCause
+	}
+	return out
+}
+
+// fillWatches puts the watches of ready-made sets in the place of their names, and gives all of them their defaults.
+func (c *Config) fillWatches() {
+	var out []Watch
+	own := map[string]bool{}
+	for i := range c.Watches {
+		own[c.Watches[i].Name] = true
+		c.Watches[i].path = fmt.Sprintf("watches[%d]", i)
+	}
+	for _, w := range c.Watches {
+		made, problems := c.made(w)
+		if w.Ready == "" || len(problems) > 0 {
+			out = append(out, w)
+			continue
+		}
+		for _, m := range made {
+			if !own[m.Name] { // one of the same name takes its place
+				out = append(out, m)
+			}
+		}
+	}
+	c.Watches = out
+	for i := range c.Watches {
+		if c.Watches[i].Ready == "" {
+			c.Watches[i].fill()
+		}
+	}
+}
+
+func (w *Watch) fill() {
+	orDefault(&w.About, "target_site")
+	orDefault(&w.Model, "auto")
+	orDefault(&w.Direction, "both")
+	if w.Model == string(detect.ModelTrend) || w.Model == string(detect.ModelAbsence) {
+		orDefault(&w.Class, core.ClassCause.String())
+	}
+	orDefault(&w.Class, core.ClassSymptom.String())
+	if w.Every == 0 && w.Cron == "" {
+		w.Every = Duration(10 * time.Second)
+	}
+}
+
+func (v *validator) watchList() {
+	seen, twice := map[string]bool{}, map[string]bool{}
+	for _, w := range v.c.Watches {
+		_, problems := v.c.made(w)
+		for _, p := range problems {
+			v.bad(w.path+"."+p.Field, "%s", p.Text)
+		}
+		if w.Ready != "" {
+			continue
+		}
+		if w.made && seen[w.Name] {
+			if !twice[w.path] {
+				v.bad(w.path, "the watch %s of this set is there already; keep one of the two sets", w.Name)
+			}
+			twice[w.path] = true
+			continue
+		}
+		v.nameAt(w.path, w.Name, seen)
+		v.oneOf(w.path+".class", w.Class, "symptom", "cause")
+		if w.Service != "" {
+			v.known(w.path+".service", "service", w.Service, v.services)
+		}
+		if w.Model == string(detect.ModelPeers) && len(v.c.Sites) < 3 {
+			v.bad(w.path+".model", "peers takes three sites to say which of them has parted, and there are %d; use auto", len(v.c.Sites))
+		}
+		for _, p := range w.Detect().Problems() {
+			if p.Field == "name" { // told above
+				continue
+			}
+			path := w.path
+			if p.Field != "" {
+				path += "." + p.Field
+			}
+			if w.made {
+				p.Text = w.Name + ": " + p.Text
+			}
+			v.bad(path, "%s", p.Text)
+		}
+	}
+}

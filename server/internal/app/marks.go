@@ -1,0 +1,241 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+	"github.com/evenkeel/evenkeel/server/internal/detect"
+)
+
+const (
+	marksEvery = 10 * time.Second // less than the time for which a change of routing voids statistics anyway
+	marksKept  = 300              // newest episodes, and actions, that are looked at
+)
+
+// marks are the times that the detectors must know of, as the ledger has them.
+type marks struct{ known atomic.Pointer[[]detect.Mark] }
+
+// between are those that touch a time.
+func (m *marks) between(from, until time.Time) []detect.Mark {
+	known := m.known.Load()
+	if known == nil {
+		return nil
+	}
+	var out []detect.Mark
+	for _, mark := range *known {
+		if !mark.From.After(until) && (mark.Until.IsZero() || mark.Until.After(from)) {
+			out = append(out, mark)
+		}
+	}
+	return out
+}
+
+// followMarks reads the marks now and again until ctx ends; what was read last stands while the ledger does not answer.
+func (s *Server) followMarks(ctx context.Context) {
+	every(ctx, marksEvery, func(time.Time) {
+		if err := s.readMarks(ctx); err != nil && ctx.Err() == nil {
+			s.room("detect").Debug("marks not read", slog.Any("error", err))
+		}
+	})
+}
+
+func (s *Server) readMarks(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, marksEvery)
+	defer cancel()
+	h := history{topology: s.world.current()}
+	var err error
+	if h.episodes, err = s.ledger.Episodes(ctx, marksKept); err != nil {
+		return err
+	}
+	open, err := s.ledger.OpenEpisodes(ctx, marksKept) // an old one may be open yet
+	if err != nil {
+		return err
+	}
+	for _, e := range open {
+		if !slices.ContainsFunc(h.episodes, func(o core.Episode) bool { return o.ID == e.ID }) {
+			h.episodes = append(h.episodes, e)
+		}
+	}
+	if h.actions, err = s.ledger.Actions(ctx, marksKept); err != nil {
+		return err
+	}
+	if h.routing, err = s.ledger.Routing(ctx); err != nil {
+		return err
+	}
+	if h.changes, err = s.ledger.Changes(ctx, marksKept); err != nil {
+		return err
+	}
+	out := h.marks()
+	s.marks.known.Store(&out)
+	return nil
+}
+
+// history is what is on record of trouble, of what was done about it, and of what others did.
+type history struct {
+	topology core.Topology
+	episodes []core.Episode
+	actions  []core.Action
+	routing  []core.Routing
+	changes  []core.DeclaredChange
+}
+
+// marks are the times that are not like others. Trouble that only statistics have seen is none: it would keep a
+// series for ever from learning a new level.
+func (h history) marks() []detect.Mark {
+	var out []detect.Mark
+	for _, e := range h.episodes {
+		if e.Worst != core.Degraded && e.Worst != core.Failing {
+			continue
+		}
+		m := detect.Mark{Kind: detect.MarkIncident, Subject: e.Subject, From: e.Onset}
+		if e.ClosedAt != nil {
+			m.Until = *e.ClosedAt
+		}
+		out = append(out, m)
+	}
+	for _, a := range h.absences() {
+		out = append(out, detect.Mark{Kind: detect.MarkDrained, Subject: a.subject, From: a.from, Until: a.until})
+		out = append(out, h.shifted(a)...)
+	}
+	for _, c := range h.changes {
+		service := cmp.Or(c.Service, core.AllServices)
+		out = append(out, detect.Mark{
+			Kind: detect.MarkChange, Subject: core.Subject{Site: c.Site, Service: service}, From: c.Start, Until: c.End, What: c.What,
+		})
+	}
+	return out
+}
+
+// absence is a time for which the users of a subject were sent elsewhere, on the way there and back included.
+type absence struct {
+	subject     core.Subject
+	from, until time.Time
+	acted       time.Time // end of its newest action that moves users away; zero while that goes on
+	weight      int       // percent of normal that is left
+	episode     string    // that knows the demand of before
+}
+
+// absences follow the actions of each subject: from the first step of one that moves users away to the end of the one
+// that brings them back, or of itself when it undid what it had done. What routing still says, without an action that is
+// known any more, counts as well.
+func (h history) absences() []absence {
+	actions := slices.Clone(h.actions)
+	slices.SortStableFunc(actions, func(a, b core.Action) int { return a.CreatedAt.Compare(b.CreatedAt) })
+	open := map[core.Subject]*absence{}
+	var out []absence
+	end := func(s core.Subject, at time.Time) {
+		if o := open[s]; o != nil {
+			o.until = at
+			out = append(out, *o)
+			delete(open, s)
+		}
+	}
+	for _, a := range actions {
+		begun, ended := firstIntended(a), time.Time{}
+		if a.EndedAt != nil {
+			ended = *a.EndedAt
+		}
+		switch o := open[a.Subject]; {
+		case begun.IsZero():
+		case a.Kind == core.PlanRestore:
+			if a.State == core.ActionSucceeded {
+				end(a.Subject, ended)
+			}
+		case o == nil:
+			open[a.Subject] = &absence{
+				subject: a.Subject, from: begun, acted: ended, weight: a.Steps[len(a.Steps)-1].Weight, episode: a.EpisodeID,
+			}
+		default:
+			o.acted = ended
+		}
+		if a.Kind != core.PlanRestore && a.State == core.ActionRolledBack {
+			end(a.Subject, ended)
+		}
+	}
+	routed := map[core.Subject]bool{}
+	for _, r := range h.routing {
+		routed[r.Subject] = true
+		away := r.State != core.RoutingActive && r.State != core.RoutingUnknown
+		switch o := open[r.Subject]; {
+		case away && o == nil:
+			open[r.Subject] = &absence{subject: r.Subject, from: r.ChangedAt, weight: r.Weight}
+		case away:
+			o.weight = r.Weight
+		default:
+			end(r.Subject, r.ChangedAt)
+		}
+	}
+	for s, o := range open {
+		if !routed[s] { // nothing was ever moved
+			o.until = o.acted
+		}
+	}
+	for _, o := range open {
+		out = append(out, *o)
+	}
+	slices.SortFunc(out, func(a, b absence) int { return cmp.Or(a.from.Compare(b.from), a.subject.Compare(b.subject)) })
+	return out
+}
+
+func firstIntended(a core.Action) time.Time {
+	for _, s := range a.Steps {
+		if s.IntendedAt != nil {
+			return *s.IntendedAt
+		}
+	}
+	return time.Time{}
+}
+
+// shifted is what the others carry while the users of a subject are away. The load is split over them in proportion to what
+// each had, as weights do; with two absences of a service at a time each is told by itself, and the product of the two
+// is an estimate.
+func (h history) shifted(a absence) []detect.Mark {
+	var out []detect.Mark
+	for _, svc := range h.topology.Services {
+		if !a.subject.WholeSite() && svc.Name != a.subject.Service {
+			continue
+		}
+		load := h.load(a, svc.Name)
+		for _, site := range h.topology.Serving(svc.Name) {
+			if site != a.subject.Site {
+				out = append(out, detect.Mark{
+					Kind: detect.MarkShifted, Subject: core.Subject{Site: site, Service: svc.Name}, From: a.from, Until: a.until, Load: load,
+				})
+			}
+		}
+	}
+	return out
+}
+
+// load is the users of the others, as a multiple of those that they had before the trouble, 0 when that is not known.
+func (h history) load(a absence, service string) float64 {
+	i := slices.IndexFunc(h.episodes, func(e core.Episode) bool { return e.ID == a.episode })
+	if i < 0 {
+		return 0
+	}
+	var own, others float64
+	for key, demand := range h.episodes[i].Demand {
+		site, of, whole := strings.Cut(key, "/") // site/service in the episode of a site, site in that of a service
+		switch {
+		case whole && of != service:
+		case site == a.subject.Site:
+			own += demand
+		default:
+			others += demand
+		}
+	}
+	moved := own * (1 - float64(min(max(a.weight, 0), 100))/100)
+	if load := 1 + moved/others; others > 0 && load >= 1 && load <= mostLoad {
+		return load
+	}
+	return 0
+}
+
+// mostLoad is how many times more users than before are believed: what others carried by the way is not worth a factor.
+const mostLoad = 20

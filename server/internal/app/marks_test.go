@@ -1,0 +1,194 @@
+package app
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+	"github.com/evenkeel/evenkeel/server/internal/detect"
+	"github.com/evenkeel/evenkeel/server/internal/ledger"
+)
+
+// What is on record says which times are like no other, and what the others carried in them.
+func TestMarksOfHistory(t *testing.T) {
+	day := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	at := func(minute int) time.Time { return day.Add(time.Duration(minute) * time.Minute) }
+	ptr := func(minute int) *time.Time { x := at(minute); return &x }
+	checkout := func(site string) core.Subject { return core.Subject{Site: site, Service: "checkout"} }
+	topology := core.Topology{Services: []core.Service{
+		{Name: "checkout", Entries: map[string]string{"fra": "", "ams": "", "dub": ""}},
+		{Name: "search", Entries: map[string]string{"fra": "", "ams": ""}},
+	}, Sites: []core.Site{{Name: "fra"}, {Name: "ams"}, {Name: "dub"}}}
+	episode := func(worst core.Condition, closed *time.Time) core.Episode {
+		return core.Episode{
+			ID: "ep", Subject: checkout("fra"), Onset: at(0), ClosedAt: closed, Worst: worst,
+			Demand: map[string]float64{"fra": 10, "ams": 15, "dub": 5},
+		}
+	}
+	action := func(kind core.PlanKind, state core.ActionState, from int, ended *time.Time, weight int) core.Action {
+		steps := []core.StepRun{{Weight: weight, IntendedAt: ptr(from)}}
+		return core.Action{Subject: checkout("fra"), EpisodeID: "ep", Kind: kind, State: state, CreatedAt: at(from), EndedAt: ended, Steps: steps}
+	}
+	never := action(core.PlanDrain, core.ActionExpired, 1, ptr(9), 0)
+	never.Steps[0].IntendedAt = nil
+	whole := core.Episode{
+		ID: "ep", Subject: core.Subject{Site: "fra", Service: core.AllServices}, Onset: at(0), Worst: core.Suspect,
+		Demand: map[string]float64{"fra/checkout": 10, "ams/checkout": 10, "dub/checkout": 10, "fra/search": 30, "ams/search": 10},
+	}
+	wholeDrain := action(core.PlanDrain, core.ActionRunning, 2, nil, 0)
+	wholeDrain.Subject = whole.Subject
+	for name, c := range map[string]struct {
+		h    history
+		want []string
+	}{
+		"nothing":                          {history{}, nil},
+		"trouble that only statistics saw": {history{episodes: []core.Episode{episode(core.Suspect, ptr(9))}}, nil},
+		"trouble":                          {history{episodes: []core.Episode{episode(core.Degraded, ptr(9))}}, []string{"incident checkout at fra 0 9"}},
+		"drained": {
+			history{
+				episodes: []core.Episode{episode(core.Failing, nil)},
+				actions:  []core.Action{action(core.PlanDrain, core.ActionSucceeded, 1, ptr(3), 0)},
+				routing:  []core.Routing{{Subject: checkout("fra"), State: core.RoutingDrained, ChangedAt: at(2)}},
+			},
+			[]string{"incident checkout at fra 0 -", "drained checkout at fra 1 -", "shifted checkout at ams 1 - 1.5", "shifted checkout at dub 1 - 1.5"},
+		},
+		"half of them came back": {
+			history{
+				episodes: []core.Episode{episode(core.Suspect, nil)},
+				actions: []core.Action{
+					action(core.PlanRestore, core.ActionRunning, 20, nil, 100), action(core.PlanDrain, core.ActionSucceeded, 1, ptr(3), 0),
+				},
+				routing: []core.Routing{{Subject: checkout("fra"), State: core.RoutingRestoring, Weight: 50, ChangedAt: at(21)}},
+			},
+			[]string{"drained checkout at fra 1 -", "shifted checkout at ams 1 - 1.25", "shifted checkout at dub 1 - 1.25"},
+		},
+		"restored, with an ineffective attempt before": {
+			history{
+				actions: []core.Action{
+					action(core.PlanRestore, core.ActionSucceeded, 20, ptr(30), 100), action(core.PlanDrain, core.ActionSucceeded, 5, ptr(6), 0),
+					action(core.PlanDrain, core.ActionIneffective, 1, ptr(3), 0), action(core.PlanRestore, core.ActionFailed, 10, ptr(11), 100),
+				},
+				routing: []core.Routing{{Subject: checkout("fra"), State: core.RoutingActive, Weight: 100, ChangedAt: at(29)}},
+			},
+			[]string{"drained checkout at fra 1 30", "shifted checkout at ams 1 30", "shifted checkout at dub 1 30"},
+		},
+		"rolled back": {
+			history{actions: []core.Action{action(core.PlanDrain, core.ActionRolledBack, 1, ptr(4), 0)}},
+			[]string{"drained checkout at fra 1 4", "shifted checkout at ams 1 4", "shifted checkout at dub 1 4"},
+		},
+		"never sent, and never moved": {
+			history{actions: []core.Action{never, action(core.PlanDrain, core.ActionFailed, 10, ptr(11), 0)}},
+			[]string{"drained checkout at fra 10 11", "shifted checkout at ams 10 11", "shifted checkout at dub 10 11"},
+		},
+		"drained by an action that is forgotten": {
+			history{routing: []core.Routing{{Subject: checkout("dub"), State: core.RoutingDrained, ChangedAt: at(2)}}},
+			[]string{"drained checkout at dub 2 -", "shifted checkout at fra 2 -", "shifted checkout at ams 2 -"},
+		},
+		"a whole site": {
+			history{episodes: []core.Episode{whole}, actions: []core.Action{wholeDrain}},
+			[]string{
+				"drained fra 2 -", "shifted checkout at ams 2 - 1.5", "shifted checkout at dub 2 - 1.5", "shifted search at ams 2 - 4",
+			},
+		},
+		"a change": {
+			history{changes: []core.DeclaredChange{{Site: "fra", Service: "checkout", What: "2.4", Start: at(1), End: at(5)}}},
+			[]string{"change checkout at fra 1 5 2.4"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.h.topology = topology
+			var got []string
+			for _, m := range c.h.marks() {
+				got = append(got, markText(m, day))
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("\n got %s\nwant %s", strings.Join(got, "\n     "), strings.Join(c.want, "\n     "))
+			}
+		})
+	}
+}
+
+func markText(m detect.Mark, day time.Time) string {
+	minute := func(t time.Time) string {
+		if t.IsZero() {
+			return "-"
+		}
+		return num(t.Sub(day).Minutes())
+	}
+	kind := map[detect.MarkKind]string{
+		detect.MarkIncident: "incident", detect.MarkDrained: "drained", detect.MarkShifted: "shifted", detect.MarkChange: "change",
+	}[m.Kind]
+	text := []string{kind, m.Subject.String(), minute(m.From), minute(m.Until)}
+	if m.Load != 0 {
+		text = append(text, num(m.Load))
+	}
+	if m.What != "" {
+		text = append(text, m.What)
+	}
+	return strings.Join(text, " ")
+}
+
+func num(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
+
+// What the ledger has is what the detectors hear; while it does not answer, what was heard last stands.
+func TestMarksAreReadFromTheLedger(t *testing.T) {
+	l, err := ledger.Open(t.Context(), ledger.Options{Dir: filepath.Join(t.TempDir(), "ledger")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	s := &Server{ledger: l, world: newWorld(core.Topology{
+		Sites: []core.Site{{Name: "fra"}, {Name: "ams"}}, Services: []core.Service{{Name: "checkout", Entries: map[string]string{"fra": "", "ams": ""}}},
+	})}
+	fra := core.Subject{Site: "fra", Service: "checkout"}
+	episode := core.Episode{
+		ID: "ep_1", Subject: fra, Onset: now.Add(-time.Hour), OpenedAt: now.Add(-time.Hour), Worst: core.Failing, Condition: core.Failing,
+		Demand: map[string]float64{"fra": 10, "ams": 10},
+	}
+	routing := core.Routing{Subject: fra, State: core.RoutingDrained, ChangedAt: now.Add(-time.Minute)}
+	if _, err := l.Commit(t.Context(), []core.Change{{Episode: &episode}, {Routing: &routing}}); err != nil {
+		t.Fatal(err)
+	}
+	change := core.DeclaredChange{ID: "chg_1", Site: "ams", Service: core.AllServices, What: "kernel", Start: now.Add(-3 * time.Hour), End: now.Add(-2 * time.Hour), DeclaredAt: now}
+	if _, _, err := l.Declare(t.Context(), change); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.marks.between(now, now); got != nil {
+		t.Fatalf("before anything is read: %v", got)
+	}
+	if err := s.readMarks(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f := func(from, until time.Duration, want ...string) {
+		t.Helper()
+		var got []string
+		for _, m := range s.marks.between(now.Add(from), now.Add(until)) {
+			got = append(got, markText(m, now))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("from %s until %s: %q, want %q", from, until, got, want)
+		}
+	}
+	incident, drained, shifted, kernel := "incident checkout at fra -60 -", "drained checkout at fra -1 -", "shifted checkout at ams -1 -", "change ams -180 -120 kernel"
+	all := func() {
+		t.Helper()
+		f(0, 0, incident, drained, shifted)
+		f(-30*time.Minute, -20*time.Minute, incident)
+		f(-170*time.Minute, -90*time.Minute, kernel)
+		f(-24*time.Hour, 0, incident, drained, shifted, kernel)
+		f(-24*time.Hour, -4*time.Hour)
+	}
+	all()
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.readMarks(gone); err == nil {
+		t.Error("a ledger that does not answer was read")
+	}
+	all()
+}

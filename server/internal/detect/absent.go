@@ -1,0 +1,43 @@
+package detect
+
+import (
+	"time"
+
+	"github.com/evenkeel/evenkeel/detectors"
+)
+
+// miss is what follows when an answer lacks a series: it is gone, and absence, which alone wants to know, is told.
+func (w *watcher) miss(s *series, at time.Time) {
+	if s.gone.IsZero() {
+		s.gone = at
+	}
+	if w.watch.model() == ModelAbsence {
+		s.miss(at)
+	}
+}
+
+// miss tells the model that there is no value. Only that it is gone for too long is news.
+func (s *series) miss(at time.Time) {
+	if v := s.past.model.Observe(detectors.Point{At: at, Missing: true}); v.State == detectors.StateAnomalous {
+		s.verdict, s.absent, s.unknown = v, true, ""
+	}
+}
+
+// missUntil tells absence of the ticks of the past since the last value, before a time.
+func (w *watcher) missUntil(s *series, end time.Time, interval time.Duration) {
+	if w.watch.model() != ModelAbsence || s.lastAt.IsZero() {
+		return
+	}
+	first := s.lastAt.Add(interval)
+	if s.gone.IsZero() && first.Before(end) {
+		s.gone = first
+	}
+	for at := first; at.Before(end); at = at.Add(interval) {
+		s.miss(at)
+	}
+}
+
+// lost reports whether ticks went by without an answer. What absence would take for missing values is then asked for again.
+func (w *watcher) lost(at time.Time, interval time.Duration) bool {
+	return w.watch.model() == ModelAbsence && !w.asked.IsZero() && (w.queryErr != "" || at.Sub(w.asked) > interval*3/2)
+}

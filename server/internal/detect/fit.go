@@ -1,0 +1,103 @@
+package detect
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+// setting is something that only some models have.
+type setting struct {
+	field  string
+	given  bool
+	models []Model
+}
+
+func (w Watch) settings() []setting {
+	return []setting{
+		{"query", w.Query != "", slices.DeleteFunc(models(), func(m Model) bool { return m == ModelService })},
+		{"bad", w.Bad != "", []Model{ModelBurnRate}},
+		{"total", w.Total != "", []Model{ModelBurnRate}},
+		{"metrics", w.Metrics != nil, []Model{ModelService}},
+		{"direction", w.Direction != "" && w.Direction != DirectionBoth, slices.DeleteFunc(models(), func(m Model) bool {
+			return m == ModelBurnRate || m == ModelAbsence || m == ModelService
+		})},
+		{"floor", w.Floor != Floor{}, []Model{ModelAuto, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelCUSUM, ModelPeers}},
+		{"threshold", w.Threshold != 0, []Model{ModelThreshold, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelPeers}},
+		{"false_alarms_per_week", w.FalseAlarms != 0, []Model{ModelAuto, ModelService}},
+		{"limit", w.Limit != nil, []Model{ModelTrend}},
+		{"horizon", w.Horizon != 0, []Model{ModelTrend}},
+		{"window", w.Window != 0, []Model{ModelTrend}},
+		{"objective", w.Objective != 0, []Model{ModelBurnRate}},
+		{"windows", w.Windows != nil, []Model{ModelBurnRate}},
+		{"patience", w.Patience != 0, []Model{ModelAbsence}},
+		{"flat_after", w.FlatAfter != 0, []Model{ModelAbsence}},
+		{"rests_at_zero", w.RestsAtZero, []Model{ModelAbsence}},
+		{"ratio", w.Ratio, []Model{ModelPeers}},
+	}
+}
+
+// fit says which settings the model has not, and which it needs.
+func (w Watch) fit(bad func(field, format string, args ...any)) {
+	model := w.model()
+	for _, s := range w.settings() {
+		if s.given && !slices.Contains(s.models, model) {
+			bad(s.field, "model %s has no such setting, it belongs to %s; leave it out, or take another model", model, listed(s.models))
+		}
+	}
+	w.fitQuestions(bad)
+	switch model {
+	case ModelTrend:
+		if w.Limit == nil {
+			bad("limit", "it is missing; want the last value that is all right, in the unit of the query")
+		}
+		if w.Class == core.ClassSymptom {
+			bad("class", "a trend is a forecast, and what may come has no user felt yet; want cause")
+		}
+	case ModelBurnRate:
+		for i, rule := range w.rules() {
+			if w.Every > rule.Short {
+				bad("every", "%v is longer than the short window %d of %v, which would never speak; want a shorter one, or other windows",
+					w.Every, i, rule.Short)
+				break
+			}
+		}
+	case ModelAbsence:
+		if w.RestsAtZero && w.FlatAfter == 0 {
+			bad("rests_at_zero", "it speaks of standstills, which are judged only with flat_after; want flat_after: 24h too, or neither")
+		}
+	case ModelAuto, ModelThreshold, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelCUSUM, ModelPeers, ModelService:
+	}
+}
+
+// fitQuestions says what is wrong with what is asked.
+func (w Watch) fitQuestions(bad func(field, format string, args ...any)) {
+	empty := func(s string) bool { return strings.TrimSpace(s) == "" }
+	switch {
+	case w.model() == ModelService:
+		if len(w.Metrics) < 2 {
+			bad("metrics", "there are %d; want two or more, by name: {errors: QUERY, latency: QUERY}", len(w.Metrics))
+		}
+		for _, name := range slices.Sorted(maps.Keys(w.Metrics)) {
+			if empty(name) || empty(w.Metrics[name]) {
+				bad("metrics", "%q has no name or no query; want a MetricsQL expression by a name", name)
+			}
+		}
+	case w.model() == ModelBurnRate && (w.Bad != "" || w.Total != ""):
+		if w.Query != "" {
+			bad("query", "it stands beside bad and total; want either the ratio of bad events, or their numbers")
+		}
+		if empty(w.Bad) {
+			bad("bad", "it is missing beside total; want how many bad events an interval had")
+		}
+		if empty(w.Total) {
+			bad("total", "it is missing beside bad; want how many events an interval had")
+		}
+	case empty(w.Query) && w.model() == ModelBurnRate:
+		bad("query", "it is missing; want the ratio of bad events, from 0 to 1, or their numbers by bad and total")
+	case empty(w.Query):
+		bad("query", "it is empty; want a MetricsQL expression")
+	}
+}

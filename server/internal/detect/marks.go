@@ -1,0 +1,88 @@
+package detect
+
+import (
+	"time"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+// MarkKind says what a marked time is.
+type MarkKind uint8
+
+// The kinds of marked times.
+const (
+	// MarkIncident is a time in which the subject was in trouble that others than statistics have seen.
+	MarkIncident MarkKind = iota + 1
+	// MarkDrained is a time in which users were being moved away from the subject, were away, or came back.
+	MarkDrained
+	// MarkShifted is a time in which the subject carried the users of another site.
+	MarkShifted
+	// MarkChange is a change that somebody declared.
+	MarkChange
+)
+
+// Mark is a time that is not like others for a subject. A site's mark is one of all its services.
+type Mark struct {
+	Kind    MarkKind
+	Subject core.Subject
+	From    time.Time
+	Until   time.Time // no longer in it; zero: it is not over
+	What    string    // of a change: what was declared
+	// Load is, of MarkShifted, how many users the subject is to have, as a multiple of those that it had before; 0 when that
+	// is not known.
+	Load float64
+}
+
+// holds reports whether the mark is on at a time.
+func (m Mark) holds(at time.Time) bool {
+	return !at.Before(m.From) && (m.Until.IsZero() || at.Before(m.Until))
+}
+
+// touches reports whether what happens to the mark's subject shows in a series about s, and all whether it is all that
+// the series is about.
+func (m Mark) touches(s core.Subject) (some, all bool) {
+	if m.Subject.Site != s.Site {
+		return false, false
+	}
+	all = m.Subject.WholeSite() || m.Subject.Service == s.Service
+	return all || s.WholeSite(), all
+}
+
+// marked is what holds for one series at one time.
+type marked struct {
+	away    *Mark   // users are moved away from all that the series is about
+	aside   *Mark   // the oldest of those that make the time no example for others
+	load    float64 // users as a multiple of before, 1 when nothing is known to be moved
+	changes []Mark  // that are under way, or were in the time that is asked for
+}
+
+// marksAt are the marks that say something of a subject at a time; changes are those that began by then.
+func marksAt(marks []Mark, s core.Subject, at time.Time) (out marked) {
+	out.load = 1
+	for i := range marks {
+		m := &marks[i]
+		some, all := m.touches(s)
+		if !some {
+			continue
+		}
+		if m.Kind == MarkChange {
+			if !at.Before(m.From) {
+				out.changes = append(out.changes, *m)
+			}
+			continue
+		}
+		if !m.holds(at) {
+			continue
+		}
+		if m.Kind == MarkDrained && all && (out.away == nil || m.From.Before(out.away.From)) {
+			out.away = m
+		}
+		if m.Kind == MarkShifted && all && m.Load > 0 {
+			out.load *= m.Load
+		}
+		if out.aside == nil || m.From.Before(out.aside.From) {
+			out.aside = m
+		}
+	}
+	return out
+}

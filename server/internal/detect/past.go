@@ -1,0 +1,173 @@
+package detect
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/evenkeel/evenkeel/detectors"
+)
+
+const (
+	// asideLongest is how long a time may be no example. What lasts longer is how things are.
+	asideLongest = 24 * time.Hour
+	// changeSettles is for how long after a declared change the series must still be as before it, and changeTrial for how
+	// long after that it may be either as before or as since.
+	changeSettles = time.Hour
+	changeTrial   = 24 * time.Hour
+)
+
+// past is a model and what it may learn. Three kinds of time are kept apart: what is an example of how the series
+// is; what is none, because of trouble or of what we did about it; and what came after a declared change, which has
+// to prove itself beside what was before.
+type past struct {
+	fresh  func() detectors.Model
+	model  detectors.Model
+	learns bool // the model has a memory to keep clean
+	// aside stands in for the model while the time is no example: it begins as a copy and is thrown away after.
+	aside      detectors.Model
+	asideSince time.Time
+	changed    *changed
+	changedAt  time.Time // end of the newest change that was seen
+}
+
+// changed is what is known of the series since a declared change.
+type changed struct {
+	change   Mark
+	model    detectors.Model // of what came since
+	before   []byte          // the model from before, kept as it was when the series left it; nil while the series is as before
+	old, new int             // points since it settled that the model from before, and this one, find anomalous
+}
+
+func newPast(fresh func() detectors.Model, learns bool) *past {
+	return &past{fresh: fresh, model: fresh(), learns: learns}
+}
+
+// observe judges a value. Load is how many times more users the value comes of than the model has learned from. The note
+// is what the verdict would not say by itself; empty where there is nothing.
+func (p *past) observe(at time.Time, value, load float64, m marked) (v detectors.Verdict, note string) {
+	point := detectors.Point{At: at, Value: value / load}
+	if !p.learns {
+		return p.model.Observe(point), ""
+	}
+	switch {
+	case m.aside == nil:
+		p.back(at)
+	case p.aside == nil:
+		p.aside, p.asideSince = p.copy(), at
+	}
+	if p.aside != nil {
+		v = p.aside.Observe(point)
+	} else {
+		v, note = p.sinceChange(point, m)
+	}
+	if load != 1 {
+		v.Value, v.Expected, v.Lower, v.Upper, v.Scale = value, v.Expected*load, v.Lower*load, v.Upper*load, v.Scale*load
+		note = "with " + strconv.FormatFloat(load, 'g', 3, 64) + " times the users it had"
+	}
+	return v, note
+}
+
+// back ends a time that was no example. The model goes on where it was, unless that is long ago.
+func (p *past) back(at time.Time) {
+	if p.aside == nil {
+		return
+	}
+	if at.Sub(p.asideSince) > asideLongest {
+		p.model, p.changed = p.aside, nil // a change in the midst of it is too
+	}
+	p.aside = nil
+}
+
+// copy is the model as it is now; the model itself when it cannot be copied, which then learns what it should not.
+func (p *past) copy() detectors.Model {
+	m := p.fresh()
+	if snap, err := p.model.Snapshot(); err != nil || m.Restore(snap) != nil {
+		return p.model
+	}
+	return m
+}
+
+// sinceChange judges by what was before a declared change, and after a while also by what came since: then it is
+// anomalous only when it is so for both, and in the end the one that was right more often stays. Neither learns from what
+// belongs to the other.
+func (p *past) sinceChange(point detectors.Point, m marked) (v detectors.Verdict, note string) {
+	for i := range m.changes {
+		// One that ended long ago was forgotten, or never seen: what came since is the past by now.
+		if c := m.changes[i]; c.Until.After(p.changedAt) && !point.At.Before(c.Until) && point.At.Before(c.Until.Add(changeSettles)) {
+			p.settle()
+			p.changed, p.changedAt = &changed{change: c, model: p.fresh()}, c.Until
+		}
+	}
+	c := p.changed
+	if c == nil {
+		v = p.model.Observe(point)
+		return v, changing(m.changes, v)
+	}
+	settled := c.change.Until.Add(changeSettles)
+	if !point.At.Before(settled.Add(changeTrial)) {
+		p.settle()
+		return p.model.Observe(point), ""
+	}
+	v = p.asBefore(point)
+	change := "the change " + quoted(c.change.What) + " that ended at " + clock(c.change.Until)
+	young := point.At.Before(settled)
+	if v.State != detectors.StateAnomalous && !young {
+		return v, ""
+	}
+	since := c.model.Observe(point)
+	switch {
+	case v.State != detectors.StateAnomalous:
+		return v, ""
+	case young || since.State == detectors.StateWarming || since.State == detectors.StateUnknown:
+		return v, "after " + change
+	}
+	c.old++
+	if since.State == detectors.StateAnomalous {
+		c.new++
+		return v, "after " + change
+	}
+	return since, "as it is since " + change
+}
+
+// asBefore judges by the model from before a change, which is kept from what does not look like it.
+func (p *past) asBefore(point detectors.Point) detectors.Verdict {
+	c := p.changed
+	if c.before != nil {
+		then := p.fresh()
+		if then.Restore(c.before) == nil {
+			v := then.Observe(point)
+			if v.State == detectors.StateAnomalous && v.Reason != detectors.ReasonRecovering {
+				return v
+			}
+		}
+		c.before = nil
+	}
+	v := p.model.Observe(point)
+	if v.State == detectors.StateAnomalous && v.Reason != detectors.ReasonRecovering {
+		if snap, err := p.model.Snapshot(); err == nil {
+			c.before = snap
+		}
+	}
+	return v
+}
+
+// settle ends the trial of a change. What was before stays unless the new was right more often.
+func (p *past) settle() {
+	if c := p.changed; c != nil && c.old > c.new {
+		p.model = c.model
+	}
+	p.changed = nil
+}
+
+// changing names the change under way for an anomaly.
+func changing(changes []Mark, v detectors.Verdict) string {
+	if v.State != detectors.StateAnomalous {
+		return ""
+	}
+	for i := range changes {
+		if c := &changes[i]; c.holds(v.At) {
+			return "while the change " + quoted(c.What) + " is under way since " + clock(c.From)
+		}
+	}
+	return ""
+}

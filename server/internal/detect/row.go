@@ -1,0 +1,328 @@
+package detect
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/evenkeel/evenkeel/detectors"
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+// rows are the values that are judged together, by what they have in common.
+type rows map[string]*row
+
+// row is the values of one tick for one model: those of all siblings for peers, each of which is a series that is judged; and
+// else those of one subject, which is the one series. A value that is not there is NaN, and never zero.
+type row struct {
+	peers *detectors.Peers
+	whole *detectors.Service
+	burn  *detectors.BurnRate
+	kept  *detectors.Service // whole as it was before a time that is no example for others, and goes on after it
+	since time.Time          // begin of that
+
+	places map[string]int // of a value in the row
+	names  []string       // of the values in sentences
+	series []*series      // one a place for peers, and else one
+	values []float64
+}
+
+// newRows is nil for the models of one series.
+func (w Watch) newRows() rows {
+	if w.model() == ModelPeers || w.model() == ModelService || w.Bad != "" {
+		return rows{}
+	}
+	return nil
+}
+
+func (w Watch) newRow(zone *time.Location) *row {
+	r := &row{places: map[string]int{}}
+	switch w.model() { //nolint:exhaustive // the others have none
+	case ModelPeers:
+		r.peers = w.peers()
+	case ModelService:
+		r.whole = w.whole(zone)
+	case ModelBurnRate:
+		r.burn = w.burnRate()
+		for i, name := range []string{questionBad, questionTotal} {
+			r.places[name] = i
+			r.names = append(r.names, name)
+			r.values = append(r.values, math.NaN())
+		}
+	}
+	return r
+}
+
+// place says of a value which row it belongs to, which of its places is its own, and what it is called; and which labels
+// the series has that is judged by it.
+func (w Watch) place(question string, labels map[string]string) (row, place, name string, of map[string]string) {
+	switch w.model() { //nolint:exhaustive // the others have no rows
+	case ModelPeers:
+		place, _ = seriesKey(w.Name, labels)
+		row, _ = seriesKey(w.Name, w.common(labels))
+		return row, place, "", labels
+	case ModelBurnRate:
+		row, _ = seriesKey(w.Name, labels)
+		return row, question, question, labels
+	}
+	of, rest := map[string]string{}, map[string]string{}
+	site, _, _ := strings.Cut(string(w.About), ".")
+	for label, value := range labels {
+		switch label {
+		case "__name__":
+		case site, "service":
+			of[label] = value
+		default:
+			rest[label] = value
+		}
+	}
+	row, _ = seriesKey(w.Name, of)
+	name = question
+	if len(rest) > 0 {
+		var parts []string
+		for _, label := range slices.Sorted(maps.Keys(rest)) {
+			parts = append(parts, label+"="+strconv.Quote(rest[label]))
+		}
+		name += "{" + strings.Join(parts, ",") + "}"
+	}
+	return row, name, name, of
+}
+
+// common is what siblings have in common: their labels without the site they are about.
+func (w Watch) common(labels map[string]string) map[string]string {
+	out := maps.Clone(labels)
+	switch w.About {
+	case AboutSite, AboutTargetSite:
+		delete(out, string(w.About))
+	case AboutLinkFrom, AboutLinkTo:
+		store, ends, _ := strings.Cut(labels["link"], ":")
+		from, to, _ := strings.Cut(ends, ">")
+		if w.About == AboutLinkFrom {
+			from = ""
+		} else {
+			to = ""
+		}
+		out["link"] = store + ":" + from + ">" + to
+	}
+	return out
+}
+
+// takeRows puts the values of all answers into their rows, and gives these to their models.
+func (w *watcher) takeRows(answers []answer[core.SeriesValue], at time.Time) {
+	w.tidy()
+	marks := w.marks(at.Add(-changeSettles), at)
+	for _, a := range answers {
+		for _, x := range a.series {
+			if math.IsNaN(x.Value) || math.IsInf(x.Value, 0) {
+				w.ignore(ignoredNotFinite)
+				continue
+			}
+			r, i := w.seat(a.name, x.Labels)
+			switch {
+			case r == nil:
+				w.metrics.refused.WithLabelValues(w.watch.Name).Inc()
+			case !math.IsNaN(r.values[i]):
+				w.ignore(ignoredDuplicate)
+			default:
+				r.values[i] = x.Value
+			}
+		}
+	}
+	seen := map[*series]bool{}
+	for _, key := range slices.Sorted(maps.Keys(w.rows)) {
+		r := w.rows[key]
+		r.keepAside(w, at, marks)
+		r.judge(at, func(s *series) {
+			seen[s] = true
+			s.unknown, s.gone = "", time.Time{}
+			if !s.known {
+				w.ignore(ignoredSubject)
+			}
+		})
+	}
+	for _, s := range w.series {
+		if seen[s] {
+			s.void(w.watch, s.marked(at, marks))
+		} else {
+			w.miss(s, at)
+		}
+	}
+}
+
+// tidy lets go of the rows of which no series is kept.
+func (w *watcher) tidy() {
+	for key, r := range w.rows {
+		if !slices.ContainsFunc(r.series, func(s *series) bool { return s != nil && w.series[s.key] == s }) {
+			delete(w.rows, key)
+		}
+	}
+}
+
+// seat is the place of a value, made where it is new; nil when the watch has as many as it may have.
+func (w *watcher) seat(question string, labels map[string]string) (r *row, i int) {
+	key, place, name, of := w.watch.place(question, labels)
+	r = w.rows[key]
+	if r == nil {
+		subject, _ := w.watch.subject(of)
+		r = w.watch.newRow(w.zone(subject.Site))
+	}
+	i, ok := r.places[place]
+	if !ok {
+		i = len(r.values)
+	}
+	j := 0
+	if r.peers != nil {
+		j = i
+	}
+	if !ok && w.seats() >= w.watch.maxSeries() {
+		return nil, 0
+	}
+	if j >= len(r.series) || w.series[r.series[j].key] != r.series[j] {
+		id, written := seriesKey(w.watch.Name, of)
+		s := w.lookup(id, written, of)
+		if s == nil {
+			return nil, 0
+		}
+		if j == len(r.series) {
+			r.series = append(r.series, s)
+		}
+		r.series[j] = s
+	}
+	if !ok {
+		r.places[place] = i
+		r.names, r.values = append(r.names, name), append(r.values, math.NaN())
+	}
+	w.rows[key] = r
+	return r, i
+}
+
+// seats is how many values the rows have room for.
+func (w *watcher) seats() int {
+	n := 0
+	for _, r := range w.rows {
+		n += len(r.values)
+	}
+	return n
+}
+
+// keepAside keeps the model of a whole from learning what is no example, as past does.
+func (r *row) keepAside(w *watcher, at time.Time, marks []Mark) {
+	if r.whole == nil {
+		return
+	}
+	switch aside := r.series[0].marked(at, marks).aside != nil; {
+	case aside && r.kept == nil:
+		then := w.watch.whole(w.zone(r.series[0].subject.Site))
+		if snap, err := r.whole.Snapshot(); err == nil && then.Restore(snap) == nil {
+			r.kept, r.since, r.whole = r.whole, at, then
+		}
+	case !aside && r.kept != nil:
+		if at.Sub(r.since) <= asideLongest {
+			r.whole = r.kept
+		}
+		r.kept = nil
+	}
+}
+
+// judge gives the row to its model, and begins the next one. Seen hears of each series that had a value.
+func (r *row) judge(at time.Time, seen func(*series)) {
+	defer func() {
+		for i := range r.values {
+			r.values[i] = math.NaN()
+		}
+	}()
+	if !slices.ContainsFunc(r.values, func(x float64) bool { return !math.IsNaN(x) }) {
+		return
+	}
+	switch {
+	case r.peers != nil:
+		for i, v := range r.peers.Observe(at, r.values) {
+			if !math.IsNaN(r.values[i]) {
+				seen(r.series[i])
+				r.series[i].judged(v, at)
+			}
+		}
+	case r.whole != nil:
+		s := r.series[0]
+		seen(s)
+		v := r.whole.Observe(at, r.values)
+		s.judged(v, at)
+		if v.State == detectors.StateAnomalous {
+			s.contributors = r.contributors()
+		}
+	case slices.ContainsFunc(r.values, math.IsNaN):
+		s := r.series[0]
+		seen(s)
+		i := slices.IndexFunc(r.values, math.IsNaN)
+		s.unknown = "unknown, " + r.names[i] + " has no value"
+	default:
+		s := r.series[0]
+		seen(s)
+		s.judged(r.burn.ObserveCounts(at, r.values[0], r.values[1]), at)
+	}
+}
+
+// topContributors is how many values of an anomaly are told.
+const topContributors = 3
+
+// contributors are the values that the anomaly of the last row comes from.
+func (r *row) contributors() []core.Contributor {
+	var top [topContributors]detectors.Contributor
+	n := r.whole.Contributors(top[:])
+	out := make([]core.Contributor, 0, n)
+	for _, c := range top[:n] {
+		out = append(out, core.Contributor{Name: r.names[c.Index], Value: c.Value, Expected: c.Expected, PerWeek: c.PerWeek})
+	}
+	return out
+}
+
+// replayRows gives the rows of the past to their models.
+func (w *watcher) replayRows(pasts []answer[core.SeriesRange], marks []Mark) {
+	type lane struct {
+		place int
+		core.SeriesRange
+	}
+	clear(w.rows)
+	lanes := map[*row][]lane{}
+	for _, past := range pasts {
+		for _, x := range past.series {
+			r, i := w.seat(past.name, x.Labels)
+			switch {
+			case r == nil:
+				w.metrics.refused.WithLabelValues(w.watch.Name).Inc()
+			case slices.ContainsFunc(lanes[r], func(l lane) bool { return l.place == i }):
+				w.ignore(ignoredDuplicate)
+			default:
+				lanes[r] = append(lanes[r], lane{i, x})
+			}
+		}
+	}
+	for r, of := range lanes {
+		for {
+			var at time.Time
+			for _, l := range of {
+				if len(l.Times) > 0 && (at.IsZero() || l.Times[0].Before(at)) {
+					at = l.Times[0]
+				}
+			}
+			if at.IsZero() {
+				break
+			}
+			for k := range of {
+				l := &of[k]
+				if len(l.Times) == 0 || !l.Times[0].Equal(at) {
+					continue
+				}
+				if x := l.Values[0]; !math.IsInf(x, 0) {
+					r.values[l.place] = x
+				}
+				l.Times, l.Values = l.Times[1:], l.Values[1:]
+			}
+			r.keepAside(w, at, marks)
+			r.judge(at, func(s *series) { s.unknown = "" })
+		}
+	}
+}

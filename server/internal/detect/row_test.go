@@ -1,0 +1,455 @@
+package detect_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/evenkeel/evenkeel/detectors"
+	"github.com/evenkeel/evenkeel/server/internal/core"
+	"github.com/evenkeel/evenkeel/server/internal/detect"
+)
+
+// questions is a world that answers each query by a function of its own.
+type questions struct {
+	world
+	by map[string]func(time.Time) []core.SeriesValue
+}
+
+func ask(by map[string]func(time.Time) []core.SeriesValue) *questions {
+	return &questions{by: by, world: world{at: func(time.Time) ([]core.SeriesValue, error) { return nil, errors.New("no such query") }}}
+}
+
+func (q *questions) about(expr string) *world {
+	return &world{at: func(at time.Time) ([]core.SeriesValue, error) {
+		if f := q.by[expr]; f != nil {
+			return f(at), nil
+		}
+		return q.world.at(at)
+	}}
+}
+
+func (q *questions) Query(ctx context.Context, expr string, at time.Time) ([]core.SeriesValue, error) {
+	return q.about(expr).Query(ctx, expr, at)
+}
+
+func (q *questions) QueryRange(ctx context.Context, expr string, from, to time.Time, step time.Duration) ([]core.SeriesRange, error) {
+	return q.about(expr).QueryRange(ctx, expr, from, to, step)
+}
+
+// watchOver runs one watch over the questions for a time.
+func watchOver(t *testing.T, q *questions, d time.Duration, watch detect.Watch) {
+	t.Helper()
+	m, err := detect.New(detect.Options{Watches: []detect.Watch{watch}, Querier: q, Writer: q, Signals: q.signal})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	if err := m.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// told are the states of one site, runs of the same one written once with their number.
+func told(q *questions, site string) string {
+	of := &world{}
+	for _, s := range q.signals {
+		if s.Subject.Site == site {
+			of.signals = append(of.signals, s)
+		}
+	}
+	return states(of)
+}
+
+// last is what was said last of a site.
+func last(t *testing.T, q *questions, site string) core.Signal {
+	t.Helper()
+	for _, s := range slices.Backward(q.signals) {
+		if s.Subject.Site == site {
+			return s
+		}
+	}
+	t.Fatalf("nothing was said of %s", site)
+	return core.Signal{}
+}
+
+// wobble is noise from -1 to 1 that is the same at every run.
+func wobble(at time.Time, of int) float64 {
+	x := math.Sin(float64(at.Unix()/10)*12.9898+float64(of)*78.233) * 43758.5453
+	return 2*(x-math.Floor(x)) - 1
+}
+
+// value is one series about a site.
+func value(site string, x float64, more ...string) core.SeriesValue {
+	labels := map[string]string{"target_site": site}
+	for i := 0; i+1 < len(more); i += 2 {
+		labels[more[i]] = more[i+1]
+	}
+	return core.SeriesValue{Labels: labels, Value: x}
+}
+
+func rowWatch(model detect.Model) detect.Watch {
+	return detect.Watch{Name: "w", Query: "q", About: detect.AboutTargetSite, Every: 10 * time.Second, Model: model}
+}
+
+// One answer is one row: a site is compared with its siblings of the same service, and never with those of another one. What
+// moves all of them is nobody's fault.
+func TestPeersJudgeASiteByTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		q := ask(map[string]func(time.Time) []core.SeriesValue{"q": func(at time.Time) []core.SeriesValue {
+			level := 100.0
+			if at.After(start.Add(30 * time.Second)) {
+				level = 200 // all of them
+			}
+			var out []core.SeriesValue
+			for i, site := range []string{"fra", "ams", "waw"} {
+				x := level + wobble(at, i)
+				if site == "waw" && at.After(start.Add(time.Minute)) {
+					x += 50
+				}
+				out = append(out, value(site, x, "service", "shop"), value(site, 7, "service", "other"))
+			}
+			return out
+		}})
+		watchOver(t, q, 95*time.Second, rowWatch(detect.ModelPeers))
+		of := map[string]string{}
+		for _, s := range q.signals {
+			of[s.Subject.String()+" "+s.State.String()] = s.Sentence
+		}
+		if len(of) != 7 || of["shop at waw anomalous"] == "" || of["shop at waw normal"] == "" {
+			t.Fatalf("%d: %v", len(of), of)
+		}
+		s := of["shop at waw anomalous"]
+		if !strings.Contains(s, "is above") || !strings.Contains(s, "since 00:01:10 UTC") {
+			t.Errorf("sentence %s", s)
+		}
+	})
+}
+
+// With one of three gone nobody says which of the two others is wrong; and a value that is not there is no zero.
+func TestASiblingThatIsMissingIsNoZero(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		q := ask(map[string]func(time.Time) []core.SeriesValue{"q": func(at time.Time) []core.SeriesValue {
+			fra := 100 + wobble(at, 0)
+			if at.After(start.Add(2 * time.Minute)) {
+				fra = 150
+			}
+			out := []core.SeriesValue{value("ams", 100+wobble(at, 1)), value("fra", fra)}
+			if !at.After(start.Add(time.Minute)) {
+				out = append(out, value("waw", 100+wobble(at, 2)))
+			}
+			return out
+		}})
+		watchOver(t, q, 155*time.Second, rowWatch(detect.ModelPeers))
+		if got := told(q, "waw"); got != "normal*6 unknown*7" {
+			t.Errorf("waw: %s", got)
+		}
+		for _, site := range []string{"fra", "ams"} {
+			if got := told(q, site); got != "normal*12 unknown*3" {
+				t.Errorf("%s: %s", site, got)
+			}
+		}
+		if s := last(t, q, "fra").Sentence; !strings.Contains(s, "nothing says which of the two is wrong") {
+			t.Errorf("sentence %s", s)
+		}
+	})
+}
+
+// The metrics of a service are one row, whatever other labels their series have, and an anomaly names where it comes from.
+func TestAServiceIsJudgedByAllItsMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		trouble := func(at time.Time) float64 {
+			if at.After(start.Add(50 * time.Second)) {
+				return 1
+			}
+			return 0
+		}
+		metric := func(of int, level, size, jump float64, more ...string) func(time.Time) []core.SeriesValue {
+			return func(at time.Time) []core.SeriesValue {
+				return []core.SeriesValue{value("fra", level+size*wobble(at, of)+jump*trouble(at), append([]string{"service", "shop"}, more...)...)}
+			}
+		}
+		disks := func(at time.Time) []core.SeriesValue {
+			return append(metric(3, 5, 1, 0, "device", "sda")(at), metric(4, 5, 1, 40, "device", "sdb")(at)...)
+		}
+		q := ask(map[string]func(time.Time) []core.SeriesValue{
+			"e": metric(1, 10, 1, 90), "l": metric(2, 0.2, 0.02, 3, "site", "lb"), "d": disks,
+		})
+		watch := rowWatch(detect.ModelService)
+		watch.Query, watch.Metrics = "", map[string]string{"errors": "e", "latency": "l", "disk": "d"}
+		watchOver(t, q, 95*time.Second, watch)
+		if got := told(q, "fra"); got != "normal*5 anomalous*4" {
+			t.Fatalf("states %s: %s", got, last(t, q, "fra").Sentence)
+		}
+		s := q.signals[5]
+		var names []string
+		for _, c := range s.Contributors {
+			names = append(names, c.Name)
+		}
+		slices.Sort(names)
+		if want := []string{`disk{device="sdb"}`, "errors", `latency{site="lb"}`}; !slices.Equal(names, want) {
+			t.Errorf("contributors %v, want %v", names, want)
+		}
+		if !strings.Contains(s.Sentence, "w of shop at fra: several of its series are odd at once") || !strings.Contains(s.Sentence, "errors ") ||
+			!strings.Contains(s.Sentence, " (expected 10") || s.Score < 0.99 || s.Labels["site"] != "" {
+			t.Errorf("signal %+v", s)
+		}
+		for _, x := range q.samples {
+			if fmt.Sprint(x.Labels) != "[{detector w} {service shop} {target_site fra}]" {
+				t.Fatalf("written with %v", x.Labels)
+			}
+		}
+	})
+}
+
+// A metric that is silent leaves the others to speak, and is none of them.
+func TestAMetricThatIsMissingIsNoContributor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		steady := func(of int) func(time.Time) []core.SeriesValue {
+			return func(at time.Time) []core.SeriesValue { return []core.SeriesValue{value("fra", 100+wobble(at, of))} }
+		}
+		q := ask(map[string]func(time.Time) []core.SeriesValue{
+			"a": steady(1), "b": steady(2), "c": func(at time.Time) []core.SeriesValue {
+				if at.After(start.Add(30 * time.Second)) {
+					return nil
+				}
+				return steady(3)(at)
+			},
+		})
+		watch := rowWatch(detect.ModelService)
+		watch.Query, watch.Metrics = "", map[string]string{"a": "a", "b": "b", "c": "c"}
+		watchOver(t, q, 125*time.Second, watch)
+		if got := told(q, "fra"); got != "normal*12" {
+			t.Errorf("states %s: %s", got, last(t, q, "fra").Sentence)
+		}
+	})
+}
+
+// Errors burn the budget by their ratio or by their number, and half of an answer is none.
+func TestBurnRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		ratio := func(at time.Time) float64 {
+			if at.After(start) {
+				return 0.5
+			}
+			return 0
+		}
+		q := ask(map[string]func(time.Time) []core.SeriesValue{
+			"q": func(at time.Time) []core.SeriesValue { return []core.SeriesValue{value("fra", ratio(at))} },
+			"b": func(at time.Time) []core.SeriesValue {
+				if at.After(start.Add(10 * time.Minute)) {
+					return nil
+				}
+				return []core.SeriesValue{value("fra", 1000*ratio(at))}
+			},
+			"t": func(time.Time) []core.SeriesValue { return []core.SeriesValue{value("fra", 1000)} },
+		})
+		watch := rowWatch(detect.ModelBurnRate)
+		watch.Every, watch.Objective = time.Minute, 0.99
+		watch.Windows = []detectors.BurnWindow{{Long: time.Hour, Short: 5 * time.Minute, Factor: 10}}
+		watchOver(t, q, 10*time.Minute+time.Second, watch)
+		// A tenth of the errors in an hour: 12 minutes of half of them.
+		if got := told(q, "fra"); got != "normal*10" {
+			t.Errorf("states %s", got)
+		}
+		q.signals = nil
+		start = time.Now()
+		watchOver(t, q, 20*time.Minute+time.Second, watch)
+		if got, s := told(q, "fra"), last(t, q, "fra").Sentence; got != "normal*12 anomalous*8" || !strings.Contains(s, "errors burn their budget of 0.01") ||
+			strings.Count(s, "since") != 1 {
+			t.Errorf("states %s: %s", got, s)
+		}
+		q.signals = nil
+		start = time.Now()
+		watch.Query, watch.Bad, watch.Total = "", "b", "t"
+		watchOver(t, q, 15*time.Minute+time.Second, watch)
+		if got, s := told(q, "fra"), last(t, q, "fra"); got != "normal*10 unknown*5" || s.Sentence != "w of fra: unknown, bad has no value" {
+			t.Errorf("states %s: %+v", got, s)
+		}
+	})
+}
+
+// A forecast says when, and is a cause: no user has felt it yet.
+func TestTrendSaysWhen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		q := ask(map[string]func(time.Time) []core.SeriesValue{"q": func(at time.Time) []core.SeriesValue {
+			x := 0.8 + 0.01*at.Sub(start).Hours()
+			return []core.SeriesValue{value("fra", x+1e-5*wobble(at, 1)), value("ams", 0.5+1e-3*wobble(at, 2))}
+		}})
+		watch := rowWatch(detect.ModelTrend)
+		limit := 0.9
+		watch.Every, watch.Limit, watch.Direction = time.Minute, &limit, detect.DirectionAbove
+		watchOver(t, q, 3*time.Minute+time.Second, watch)
+		if got := told(q, "fra"); got != "anomalous*3" {
+			t.Fatalf("fra: %s", got)
+		}
+		if got := told(q, "ams"); got != "normal*3" {
+			t.Errorf("ams: %s", got)
+		}
+		s := last(t, q, "fra")
+		if s.Class != core.ClassCause || !strings.HasPrefix(s.Sentence, "w of fra: 0.8005 reaches 0.9 in 10 h (10 h to 10 h), since ") {
+			t.Errorf("class %s: %s", s.Class, s.Sentence)
+		}
+	})
+}
+
+// A series that was there and is missing from the answers is news, that a question was not answered is none, and a restart
+// remembers when the series went.
+func TestAbsence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		gone := func(at time.Time) bool {
+			return at.After(start.Add(5*time.Minute)) && at.Before(start.Add(8*time.Minute))
+		}
+		fails := func(at time.Time) bool {
+			return at.After(start.Add(time.Minute)) && at.Before(start.Add(4*time.Minute))
+		}
+		q := ask(nil)
+		q.world.at = func(at time.Time) ([]core.SeriesValue, error) {
+			if time.Now().Equal(at) && fails(at) {
+				return nil, errors.New("out of order")
+			}
+			out := []core.SeriesValue{value("ams", 1)}
+			if !gone(at) {
+				out = append(out, value("fra", 1))
+			}
+			return out, nil
+		}
+		watch := rowWatch(detect.ModelAbsence)
+		watchOver(t, q, 10*time.Minute+time.Second, watch)
+		if got := told(q, "ams"); got != "normal*6 unknown*17 normal*37" {
+			t.Errorf("ams: %s", got)
+		}
+		// Missing since 05:10: held for two ticks, unknown from the third on, absent from the sixth on, and until three good ones after the first.
+		if got := told(q, "fra"); got != "normal*6 unknown*17 normal*7 unknown*3 anomalous*15 normal*10" {
+			t.Errorf("fra: %s", got)
+		}
+		var s core.Signal
+		for _, x := range q.signals {
+			if x.Subject.Site == "fra" && x.State == core.DetectorAnomalous && s.Sentence == "" {
+				s = x
+			}
+		}
+		if want := "w of fra: no value for 60 s, where one comes every 10 s and 50 s are the limit, since 00:05:00 UTC"; s.Sentence != want || s.Class != core.ClassCause {
+			t.Errorf("sentence %s", s.Sentence)
+		}
+		state, score := 0.0, 0.0
+		for _, x := range q.samples {
+			if x.AtMS == start.Add(7*time.Minute).UnixMilli() && slices.Contains(x.Labels, core.Label{Name: "target_site", Value: "fra"}) {
+				switch x.Name {
+				case "evenkeel_detector_state":
+					state = x.Value
+				case "evenkeel_anomaly_score":
+					score = x.Value
+				}
+			}
+		}
+		if state != 3 || score != 1 {
+			t.Errorf("written back: state %v, score %v", state, score)
+		}
+
+		q.signals = nil
+		start = time.Now().Add(-7 * time.Minute)
+		watchOver(t, q, 25*time.Second, watch)
+		if got := told(q, "fra"); got != "anomalous*2" {
+			t.Errorf("after a restart: %s", got)
+		}
+	})
+}
+
+// What the owner of a watch has found is heard by the others, whatever the model.
+func TestFollowersHearEveryModel(t *testing.T) {
+	f := func(watch detect.Watch, want string, at func(since time.Duration) []core.SeriesValue) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			store := &shared{world: world{at: func(now time.Time) ([]core.SeriesValue, error) { return at(now.Sub(start)), nil }}}
+			owner, other := &replica{store: store, mine: always}, &replica{store: store, mine: never}
+			together(t, 165*time.Second, watch, owner, other)
+			for _, r := range []*replica{owner, other} {
+				of := &questions{world: world{signals: r.hears.signals}}
+				s := last(t, of, "fra")
+				if s.State != core.DetectorAnomalous || s.Score < 0.99 || !strings.Contains(s.Sentence, want) {
+					t.Errorf("%s: %+v", watch.Model, s)
+				}
+				want = "as another replica judged at"
+			}
+		})
+	}
+	f(rowWatch(detect.ModelPeers), "is above", func(since time.Duration) []core.SeriesValue {
+		fra := 10.0
+		if since > time.Minute {
+			fra = 90
+		}
+		return []core.SeriesValue{value("fra", fra), value("ams", 10), value("waw", 10)}
+	})
+	f(rowWatch(detect.ModelAbsence), "no value for", func(since time.Duration) []core.SeriesValue {
+		if since > time.Minute {
+			return nil
+		}
+		return []core.SeriesValue{value("fra", 1)}
+	})
+	watch := rowWatch(detect.ModelTrend)
+	limit := 100.0
+	watch.Limit = &limit
+	f(watch, "reaches 100 in", func(since time.Duration) []core.SeriesValue {
+		return []core.SeriesValue{value("fra", 50+4*since.Hours())}
+	})
+	f(rowWatch(detect.ModelBurnRate), "errors burn", func(time.Duration) []core.SeriesValue { return []core.SeriesValue{value("fra", 0.9)} })
+}
+
+// What does not fit a model is refused, with what would.
+func TestSettingsThatDoNotFit(t *testing.T) {
+	f := func(model detect.Model, change func(*detect.Watch), field, want string) {
+		t.Helper()
+		watch := rowWatch(model)
+		limit := 1.0
+		switch model {
+		case detect.ModelTrend:
+			watch.Limit = &limit
+		case detect.ModelService:
+			watch.Query, watch.Metrics = "", map[string]string{"a": "a", "b": "b"}
+		default:
+		}
+		if p := watch.Problems(); len(p) > 0 {
+			t.Fatalf("%s is refused: %v", model, p)
+		}
+		change(&watch)
+		if p := watch.Problems(); len(p) != 1 || p[0].Field != field || !strings.Contains(p[0].Text, want) {
+			t.Errorf("%s: %q", model, p)
+		}
+	}
+	f(detect.ModelTrend, func(w *detect.Watch) { w.Limit = nil }, "limit", "it is missing")
+	f(detect.ModelTrend, func(w *detect.Watch) { w.Class = core.ClassSymptom }, "class", "want cause")
+	f(detect.ModelTrend, func(w *detect.Watch) { w.Threshold = 3 }, "threshold", "it belongs to threshold, robust-z")
+	f(detect.ModelTrend, func(w *detect.Watch) { w.Horizon = -1 }, "", "horizon -1ns")
+	f(detect.ModelBurnRate, func(w *detect.Watch) { w.Bad, w.Total = "b", "t" }, "query", "beside bad and total")
+	f(detect.ModelBurnRate, func(w *detect.Watch) { w.Query, w.Bad = "", "b" }, "total", "missing beside bad")
+	f(detect.ModelBurnRate, func(w *detect.Watch) { w.Query = "" }, "query", "or their numbers by bad and total")
+	f(detect.ModelBurnRate, func(w *detect.Watch) { w.Every = time.Hour }, "every", "never speak")
+	f(detect.ModelBurnRate, func(w *detect.Watch) { w.Objective = 1 }, "", "objective 1")
+	f(detect.ModelBurnRate, func(w *detect.Watch) { w.Direction = detect.DirectionBelow }, "direction", "leave it out")
+	f(detect.ModelAbsence, func(w *detect.Watch) { w.RestsAtZero = true }, "rests_at_zero", "want flat_after: 24h too")
+	f(detect.ModelAbsence, func(w *detect.Watch) { w.Patience = 0.5 }, "", "patience 0.5")
+	f(detect.ModelAbsence, func(w *detect.Watch) { w.Floor.Absolute = 1 }, "floor", "it belongs to auto")
+	f(detect.ModelPeers, func(w *detect.Watch) { w.FalseAlarms = 1 }, "false_alarms_per_week", "it belongs to auto, service")
+	f(detect.ModelPeers, func(w *detect.Watch) { w.Metrics = map[string]string{"a": "a"} }, "metrics", "it belongs to service")
+	f(detect.ModelService, func(w *detect.Watch) { w.Query = "q" }, "query", "model service has no such setting")
+	f(detect.ModelService, func(w *detect.Watch) { w.Metrics = map[string]string{"a": "a"} }, "metrics", "there are 1; want two or more")
+	f(detect.ModelService, func(w *detect.Watch) { w.Metrics["a"] = " " }, "metrics", `"a" has no name or no query`)
+	f(detect.ModelService, func(w *detect.Watch) { w.Limit = new(float64) }, "limit", "it belongs to trend")
+	f(detect.ModelAuto, func(w *detect.Watch) { w.Ratio = true }, "ratio", "it belongs to peers")
+}
