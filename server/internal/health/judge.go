@@ -201,7 +201,7 @@ func (t *Tracker) NextWake(at time.Time) time.Time {
 		wake(st.until)
 		wake(st.voidUntil)
 	}
-	if t.stepped != 0 && len(t.signals) > 0 {
+	if t.stepped != 0 && len(t.tallies) > 0 {
 		wake(t.stepped + int64(StatisticsWindow) - 1)
 	}
 	if t.tilt.since != 0 {

@@ -18,23 +18,29 @@ type signalState struct {
 	path   string
 	// voidUntil is set when Judge finds that a change of routing explains the anomaly.
 	voidUntil int64
-	window    window
+	least     float64 // smallest chance of an anomalous point since its last window ended; 0 for none
 }
 
-// Signal takes the word of a detector in. Only symptoms and causes are signals; an older word than the one
-// known is ignored.
-func (t *Tracker) Signal(s core.Signal) {
+// Signal takes the word of a detector in, and reports whether a judgement may be another one by it. Only symptoms and
+// causes are signals; an older word than the one known is ignored. Of a series that is not anomalous and was not lately
+// nothing is kept: what is bounded are the anomalies, not the series that are watched.
+func (t *Tracker) Signal(s core.Signal) (matters bool) {
 	_, known := t.vIndex[s.Subject.Site]
 	if !s.Subject.WholeSite() {
 		_, known = t.sIndex[key{s.Subject.Site, s.Subject.Service}]
 	}
 	if !known {
 		t.counts.Unknown++
-		return
+		return false
 	}
 	if (s.Class != core.ClassSymptom && s.Class != core.ClassCause) || s.At.IsZero() {
 		t.counts.Malformed++
-		return
+		return false
+	}
+	t.tally(s)
+	anomalous := s.State == core.DetectorAnomalous
+	if !anomalous && len(t.signals) == 0 {
+		return false
 	}
 	at := s.At.UnixNano()
 	id := signalID(s)
@@ -42,17 +48,16 @@ func (t *Tracker) Signal(s core.Signal) {
 	switch {
 	case ok && (at < old.at || (at == old.at && !worse(s, old.signal))):
 		t.counts.Duplicate++
-		return
-	case !ok && len(t.signals) >= maxSignals:
-		maps.DeleteFunc(t.signals, func(_ string, o *signalState) bool { return o.until < at })
-		if len(t.signals) >= maxSignals {
-			t.counts.Dropped++
-			return
-		}
-		fallthrough
-	case !ok:
+		return false
+	case ok:
+	case !anomalous:
+		return false
+	case len(t.signals) >= maxSignals && !t.forget(at):
+		t.counts.Dropped++
+		return false
+	default:
 		old = &signalState{}
-		t.signals[id] = old
+		t.signals[id], t.signalIDs = old, nil
 	}
 	ivl := s.Interval
 	if ivl <= 0 {
@@ -61,15 +66,29 @@ func (t *Tracker) Signal(s core.Signal) {
 	if at > old.until { // what was known is too old to be continued
 		old.onset = 0
 	}
-	old.window.take(s, at > old.at)
 	old.until = at + int64(min(VoteIntervals*ivl, maxSignalAge))
 	old.signal, old.at, old.path = s, at, t.signalPath(s)
 	old.signal.Labels = nil // the caller's map is not retained
-	if s.State != core.DetectorAnomalous {
+	if chance := max(smallestChance, 1-s.Score); anomalous && (old.least == 0 || chance < old.least) {
+		old.least = chance
+	}
+	matters = anomalous || old.onset != 0
+	if !anomalous {
 		old.onset = 0
 	} else if old.onset == 0 {
 		old.onset = at
 	}
+	return matters
+}
+
+// forget makes room for an anomaly of a time: what is over or too old goes. It looks once for each time, for it looks at
+// all, and reports whether there is room.
+func (t *Tracker) forget(at int64) bool {
+	if at > t.forgotAt {
+		t.forgotAt, t.signalIDs = at, nil
+		maps.DeleteFunc(t.signals, func(_ string, o *signalState) bool { return o.until < at || o.onset == 0 && o.at < at })
+	}
+	return len(t.signals) < maxSignals
 }
 
 // worse orders two words about the same series at the same time.
@@ -127,7 +146,10 @@ func (t *Tracker) signalEvidence(now int64, routes []route) [][]*signalState {
 		}
 		out[i] = append(out[i], st)
 	}
-	for _, id := range slices.Sorted(maps.Keys(t.signals)) {
+	if t.signalIDs == nil {
+		t.signalIDs = slices.Sorted(maps.Keys(t.signals))
+	}
+	for _, id := range t.signalIDs {
 		st := t.signals[id]
 		if st.onset == 0 || now > st.until {
 			continue

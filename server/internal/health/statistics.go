@@ -1,10 +1,12 @@
 package health
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/evenkeel/evenkeel/detectors"
@@ -20,36 +22,66 @@ const (
 	// statisticsOver is the evidence with which an accusation by statistics ends: two calm windows in a row.
 	statisticsOver = 6
 
+	// smallestChance is as small as a chance can be told by a score, which is one minus it.
+	smallestChance = 1e-17
+
 	windowsPerYear = float64(365.25 * 24 * time.Hour / StatisticsWindow)
 )
 
-// window is what one series said since its last window ended.
-type window struct {
-	points int     // judged
-	least  float64 // smallest chance of a point that was anomalous; 1 for none
-	void   bool
+// tallyKey names a detector and whom it speaks of.
+type tallyKey struct{ detector, site, service string }
+
+// tally counts what one detector said of one subject since its last window ended, of all of its series.
+type tally struct {
+	group    string
+	interval time.Duration
+	heard    int64 // the newest point of any state
+	at       int64 // the newest point that was judged
+	words    int   // of series then
+	series   int   // the most of one point
+	points   int
+	void     bool
 }
 
-// take takes a word of the detector, of a new point or one more of the same.
-func (w *window) take(s core.Signal, fresh bool) {
-	if s.State != core.DetectorNormal && s.State != core.DetectorAnomalous {
-		return // what is not known is no step
+// tally counts a word of a detector of symptoms. What is not known is no word.
+func (t *Tracker) tally(s core.Signal) {
+	if s.Class != core.ClassSymptom {
+		return
 	}
-	if w.points == 0 {
-		w.least = 1
+	at, id := s.At.UnixNano(), tallyKey{s.Detector, s.Subject.Site, s.Subject.Service}
+	c, ok := t.tallies[id]
+	if !ok {
+		if len(t.tallies) >= maxTallies {
+			t.counts.Dropped++
+			return
+		}
+		c = &tally{}
+		t.tallies[id] = c
 	}
-	if fresh || w.points == 0 {
-		w.points++
+	c.group, c.interval, c.heard = s.Group, s.Interval, max(c.heard, at)
+	if c.group == "" {
+		c.group = s.Detector
 	}
-	if s.State == core.DetectorAnomalous {
-		w.least = min(w.least, max(0, 1-s.Score))
+	switch {
+	case (s.State != core.DetectorNormal && s.State != core.DetectorAnomalous) || at < c.at:
+		return
+	case at > c.at:
+		c.at, c.words = at, 0
+		c.points++
 	}
+	c.words++
+	c.series = max(c.series, c.words)
 }
 
-// chance bounds how probable it is that a window holds an episode as odd as its oddest by chance: the score of a point is
-// one minus the expected number of such episodes in the time of a point, so it is the expected number of them in the window. What
-// the detector did not raise counts as nothing at all: what is mildly odd is so for long, and one window of it is not independent of the next.
-func (w *window) chance() float64 { return min(1, float64(w.points)*w.least) }
+// windows is how many windows of the test one window of the detector is.
+func (c *tally) windows() int64 {
+	return max(1, int64((statisticsRows*c.interval+StatisticsWindow-1)/StatisticsWindow))
+}
+
+// spoken is how long what was said of a subject stands when nobody speaks any more.
+func (c *tally) spoken() int64 {
+	return c.heard + int64(maxSignalAge) + c.windows()*int64(StatisticsWindow)
+}
 
 // statistics is what the detectors together say of one subject: an e-process, stepped once for each window.
 type statistics struct {
@@ -141,21 +173,13 @@ func (t *Tracker) stepStatistics(now int64, routes []route, objections [][]*sign
 	before, turn := t.stepped/length, now/length
 	if t.stepped == 0 {
 		t.stepped = turn * length
-		return
 	}
-	if turn <= before {
+	if turn <= before || before == 0 {
 		return
 	}
 	t.stepped = turn * length
 
-	var ended []*signalState
-	for _, id := range slices.Sorted(maps.Keys(t.signals)) {
-		st := t.signals[id]
-		st.window.void = st.window.void || tilted || st.voidUntil > before*length
-		if n := st.windows(); st.signal.Class == core.ClassSymptom && turn/n > before/n {
-			ended = append(ended, st)
-		}
-	}
+	ended := t.ended(before, turn, tilted)
 	for i := range t.subjects {
 		s := &t.subjects[i].statistics
 		accused := s.accuses()
@@ -167,42 +191,102 @@ func (t *Tracker) stepStatistics(now int64, routes []route, objections [][]*sign
 			}
 		}
 	}
-	for _, st := range ended {
-		st.window = window{}
+	for _, e := range ended {
+		e.tally.points, e.tally.series, e.tally.words, e.tally.void = 0, 0, 0, false
+		for _, st := range e.odd {
+			st.least = 0
+		}
 	}
+	maps.DeleteFunc(t.tallies, func(_ tallyKey, c *tally) bool { return now > c.spoken() })
 }
 
-// windows is how many windows of the test one window of the series is.
-func (st *signalState) windows() int64 {
-	ivl := st.signal.Interval
-	return max(1, int64((statisticsRows*ivl+StatisticsWindow-1)/StatisticsWindow))
+// ended are the windows that are over, sorted by detector and subject.
+func (t *Tracker) ended(before, turn int64, tilted bool) []*endedWindow {
+	var out []*endedWindow
+	byKey := map[tallyKey]*endedWindow{}
+	for id, c := range t.tallies {
+		c.void = c.void || tilted
+		if n := c.windows(); turn/n > before/n {
+			w := &endedWindow{key: id, tally: c}
+			byKey[id] = w
+			out = append(out, w)
+		}
+	}
+	slices.SortFunc(out, func(a, b *endedWindow) int {
+		return cmp.Or(strings.Compare(a.key.detector, b.key.detector), strings.Compare(a.key.site, b.key.site), strings.Compare(a.key.service, b.key.service))
+	})
+	for _, id := range slices.Sorted(maps.Keys(t.signals)) {
+		st := t.signals[id]
+		sub := st.signal.Subject
+		if w := byKey[tallyKey{st.signal.Detector, sub.Site, sub.Service}]; w != nil && st.signal.Class == core.ClassSymptom && st.least != 0 {
+			w.odd = append(w.odd, st)
+		}
+	}
+	return out
 }
 
-// step takes a step with subject i. Within a group of detectors, and then across the groups, the e-values are averaged: that
+// endedWindow is one window of a detector and those of its series that were anomalous in it.
+type endedWindow struct {
+	key   tallyKey
+	tally *tally
+	odd   []*signalState
+}
+
+// about reports whether the window says something of the subject.
+func (w *endedWindow) about(s core.Subject) bool {
+	return w.key.site == s.Site && (w.key.service == core.AllServices || w.key.service == s.Service)
+}
+
+// evidence is the sum of the e-values of the series, and how many they are. The score of a point is one minus the expected number of
+// episodes as odd by chance in the time of a point; so many times the points of the window it is the expected number in the window, which
+// bounds the chance of one. What the detector did not raise counts as nothing at all, a p-value of 1: what is mildly odd is so for long, and one
+// window of it is not independent of the next. From is when the window began.
+func (w *endedWindow) evidence(from int64) (sum float64, series int) {
+	series = max(w.tally.series, len(w.odd))
+	sum = float64(series) * detectors.EValue(1)
+	for _, st := range w.odd {
+		sum -= detectors.EValue(1)
+		if st.voidUntil > from {
+			series--
+			continue
+		}
+		sum += detectors.EValue(min(1, float64(w.tally.points)*st.least))
+	}
+	return sum, series
+}
+
+// step takes a step with subject i. Within a group of detectors the e-values of the series are averaged, and then across the groups: that
 // needs no word on what depends on what. Statistics of a site that is away say nothing, and a window that reaches into the time
 // after a change of routing is not counted.
-func (t *Tracker) step(i int, ended []*signalState, r *route) {
+func (t *Tracker) step(i int, ended []*endedWindow, r *route) {
 	s := t.subjects[i]
 	if r.away {
 		return
 	}
-	groups := map[string][]float64{}
-	for _, st := range ended {
-		from := t.stepped - st.windows()*int64(StatisticsWindow)
+	type group struct {
+		sum    float64
+		series int
+	}
+	groups := map[string]*group{}
+	for _, w := range ended {
+		from := t.stepped - w.tally.windows()*int64(StatisticsWindow)
 		rebased := r.changedAt != 0 && r.changedAt+int64(Rebase) > from
-		if st.window.points == 0 || st.window.void || rebased || !st.about(s.subject) {
+		if w.tally.points == 0 || w.tally.void || rebased || !w.about(s.subject) {
 			continue
 		}
-		name := st.signal.Group
-		if name == "" {
-			name = st.signal.Detector
+		g := groups[w.tally.group]
+		if g == nil {
+			g = &group{}
+			groups[w.tally.group] = g
 		}
-		groups[name] = append(groups[name], detectors.EValue(st.window.chance()))
+		sum, series := w.evidence(from)
+		g.sum, g.series = g.sum+sum, g.series+series
 	}
 	var means []float64
 	for _, name := range slices.Sorted(maps.Keys(groups)) {
-		mean, _ := detectors.MeanEValue(groups[name]...)
-		means = append(means, mean)
+		if g := groups[name]; g.series > 0 {
+			means = append(means, g.sum/float64(g.series))
+		}
 	}
 	if e, ok := detectors.MeanEValue(means...); ok {
 		s.statistics.verdict = s.statistics.process.Step(stamp(t.stepped), e)
@@ -213,16 +297,10 @@ func (t *Tracker) step(i int, ended []*signalState, r *route) {
 
 // watched reports whether a detector of symptoms has spoken of the subject of late, if only to say that it does not know.
 func (t *Tracker) watched(s core.Subject) bool {
-	for _, st := range t.signals {
-		if st.signal.Class == core.ClassSymptom && st.about(s) && st.until+int64(maxSignalAge) >= t.stepped {
+	for id, c := range t.tallies {
+		if (&endedWindow{key: id}).about(s) && t.stepped <= c.spoken() {
 			return true
 		}
 	}
 	return false
-}
-
-// about reports whether the series says something of the subject.
-func (st *signalState) about(s core.Subject) bool {
-	sub := st.signal.Subject
-	return sub.Site == s.Site && (sub.WholeSite() || sub.Service == s.Service)
 }

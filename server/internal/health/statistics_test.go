@@ -154,8 +154,8 @@ func TestTheChanceBudgetIsDivided(t *testing.T) {
 func TestWindowsOfSlowWatchesAreLonger(t *testing.T) {
 	f := func(interval time.Duration, want int64) {
 		t.Helper()
-		st := &signalState{signal: core.Signal{Interval: interval}}
-		if got := st.windows(); got != want {
+		c := &tally{interval: interval}
+		if got := c.windows(); got != want {
 			t.Errorf("at %s a window is %d of %s, want %d", interval, got, StatisticsWindow, want)
 		}
 	}

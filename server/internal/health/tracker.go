@@ -32,7 +32,8 @@ const (
 	maxReports    = 64   // per writer of an edge and subject
 	maxEdges      = 32   // writers of edges
 	maxWriters    = 8    // writers of one edge
-	maxSignals    = 4096 // series of detectors
+	maxSignals    = 4096 // anomalous series of detectors
+	maxTallies    = 4096 // pairs of a detector and a subject
 	maxLinks      = 1024 // channels of replication links
 	maxInterval   = time.Minute
 	maxSignalAge  = 2 * time.Hour
@@ -65,8 +66,13 @@ type Tracker struct {
 
 	edges   []*edge // writers of edges, sorted by name, agent and clock
 	signals map[string]*signalState
-	tilt    doubt
-	counts  Counts
+	// signalIDs are the keys of signals, sorted; nil when they changed. forgotAt is the newest time that forget made room for.
+	signalIDs []string
+	forgotAt  int64
+	tilt      doubt
+	counts    Counts
+
+	tallies map[tallyKey]*tally
 	stepped int64 // when the windows of statistics ended last, 0 before the first judgement
 
 	channels  map[channelKey]*channel
@@ -144,6 +150,7 @@ func New(replica string, topo core.Topology) *Tracker {
 	t := &Tracker{
 		replica: replica,
 		signals: map[string]*signalState{},
+		tallies: map[tallyKey]*tally{},
 		phrases: map[phrase]string{},
 
 		channels: map[channelKey]*channel{}, linkSince: map[string]stateSince{},

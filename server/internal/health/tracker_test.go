@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -268,16 +269,61 @@ func TestMemoryIsBounded(t *testing.T) {
 			Kind: core.FactLink, Site: "fra", Agent: name, Target: "orders:fra>ams", AgentAt: at, ReceivedAt: at, Link: &core.LinkFigures{End: "source"},
 		}, at)
 		tr.Signal(core.Signal{Detector: name, Subject: core.Subject{Site: "fra"}, Class: core.ClassCause, At: at, State: core.DetectorAnomalous})
+		tr.Signal(core.Signal{Detector: "s" + name, Subject: core.Subject{Site: "fra"}, Class: core.ClassSymptom, At: at, State: core.DetectorAnomalous})
 	}
 	fra := tr.subjects[tr.sIndex[key{"fra", "checkout"}]]
 	lon, ams := tr.vIndex["lon"], tr.vIndex["ams"]
 	if len(fra.user[lon]) > maxTargets || len(fra.private[lon]) > maxTargets || len(fra.user[ams][0].results) > maxResults ||
 		len(tr.edges) > maxEdges || len(tr.edges[0].series[tr.sIndex[key{"fra", "checkout"}]].reports) > maxReports ||
-		len(tr.channels) > maxLinks || len(tr.channels[channelKey{"orders:fra>ams", ""}].voices) > maxVoices || len(tr.signals) > maxSignals {
+		len(tr.channels) > maxLinks || len(tr.channels[channelKey{"orders:fra>ams", ""}].voices) > maxVoices || len(tr.signals) > maxSignals || len(tr.tallies) > maxTallies {
 		t.Fatal("a bound does not hold")
 	}
 	if tr.Counts().Dropped == 0 {
 		t.Fatal("nothing was counted as dropped")
+	}
+}
+
+// However many series are watched, the anomalous one among them is heard.
+func TestNormalSeriesTakeNoRoom(t *testing.T) {
+	tr := New("r1", twoAndWitness())
+	say := func(name string, at time.Time, state core.DetectorState) bool {
+		return tr.Signal(core.Signal{
+			Detector: "load", Subject: core.Subject{Site: "fra", Service: "checkout"}, Class: core.ClassCause, At: at, State: state,
+			Labels: map[string]string{"instance": name},
+		})
+	}
+	for i := range 2 * maxSignals {
+		if say(strconv.Itoa(i), epoch, core.DetectorNormal) {
+			t.Fatal("a normal series matters")
+		}
+	}
+	if !say("one", epoch, core.DetectorAnomalous) {
+		t.Fatal("an anomaly does not matter")
+	}
+	if n := tr.Counts().Dropped; n != 0 {
+		t.Fatalf("%d signals were dropped", n)
+	}
+	heard := func() bool {
+		return slices.ContainsFunc(find(t, tr.Judge(epoch, nil), "fra").Evidence, func(e core.Evidence) bool { return e.Source == "load" })
+	}
+	if !heard() {
+		t.Fatal("the anomaly is no evidence")
+	}
+	for i := range maxSignals {
+		say(strconv.Itoa(i), epoch, core.DetectorAnomalous)
+	}
+	if n := tr.Counts().Dropped; n != 1 {
+		t.Fatalf("%d of one too many anomalies were dropped", n)
+	}
+	next := epoch.Add(10 * time.Second)
+	for i := range maxSignals {
+		say(strconv.Itoa(i), next, core.DetectorNormal)
+	}
+	if !say("another", next.Add(time.Second), core.DetectorAnomalous) {
+		t.Fatal("what is over takes room")
+	}
+	if !say("one", next, core.DetectorNormal) || !say("another", next.Add(2*time.Second), core.DetectorUnknown) || heard() {
+		t.Fatal("the end of an anomaly does not matter")
 	}
 }
 
