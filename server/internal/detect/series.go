@@ -183,7 +183,7 @@ func (s *series) signal(w Watch, interval time.Duration, at time.Time) core.Sign
 	v := s.verdict
 	sig := core.Signal{
 		Detector: w.Name, Subject: s.subject, Class: w.class(), State: s.state(), At: at, Interval: interval,
-		Labels: s.labels, Direction: w.direction(),
+		Labels: s.labels, Direction: w.direction(), Group: w.Group, FalseAlarms: w.falseAlarms(),
 	}
 	about := w.Name + " of " + s.subject.String() + ": "
 	if s.unknown != "" {
