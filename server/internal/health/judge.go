@@ -96,9 +96,13 @@ func (t *Tracker) Judge(at time.Time, routing []core.Routing) core.Observation {
 			b.cases[i].global = b.global(i, row)
 		}
 	}
-	for i := range t.subjects {
+	for i, s := range t.subjects {
 		out.Assessments[i] = b.assess(i)
+		if b.objects(i) {
+			s.troubledAt = now
+		}
 	}
+	t.reckon(now)
 	return out
 }
 

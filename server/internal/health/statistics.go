@@ -185,6 +185,7 @@ func (t *Tracker) stepStatistics(now int64, routes []route, objections [][]*sign
 		accused := s.accuses()
 		t.step(i, ended, &routes[i])
 		if s.accuses() && !accused {
+			t.raise(alarm{subject: t.subjects[i].subject, at: t.stepped, crossing: true})
 			s.onset = s.verdict.Since.UnixNano()
 			if objections != nil && oldest(objections[i]) != 0 {
 				s.onset = oldest(objections[i])
@@ -194,7 +195,7 @@ func (t *Tracker) stepStatistics(now int64, routes []route, objections [][]*sign
 	for _, e := range ended {
 		e.tally.points, e.tally.series, e.tally.words, e.tally.void = 0, 0, 0, false
 		for _, st := range e.odd {
-			st.least = 0
+			st.odd, st.least = 0, 0
 		}
 	}
 	maps.DeleteFunc(t.tallies, func(_ tallyKey, c *tally) bool { return now > c.spoken() })
@@ -239,8 +240,9 @@ func (w *endedWindow) about(s core.Subject) bool {
 
 // evidence is the sum of the e-values of the series, and how many they are. The score of a point is one minus the expected number of
 // episodes as odd by chance in the time of a point; so many times the points of the window it is the expected number in the window, which
-// bounds the chance of one. What the detector did not raise counts as nothing at all, a p-value of 1: what is mildly odd is so for long, and one
-// window of it is not independent of the next. From is when the window began.
+// bounds the chance of one. What the detector did not raise counts as nothing at all, a p-value of 1, and so does what it raised for less
+// than half of the window: what is mildly odd is so for long, and one short trouble reaches into two windows, which are not independent
+// then. From is when the window began.
 func (w *endedWindow) evidence(from int64) (sum float64, series int) {
 	series = max(w.tally.series, len(w.odd))
 	sum = float64(series) * detectors.EValue(1)
@@ -250,7 +252,11 @@ func (w *endedWindow) evidence(from int64) (sum float64, series int) {
 			series--
 			continue
 		}
-		sum += detectors.EValue(min(1, float64(w.tally.points)*st.least))
+		p := 1.0
+		if 2*st.odd >= w.tally.points {
+			p = min(1, float64(w.tally.points)*st.least)
+		}
+		sum += detectors.EValue(p)
 	}
 	return sum, series
 }

@@ -59,7 +59,7 @@ func (t *Tracker) SetTopology(topo core.Topology) {
 				old := oldSubjects[j]
 				s.fronts, s.judged, s.onset, s.healthySince = old.fronts, old.judged, old.onset, old.healthySince
 				s.symptomSince, s.graySince, s.gray, s.slowSince = old.symptomSince, old.graySince, old.gray, old.slowSince
-				s.statistics = old.statistics
+				s.statistics, s.troubledAt = old.statistics, old.troubledAt
 				for i, name := range names {
 					if k, ok := oldV[name]; ok {
 						s.user[i], s.private[i] = old.user[k], old.private[k]

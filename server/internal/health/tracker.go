@@ -72,6 +72,9 @@ type Tracker struct {
 	tilt      doubt
 	counts    Counts
 
+	alarms    []alarm
+	reckoning core.Reckoning
+
 	tallies map[tallyKey]*tally
 	stepped int64 // when the windows of statistics ended last, 0 before the first judgement
 
@@ -143,6 +146,7 @@ type subject struct {
 	gray         bool // by quorum
 	slowSince    int64
 	statistics   statistics
+	troubledAt   int64 // when something besides statistics objected last
 }
 
 // New returns a tracker for one server replica. The topology is not retained for writing and must not change.
