@@ -22,6 +22,8 @@
 //   - [Absence]: there at all, and moving
 //   - [Peers]: as its siblings now; a [RowModel], which is fed the values of all of them at a time
 //
+// Many p-values of one thing become one statement by [EValue], [MeanEValue] and [EProcess].
+//
 // At their defaults and a point every 10 s the tests hold them to these false alarms a week, over twelve simulated
 // weeks of white noise and as many of noise whose points remember nine tenths of the one before; most had none. Real
 // series have heavier tails and more of them: Auto and Service calibrate themselves on the past of each series, which the

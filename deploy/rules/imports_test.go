@@ -26,7 +26,7 @@ func rooms() map[string][]string {
 		"server/internal/ingest":   {core},
 		"server/internal/store":    {core},
 		"server/internal/detect":   {core, "detectors"},
-		"server/internal/health":   {core},
+		"server/internal/health":   {core, "detectors"},
 		"server/internal/decide":   {core},
 		"server/internal/act":      {core, "remediations"},
 		"server/internal/ledger":   {core},

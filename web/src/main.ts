@@ -4,6 +4,7 @@ import { matrix } from './links';
 import * as replicas from './replicas';
 import { Story, storyLength } from './story';
 import type { Action, Decision, Episode, Line, Link, Replicas, Site, Status } from './types';
+import * as statistics from './statistics';
 import * as view from './view';
 
 const pollEvery = 2000;
@@ -170,6 +171,7 @@ function showState(): void {
   show('alarms', alarms, () => view.banner(alarms, 'alarm'));
   show('notes', notes, () => view.banner(notes, 'note'));
   show('status', [status, link], () => [view.statusLine(status, link)]);
+  show('statistics', status?.statistics, () => statistics.rows(status?.statistics));
   const old = link === 'lost' || (age !== undefined && age > view.staleAfter);
   document.body.classList.toggle('old', old);
   document.title = `${alarms.length + loud.length > 0 ? '✖ ' : ''}${status !== undefined && status.open_episodes > 0 ? `(${status.open_episodes}) ` : ''}Evenkeel`;

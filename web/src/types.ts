@@ -63,9 +63,26 @@ export interface Status {
   lab: boolean;
   brake?: { on: boolean; by: string; reason: string; at: string };
   tilt?: { on: boolean; reason?: string };
+  statistics?: Calibration;
   observed_at?: string;
   open_episodes: number;
   parts: { name: string; ok: boolean; word: string }[] | null;
+}
+
+/** What statistics promise and what they keep, over the last weeks; achieved is absent until enough is known. */
+export interface Calibration {
+  at: string;
+  chance_per_year: number;
+  crossings: number;
+  series_weeks: number;
+  expected: number;
+  counted: number;
+  confirmed: number;
+  nominal: number;
+  achieved?: number;
+  lower?: number;
+  upper?: number;
+  needed: number;
 }
 
 /** Who decides, by the account of one replica; self is empty where the server is alone. */

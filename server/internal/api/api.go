@@ -60,6 +60,8 @@ type Tokens interface {
 type Stance struct {
 	Acting bool
 	Reason string // why it does not act
+	// Statistics are what its statistics promise and keep; nil while it is not known.
+	Statistics *core.Calibration
 }
 
 // Self says how the server stands. It must not block.

@@ -57,7 +57,9 @@ func (w *world) Command(_ context.Context, c core.Command) (core.Reply, error) {
 	return w.reply, w.broken
 }
 
-func (w *world) Stance() Stance { return Stance{Reason: "the mode is observe"} }
+func (w *world) Stance() Stance {
+	return Stance{Reason: "the mode is observe", Statistics: &core.Calibration{ChancePerYear: 1, Nominal: 0.5, Needed: 10}}
+}
 
 // rig is a running server over a real ledger.
 type rig struct {

@@ -29,7 +29,7 @@ func (s *server) GetStatus(ctx context.Context, _ GetStatusRequestObject) (GetSt
 		ClusterID: who.ClusterID, Epoch: who.Epoch, Pending: some(who.Pending), Revision: s.Records.Revision(),
 		TopologyRevision: topo.Revision, Lab: topo.Lab,
 		Acting: stance.Acting, Reason: some(stance.Reason),
-		Brake: brake, OpenEpisodes: len(open), Parts: s.check(ctx),
+		Statistics: stance.Statistics, Brake: brake, OpenEpisodes: len(open), Parts: s.check(ctx),
 	}
 	if o, ok := s.Live.Observation(); ok {
 		out.ObservedAt, out.Tilt = &o.At, &o.Tilt

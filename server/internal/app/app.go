@@ -62,6 +62,8 @@ type Server struct {
 	inputs   chan input
 	stopping chan struct{} // closed when serving ends
 
+	calibration atomic.Pointer[core.Calibration] // of the statistics; nil before the first reckoning
+
 	// Of one of several replicas:
 	urgent    chan struct{}                    // one pending sign that a condition changed and is to be published
 	joinedNow bool                             // this replica joined the others at this start
@@ -216,7 +218,7 @@ func (s *Server) serve(ctx context.Context) error {
 	}
 	s.loop = s.newLoop() //nolint:contextcheck // what it reads later has no request that would end it
 	registerFacts(s.registry, s.eyes.counts)
-	s.registry.MustRegister(newLinkMetrics(s.eyes.Observation))
+	s.registry.MustRegister(newLinkMetrics(s.eyes.Observation), newStatisticsMetrics(s.eyes.reckoning, s.calibration.Load))
 	handler, err := s.handler(watchman)
 	if err != nil {
 		return err
@@ -225,6 +227,7 @@ func (s *Server) serve(ctx context.Context) error {
 	background(s.loop.run)
 	background(s.watchFreezes)
 	background(s.canaries)
+	background(s.calibrations)
 	background(s.trim)
 	if s.several() {
 		background(s.watchStore)

@@ -131,6 +131,13 @@ func (e *eyes) TrafficSince(site, service string, since time.Time) core.Traffic 
 	return e.tracker.TrafficSince(site, service, since)
 }
 
+// reckoning is what came of the alarms of detectors.
+func (e *eyes) reckoning() core.Reckoning {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.tracker.Reckoning()
+}
+
 // counts are the facts that were not judged, by why.
 func (e *eyes) counts() health.Counts {
 	e.mu.Lock()

@@ -245,8 +245,14 @@ func (s *Server) Observation() (core.Observation, bool) {
 	return o, !o.At.IsZero()
 }
 
-// Stance says whether the system acts, as far as this replica knows.
+// Stance says whether the system acts, as far as this replica knows, and what its statistics are worth.
 func (s *Server) Stance() api.Stance {
+	out := s.stance()
+	out.Statistics = s.calibration.Load()
+	return out
+}
+
+func (s *Server) stance() api.Stance {
 	if reason := s.standing(); reason != "" {
 		return api.Stance{Reason: reason}
 	}

@@ -122,7 +122,10 @@ type Assessment struct {
 	Claims       []Claim    `json:"claims,omitempty"`
 	// Global names the serving sites that show the same signal with onsets close together, the subject's
 	// own site included; empty unless that is the case.
-	Global   []string `json:"global,omitempty"`
+	Global []string `json:"global,omitempty"`
+	// Odd names the detectors of symptoms that object now, whether together they say enough to accuse the subject or not. It
+	// takes less to be no refuge for others than to be accused.
+	Odd      []string `json:"odd,omitempty"`
 	Sentence string   `json:"sentence"`
 }
 

@@ -79,21 +79,24 @@ func (f Fact) History(at time.Time) bool {
 
 // Signal is what a detector says of one series, attributed to a subject.
 type Signal struct {
-	Detector  string // name of the watch
-	Subject   Subject
-	Class     Class // symptom or cause
-	State     DetectorState
-	At        time.Time
-	Interval  time.Duration
-	Value     float64
-	Expected  float64
-	Lower     float64
-	Upper     float64
-	Score     float64 // 0 to 1: one minus the tail probability
-	HasBand   bool    // false while warming: Expected, Lower and Upper mean nothing
-	Labels    map[string]string
-	Sentence  string
-	Direction string // above, below or both
+	Detector string // name of the watch
+	Group    string // what is likely to be odd together with it; empty: it is a group of its own
+	Subject  Subject
+	Class    Class // symptom or cause
+	// FalseAlarms is how many alarms the series may raise in a week by chance; 0 for a model that is not calibrated.
+	FalseAlarms float64
+	State       DetectorState
+	At          time.Time
+	Interval    time.Duration
+	Value       float64
+	Expected    float64
+	Lower       float64
+	Upper       float64
+	Score       float64 // 0 to 1: one minus the tail probability
+	HasBand     bool    // false while warming: Expected, Lower and Upper mean nothing
+	Labels      map[string]string
+	Sentence    string
+	Direction   string // above, below or both
 	// Contributors are the values that the anomaly of several comes from, the oddest first.
 	Contributors []Contributor
 }

@@ -23,7 +23,13 @@ type Topology struct {
 	Freezes    []Freeze         // expanded by calendar over the coming days
 	Changes    []DeclaredChange // that are under way or were lately
 	Probe      ProbeTiming
+	// ChancePerYear is how often a year the statistics of all subjects together may accuse one by chance. Zero means
+	// DefaultChancePerYear.
+	ChancePerYear float64
 }
+
+// DefaultChancePerYear is how often a year statistics may accuse somebody by chance, in the whole installation.
+const DefaultChancePerYear = 1
 
 // Site is one place that runs the full stack.
 type Site struct {

@@ -123,6 +123,7 @@ func cleanAssessment(a core.Assessment) core.Assessment {
 	a.Votes = slices.Clone(a.Votes)
 	a.Claims = slices.Clone(a.Claims)
 	a.Global = slices.Clone(a.Global)
+	a.Odd = slices.Clone(a.Odd)
 	return a
 }
 

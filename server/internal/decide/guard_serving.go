@@ -41,7 +41,7 @@ func sound(e *Engine, sub core.Subject) bool {
 func soundAssessment(a core.Assessment) bool {
 	switch a.Condition {
 	case core.Healthy:
-		return true
+		return len(a.Odd) == 0
 	case core.Suspect:
 		return a.Kind == core.KindLink || a.Kind == core.KindOneWay || a.Kind == core.KindVantage
 	case core.ConditionUnknown, core.Degraded, core.Failing:

@@ -188,3 +188,18 @@ func TestLocks(t *testing.T) {
 	f(fra(core.AllServices), fra("search"), true)
 	f(fra("checkout"), core.Subject{Site: "ams", Service: "checkout"}, false)
 }
+
+// A site at which a detector objects is no refuge, though it says too little to accuse the site.
+func TestOddSitesAreNoRefuge(t *testing.T) {
+	f := func(want bool, a core.Assessment) {
+		t.Helper()
+		if got := soundAssessment(a); got != want {
+			t.Errorf("%s %s, odd %v: sound %t, want %t", a.Condition, a.Kind, a.Odd, got, want)
+		}
+	}
+	f(true, core.Assessment{Condition: core.Healthy})
+	f(false, core.Assessment{Condition: core.Healthy, Odd: []string{"latency"}})
+	f(false, core.Assessment{Condition: core.Suspect, Kind: core.KindAnomaly})
+	f(true, core.Assessment{Condition: core.Suspect, Kind: core.KindLink})
+	f(false, core.Assessment{})
+}

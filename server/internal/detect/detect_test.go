@@ -493,7 +493,7 @@ func TestThresholdCronAndDelay(t *testing.T) {
 		w := &world{at: step(start.Add(9*time.Minute), 1, 9)}
 		run(t, w, 16*time.Minute, detect.Watch{
 			Name: "lag", Query: "lag", About: detect.AboutTargetSite, Cron: "*/5 * * * *", Model: detect.ModelThreshold,
-			Threshold: 5, Direction: detect.DirectionAbove, Class: core.ClassCause, EvalDelay: time.Minute,
+			Threshold: 5, Direction: detect.DirectionAbove, Class: core.ClassCause, EvalDelay: time.Minute, Group: "replication",
 		})
 		if got := states(w); got != "normal*1 anomalous*2" {
 			t.Fatalf("states %s", got)
@@ -502,6 +502,9 @@ func TestThresholdCronAndDelay(t *testing.T) {
 			t.Fatalf("first query for %v", got)
 		}
 		s := w.signals[1]
+		if s.Group != "replication" || s.FalseAlarms != 0 { // a limit of ours is not calibrated
+			t.Fatalf("signal of group %q with %v false alarms a week", s.Group, s.FalseAlarms)
+		}
 		if s.Class != core.ClassCause || s.Interval != 5*time.Minute || s.HasBand || s.Score != 1 ||
 			s.Sentence != "lag of fra: 9 is above the limit 5, since 00:09:00 UTC" {
 			t.Fatalf("signal %+v", s)

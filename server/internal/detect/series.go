@@ -192,7 +192,8 @@ func (s *series) moved(v detectors.Verdict) bool {
 func (s *series) doubted(w Watch, interval time.Duration, at time.Time, why string) core.Signal {
 	return core.Signal{
 		Detector: w.Name, Subject: s.subject, Class: w.class(), State: core.DetectorUnknown, At: at, Interval: interval,
-		Labels: s.labels, Direction: w.direction(), Sentence: w.Name + " of " + s.subject.String() + ": " + why,
+		Labels: s.labels, Direction: w.direction(), Group: w.Group, FalseAlarms: w.falseAlarms(),
+		Sentence: w.Name + " of " + s.subject.String() + ": " + why,
 	}
 }
 

@@ -86,6 +86,9 @@ type Watch struct {
 	// Ratio makes peers compare by what factor siblings differ, and not by how much.
 	Ratio bool
 	Class core.Class // symptom or cause; zero means symptom, and cause for trend and absence
+	// Group names what is likely to be odd together, as latency or errors: in the judgement of a subject its watches count as one. Empty means
+	// that the watch is a group of its own.
+	Group string
 	// EvalDelay is how far behind the clock the question is asked, so that late samples are in. Zero means none.
 	EvalDelay time.Duration
 	// Training is how much history is replayed at the start. Zero means what the model needs: a week for auto and service,
@@ -219,6 +222,17 @@ func (w Watch) class() core.Class {
 		return core.ClassCause
 	}
 	return core.ClassSymptom
+}
+
+// falseAlarms is how many a series may raise in a week by chance, 0 for models that are not calibrated.
+func (w Watch) falseAlarms() float64 {
+	switch {
+	case w.model() != ModelAuto && w.model() != ModelService:
+		return 0
+	case w.FalseAlarms == 0:
+		return 1
+	}
+	return w.FalseAlarms
 }
 
 func (w Watch) direction() string {

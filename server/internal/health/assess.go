@@ -36,6 +36,7 @@ func (b *bench) assess(i int) core.Assessment {
 	a.Claims[1] = claim("app", in.ups, in.downs)
 	a.Claims[2] = dataClaim(s.subject.Site, b.links)
 	a.Evidence = b.evidence(i)
+	a.Odd = b.oddNames(i)
 
 	if c.condition <= core.Healthy {
 		s.onset = 0
@@ -110,7 +111,12 @@ func (b *bench) evidence(i int) []core.Evidence {
 	}
 	if b.signals != nil {
 		for _, st := range b.signals[i] {
-			out = append(out, st.evidence(s.subject))
+			switch {
+			case st.signal.Class == core.ClassCause:
+				out = append(out, st.evidence(s.subject))
+			case s.statistics.accuses():
+				out = append(out, s.statistics.support(st.evidence(s.subject)))
+			}
 		}
 	}
 	if c.silentFor > 0 {

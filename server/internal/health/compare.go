@@ -57,17 +57,12 @@ func (b *bench) downOnset(i int) int64 {
 	return onset
 }
 
-// anomaly is the symptom that the first of the detectors holds against the subject, nil for none.
-func (b *bench) anomaly(i int) *signalState {
+// odd is since when the first of the detectors holds a symptom against the subject, whether that says enough or not; 0 for none.
+func (b *bench) odd(i int) int64 {
 	if b.signals == nil {
-		return nil
+		return 0
 	}
-	for _, st := range b.signals[i] {
-		if st.signal.Class == core.ClassSymptom {
-			return st
-		}
-	}
-	return nil
+	return oldest(b.signals[i])
 }
 
 // readMatrix names failures that no quorum shares: a bad row is the vantage, a bad cell the link, and a cell
@@ -152,7 +147,7 @@ func (b *bench) global(i int, row serviceRow) []string {
 			continue
 		}
 		serving++
-		if b.together(own, &b.cases[j]) {
+		if b.together(own, j) {
 			same++
 		}
 	}
@@ -161,7 +156,7 @@ func (b *bench) global(i int, row serviceRow) []string {
 	}
 	out := make([]string, 0, same)
 	for _, j := range row.subjects {
-		if (b.routes[j].state != core.RoutingDrained || j == i) && b.together(own, &b.cases[j]) {
+		if (b.routes[j].state != core.RoutingDrained || j == i) && b.together(own, j) {
 			out = append(out, b.t.subjects[j].subject.Site)
 		}
 	}
@@ -172,6 +167,12 @@ func accused(c *trial) bool {
 	return c.condition >= core.Degraded || (c.condition == core.Suspect && c.kind == core.KindAnomaly)
 }
 
-func (b *bench) together(x, y *trial) bool {
+// together reports whether subject j shows what x shows. What detectors find odd at the same time is the same, even where it
+// has not yet said enough: it objects to an accusation before it makes one.
+func (b *bench) together(x *trial, j int) bool {
+	y := &b.cases[j]
+	if x.kind == core.KindAnomaly && b.odd(j) != 0 && abs(x.sigOnset-b.odd(j)) <= b.t.window {
+		return true
+	}
 	return accused(y) && x.signal == y.signal && abs(x.sigOnset-y.sigOnset) <= b.t.window
 }

@@ -38,8 +38,11 @@ func (t *Tracker) Judge(at time.Time, routing []core.Routing) core.Observation {
 			sums[i] = t.flows(i, now, 0)
 		}
 	}
+	tilt := t.selfDoubt(now)
+	signals := t.signalEvidence(now, routes)
+	t.stepStatistics(now, routes, signals, tilt.On)
 	out := core.Observation{
-		Replica: t.replica, At: at, Tilt: t.selfDoubt(now),
+		Replica: t.replica, At: at, Tilt: tilt,
 		Assessments: make([]core.Assessment, len(t.subjects)),
 		Traffic:     make([]core.Traffic, 0, len(t.subjects)),
 		Writers:     make([]core.Writer, 0, n+len(t.edges)),
@@ -80,7 +83,7 @@ func (t *Tracker) Judge(at time.Time, routing []core.Routing) core.Observation {
 	})
 
 	b := bench{
-		t: t, now: now, links: out.Links, routes: routes, sums: sums, signals: t.signalEvidence(now, routes), fresh: out.FreshSites,
+		t: t, now: now, links: out.Links, routes: routes, sums: sums, signals: signals, fresh: out.FreshSites,
 		votes: make([]core.Vote, len(t.subjects)*n), claims: make([]core.Claim, 3*len(t.subjects)),
 		times: make([]time.Time, len(t.subjects)), cases: make([]trial, len(t.subjects)),
 	}
@@ -93,9 +96,13 @@ func (t *Tracker) Judge(at time.Time, routing []core.Routing) core.Observation {
 			b.cases[i].global = b.global(i, row)
 		}
 	}
-	for i := range t.subjects {
+	for i, s := range t.subjects {
 		out.Assessments[i] = b.assess(i)
+		if b.objects(i) {
+			s.troubledAt = now
+		}
 	}
+	t.reckon(now)
 	return out
 }
 
@@ -197,6 +204,9 @@ func (t *Tracker) NextWake(at time.Time) time.Time {
 	for _, st := range t.signals {
 		wake(st.until)
 		wake(st.voidUntil)
+	}
+	if t.stepped != 0 && len(t.tallies) > 0 {
+		wake(t.stepped + int64(StatisticsWindow) - 1)
 	}
 	if t.tilt.since != 0 {
 		wake(t.tilt.until)

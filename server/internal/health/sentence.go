@@ -18,7 +18,7 @@ type phrase struct {
 // sentence says the assessment in plain words, with its numbers.
 func (b *bench) sentence(i, ups, downs int) string {
 	c := &b.cases[i]
-	if c.condition == core.Healthy && c.down == 0 {
+	if c.condition == core.Healthy && c.down == 0 && b.odd(i) == 0 {
 		p := phrase{c.up, b.t.subjects[i].eligible, c.inside, b.routes[i].state}
 		text, ok := b.t.phrases[p]
 		if !ok {
@@ -30,6 +30,12 @@ func (b *bench) sentence(i, ups, downs int) string {
 		return text
 	}
 	text := b.trouble(i, ups, downs) + b.frontText(i) + b.routeText(i)
+	if names := b.oddNames(i); len(names) > 0 && c.kind != core.KindAnomaly {
+		text += "; odd by statistics: " + strings.Join(names, ", ")
+		if !b.t.subjects[i].statistics.accuses() {
+			text += ", which does not say enough to accuse it"
+		}
+	}
 	if len(c.global) > 0 {
 		text += "; global: " + strings.Join(c.global, " and ") + " show " + c.signal + " together"
 	}
@@ -75,7 +81,7 @@ func (b *bench) trouble(i, ups, downs int) string {
 		case core.KindSilent:
 			return "its agent is silent for " + seconds(c.silentFor) + "; " + votes
 		case core.KindAnomaly:
-			return "statistics only: " + b.anomaly(i).signal.Detector + "; " + votes
+			return "statistics only: " + b.oddText(i) + "; " + votes
 		}
 		text := votes + "; no quorum"
 		switch {
@@ -92,6 +98,9 @@ func (b *bench) trouble(i, ups, downs int) string {
 		}
 		return text
 	case core.Healthy:
+		if c.down == 0 {
+			return votes
+		}
 		return votes + ": one lost probe is no suspicion"
 	case core.ConditionUnknown:
 	}
@@ -145,6 +154,29 @@ func (b *bench) frontText(i int) string {
 		return ""
 	}
 	return "; judged by its worst probe, " + s.fronts[s.judged].target
+}
+
+// oddNames are the detectors that hold a symptom against the subject, sorted.
+func (b *bench) oddNames(i int) []string {
+	if b.signals == nil {
+		return nil
+	}
+	var names []string
+	for _, st := range b.signals[i] {
+		if st.signal.Class == core.ClassSymptom {
+			names = append(names, st.signal.Detector)
+		}
+	}
+	return names
+}
+
+// oddText names the detectors that object to the subject, and how much that says.
+func (b *bench) oddText(i int) string {
+	who := strings.Join(b.oddNames(i), ", ")
+	if who == "" {
+		who = "no detector at present"
+	}
+	return who + "; " + b.t.subjects[i].statistics.text()
 }
 
 func (b *bench) routeText(i int) string {

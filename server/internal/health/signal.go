@@ -18,6 +18,9 @@ type signalState struct {
 	path   string
 	// voidUntil is set when Judge finds that a change of routing explains the anomaly.
 	voidUntil int64
+	alarmed   bool    // until it is normal again: what is not known for a while does not end an alarm
+	odd       int     // anomalous points since its last window ended
+	least     float64 // the smallest chance of them; 0 for none
 }
 
 // Signal takes the word of a detector in, and reports whether a judgement may be another one by it. Only symptoms and
@@ -36,6 +39,8 @@ func (t *Tracker) Signal(s core.Signal) (matters bool) {
 		t.counts.Malformed++
 		return false
 	}
+	t.tally(s)
+	t.count(s)
 	anomalous := s.State == core.DetectorAnomalous
 	if !anomalous && len(t.signals) == 0 {
 		return false
@@ -61,12 +66,27 @@ func (t *Tracker) Signal(s core.Signal) (matters bool) {
 	if ivl <= 0 {
 		ivl = 10 * time.Second
 	}
+	if anomalous && at > old.at {
+		old.odd++
+	}
+	if chance := max(smallestChance, 1-s.Score); anomalous && (old.least == 0 || chance < old.least) {
+		old.least = chance
+	}
 	if at > old.until { // what was known is too old to be continued
 		old.onset = 0
 	}
 	old.until = at + int64(min(VoteIntervals*ivl, maxSignalAge))
 	old.signal, old.at, old.path = s, at, t.signalPath(s)
 	old.signal.Labels = nil // the caller's map is not retained
+	switch {
+	case anomalous && !old.alarmed:
+		old.alarmed = true
+		if s.FalseAlarms > 0 {
+			t.raise(alarm{subject: s.Subject, at: at})
+		}
+	case s.State == core.DetectorNormal:
+		old.alarmed = false
+	}
 	matters = anomalous || old.onset != 0
 	if !anomalous {
 		old.onset = 0

@@ -59,6 +59,7 @@ func (t *Tracker) SetTopology(topo core.Topology) {
 				old := oldSubjects[j]
 				s.fronts, s.judged, s.onset, s.healthySince = old.fronts, old.judged, old.onset, old.healthySince
 				s.symptomSince, s.graySince, s.gray, s.slowSince = old.symptomSince, old.graySince, old.gray, old.slowSince
+				s.statistics, s.troubledAt = old.statistics, old.troubledAt
 				for i, name := range names {
 					if k, ok := oldV[name]; ok {
 						s.user[i], s.private[i] = old.user[k], old.private[k]
@@ -83,6 +84,7 @@ func (t *Tracker) SetTopology(topo core.Topology) {
 		t.services[j].subjects = append(t.services[j].subjects, i)
 	}
 	slices.SortFunc(t.services, func(a, b serviceRow) int { return strings.Compare(a.name, b.name) })
+	t.divide()
 
 	for _, e := range t.edges {
 		series := make([]*edgeSeries, len(t.subjects))

@@ -33,6 +33,7 @@ const (
 	maxEdges      = 32   // writers of edges
 	maxWriters    = 8    // writers of one edge
 	maxSignals    = 4096 // anomalous series of detectors
+	maxTallies    = 4096 // pairs of a detector and a subject
 	maxLinks      = 1024 // channels of replication links
 	maxInterval   = time.Minute
 	maxSignalAge  = 2 * time.Hour
@@ -70,6 +71,12 @@ type Tracker struct {
 	forgotAt  int64
 	tilt      doubt
 	counts    Counts
+
+	alarms    []alarm
+	reckoning core.Reckoning
+
+	tallies map[tallyKey]*tally
+	stepped int64 // when the windows of statistics ended last, 0 before the first judgement
 
 	channels  map[channelKey]*channel
 	declared  map[string]time.Duration // configured links and the objective of their exposure, 0 for none
@@ -138,6 +145,8 @@ type subject struct {
 	graySince    int64
 	gray         bool // by quorum
 	slowSince    int64
+	statistics   statistics
+	troubledAt   int64 // when something besides statistics objected last
 }
 
 // New returns a tracker for one server replica. The topology is not retained for writing and must not change.
@@ -145,6 +154,7 @@ func New(replica string, topo core.Topology) *Tracker {
 	t := &Tracker{
 		replica: replica,
 		signals: map[string]*signalState{},
+		tallies: map[tallyKey]*tally{},
 		phrases: map[phrase]string{},
 
 		channels: map[channelKey]*channel{}, linkSince: map[string]stateSince{},

@@ -269,12 +269,13 @@ func TestMemoryIsBounded(t *testing.T) {
 			Kind: core.FactLink, Site: "fra", Agent: name, Target: "orders:fra>ams", AgentAt: at, ReceivedAt: at, Link: &core.LinkFigures{End: "source"},
 		}, at)
 		tr.Signal(core.Signal{Detector: name, Subject: core.Subject{Site: "fra"}, Class: core.ClassCause, At: at, State: core.DetectorAnomalous})
+		tr.Signal(core.Signal{Detector: "s" + name, Subject: core.Subject{Site: "fra"}, Class: core.ClassSymptom, At: at, State: core.DetectorAnomalous})
 	}
 	fra := tr.subjects[tr.sIndex[key{"fra", "checkout"}]]
 	lon, ams := tr.vIndex["lon"], tr.vIndex["ams"]
 	if len(fra.user[lon]) > maxTargets || len(fra.private[lon]) > maxTargets || len(fra.user[ams][0].results) > maxResults ||
 		len(tr.edges) > maxEdges || len(tr.edges[0].series[tr.sIndex[key{"fra", "checkout"}]].reports) > maxReports ||
-		len(tr.channels) > maxLinks || len(tr.channels[channelKey{"orders:fra>ams", ""}].voices) > maxVoices || len(tr.signals) > maxSignals {
+		len(tr.channels) > maxLinks || len(tr.channels[channelKey{"orders:fra>ams", ""}].voices) > maxVoices || len(tr.signals) > maxSignals || len(tr.tallies) > maxTallies {
 		t.Fatal("a bound does not hold")
 	}
 	if tr.Counts().Dropped == 0 {
@@ -287,7 +288,7 @@ func TestNormalSeriesTakeNoRoom(t *testing.T) {
 	tr := New("r1", twoAndWitness())
 	say := func(name string, at time.Time, state core.DetectorState) bool {
 		return tr.Signal(core.Signal{
-			Detector: "load", Subject: core.Subject{Site: "fra", Service: "checkout"}, Class: core.ClassSymptom, At: at, State: state,
+			Detector: "load", Subject: core.Subject{Site: "fra", Service: "checkout"}, Class: core.ClassCause, At: at, State: state,
 			Labels: map[string]string{"instance": name},
 		})
 	}
@@ -465,7 +466,7 @@ func TestPaths(t *testing.T) {
 	f := func(want, writer string) {
 		t.Helper()
 		s := core.Signal{
-			Detector: "d" + writer, Subject: core.Subject{Site: "fra", Service: "checkout"}, Class: core.ClassSymptom, At: epoch,
+			Detector: "d" + writer, Subject: core.Subject{Site: "fra", Service: "checkout"}, Class: core.ClassCause, At: epoch,
 			State: core.DetectorAnomalous, HasBand: true,
 		}
 		if writer != "" {

@@ -229,7 +229,7 @@ func TestAnomalyBeginsAnew(t *testing.T) {
 	f := func(at, onset time.Time) {
 		t.Helper()
 		tr.Signal(core.Signal{
-			Detector: "latency", Subject: core.Subject{Site: "fra", Service: "checkout"}, Class: core.ClassSymptom, At: at,
+			Detector: "latency", Subject: core.Subject{Site: "fra", Service: "checkout"}, Class: core.ClassCause, At: at,
 			Interval: 10 * time.Second, State: core.DetectorAnomalous,
 		})
 		e := find(t, tr.Judge(at, nil), "fra").Evidence

@@ -133,8 +133,8 @@ func (b *bench) weigh(i int, row serviceRow) {
 	case c.silentFor > 0 && c.up > 0:
 		c.condition, c.kind, c.signal = core.Suspect, core.KindSilent, core.SignalSilence
 		c.sigOnset = b.now - c.silentFor
-	case c.up > 0 && b.anomaly(i) != nil:
-		c.condition, c.kind, c.signal, c.sigOnset = core.Suspect, core.KindAnomaly, core.SignalAnomaly, b.anomaly(i).onset
+	case c.up > 0 && s.statistics.accuses():
+		c.condition, c.kind, c.signal, c.sigOnset = core.Suspect, core.KindAnomaly, core.SignalAnomaly, s.statistics.onset
 	case c.up > 0:
 		c.condition = core.Healthy
 	default:

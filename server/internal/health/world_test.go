@@ -3,6 +3,7 @@ package health
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -50,8 +51,10 @@ type world struct {
 	errors  map[string]float64       // subject -> share of them that fail
 	counter map[string]float64
 	copies  []*linkAgent
-	frozen  bool // the server stands still: facts wait
-	waiting []core.Fact
+
+	detectors []core.Signal // repeated at their intervals
+	frozen    bool          // the server stands still: facts wait
+	waiting   []core.Fact
 }
 
 type prober struct {
@@ -177,10 +180,16 @@ func (w *world) do(line string) error {
 		sub := w.subject(arg(2))
 		s := core.Signal{
 			Detector: arg(1), Subject: sub, Class: core.ClassSymptom, At: w.now, Interval: 10 * time.Second,
-			State: core.DetectorNormal, Value: 9, Expected: 2, Lower: 1, Upper: 3, Score: 0.999, HasBand: true,
+			State: core.DetectorNormal, Value: 2, Expected: 2, Lower: 1, Upper: 3, HasBand: true,
 		}
 		if slices.Contains(f, "anomalous") {
-			s.State = core.DetectorAnomalous
+			s.State, s.Value, s.Score = core.DetectorAnomalous, 9, 1-1e-7
+		}
+		if slices.Contains(f, "barely") { // as odd as is seen once a week
+			s.Score = 1 - 1/(7*24*360.)
+		}
+		if slices.Contains(f, "failed") { // its query
+			s.State = core.DetectorUnknown
 		}
 		if slices.Contains(f, "cause") {
 			s.Class = core.ClassCause
@@ -188,9 +197,17 @@ func (w *world) do(line string) error {
 		if i := slices.Index(f, "from"); i >= 0 {
 			s.Labels = map[string]string{"site": arg(i + 1)}
 		}
-		w.tracker.Signal(s)
-		w.facts++
+		if i := slices.Index(f, "in"); i >= 0 {
+			s.Group = arg(i + 1)
+		}
+		w.detectors = slices.DeleteFunc(w.detectors, func(o core.Signal) bool {
+			return o.Detector == s.Detector && o.Subject == s.Subject && maps.Equal(o.Labels, s.Labels)
+		})
+		w.signal(s)
 		w.judge()
+		if !slices.Contains(f, "once") {
+			w.detectors = append(w.detectors, s)
+		}
 		return nil
 	case f[0] == "edge":
 		return w.edge(f)
@@ -325,6 +342,22 @@ func (w *world) links() {
 	}
 }
 
+// signal lets a detector speak now.
+func (w *world) signal(s core.Signal) {
+	s.At = w.now
+	w.tracker.Signal(s)
+	w.facts++
+}
+
+// watches let the detectors repeat what they said.
+func (w *world) watches() {
+	for _, s := range w.detectors {
+		if w.now.Sub(s.At)%s.Interval == 0 {
+			w.signal(s)
+		}
+	}
+}
+
 // edge obeys "edge sends fra/checkout 100 failing 40%", "edge restarts" and "edge weight fra/checkout 0".
 func (w *world) edge(f []string) error {
 	switch f[1] {
@@ -372,6 +405,7 @@ func (w *world) run(d time.Duration) {
 		w.agents()
 		w.edges()
 		w.links()
+		w.watches()
 		slices.SortStableFunc(w.arriving, func(a, b arrival) int { return a.at.Compare(b.at) })
 		for len(w.arriving) > 0 && !w.arriving[0].at.After(w.now) {
 			w.send(w.arriving[0].fact)

@@ -24,6 +24,7 @@ type Config struct {
 	Stores     []Store               `yaml:"stores"`
 	Probes     Probes                `yaml:"probes"`
 	Watches    []Watch               `yaml:"watches"`
+	Statistics Statistics            `yaml:"statistics"`
 	Policies   []Policy              `yaml:"policies"`
 	Guards     Guards                `yaml:"guards"`
 	Assertions []Assertion           `yaml:"assertions"`
@@ -125,6 +126,12 @@ type Probes struct {
 	Interval  Duration `yaml:"interval"`
 	Deadline  Duration `yaml:"deadline"`
 	TLSExpiry Duration `yaml:"tls_expiry"` // a certificate that ends sooner is named as a cause; 0s: never
+}
+
+// Statistics is what the detectors together may say of a service at a site.
+type Statistics struct {
+	// ChancePerYear is how often a year they may accuse one by chance, in the whole installation.
+	ChancePerYear float64 `yaml:"chance_per_year"`
 }
 
 // Policy says when which plan is proposed.
@@ -273,9 +280,10 @@ func (m *Mode) decode(text string) error { return (*core.Mode)(m).UnmarshalText(
 func Default() Config {
 	probe := core.DefaultProbeTiming()
 	return Config{
-		Ledger:  Ledger{Pattern: "cross-region"},
-		Storage: Storage{Retention: Duration(100 * 24 * time.Hour)},
-		Probes:  Probes{Interval: Duration(probe.Interval), Deadline: Duration(probe.Deadline), TLSExpiry: Duration(14 * 24 * time.Hour)},
+		Ledger:     Ledger{Pattern: "cross-region"},
+		Storage:    Storage{Retention: Duration(100 * 24 * time.Hour)},
+		Probes:     Probes{Interval: Duration(probe.Interval), Deadline: Duration(probe.Deadline), TLSExpiry: Duration(14 * 24 * time.Hour)},
+		Statistics: Statistics{ChancePerYear: core.DefaultChancePerYear},
 		Guards: Guards{
 			MaxDrainedSites: 1, MinServing: 1, Cooldown: Duration(30 * time.Minute),
 			Budget: Budget{PerHour: 2, PerDay: 4}, RetryFactor: 1.2, DrainExpiry: Duration(4 * time.Hour),

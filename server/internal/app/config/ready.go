@@ -80,16 +80,16 @@ func (c *Config) http(every Duration) []Watch {
 		probes = `median by (target_site, service) (evenkeel_probe_duration_seconds{path="user"})`
 	)
 	out := []Watch{
-		{Name: "http-errors", Query: errs, Direction: "above", Floor: Floor{Absolute: 0.01}},
+		{Name: "http-errors", Group: "errors", Query: errs, Direction: "above", Floor: Floor{Absolute: 0.01}},
 		{Name: "http-traffic", Query: rate, Direction: "below", Floor: Floor{Relative: 0.2}, Demand: true},
-		{Name: "http-latency", Query: slow, Direction: "above", Floor: Floor{Absolute: 0.05, Relative: 0.2}},
-		{Name: "http-probe-time", Query: probes, Direction: "above", Floor: Floor{Absolute: 0.05, Relative: 0.5}},
+		{Name: "http-latency", Group: "latency", Query: slow, Direction: "above", Floor: Floor{Absolute: 0.05, Relative: 0.2}},
+		{Name: "http-probe-time", Group: "latency", Query: probes, Direction: "above", Floor: Floor{Absolute: 0.05, Relative: 0.5}},
 		{Name: "http-together", Demand: true, Model: string(detect.ModelService), Metrics: map[string]string{
 			"errors": errs, "traffic": rate, "latency": slow, "probe time": probes,
 		}},
 	}
 	if len(c.Sites) >= 3 {
-		out = append(out, Watch{Name: "http-latency-of-peers", Model: string(detect.ModelPeers), Query: slow, Direction: "above", Floor: Floor{Absolute: 0.01, Relative: 0.1}})
+		out = append(out, Watch{Name: "http-latency-of-peers", Group: "latency", Model: string(detect.ModelPeers), Query: slow, Direction: "above", Floor: Floor{Absolute: 0.01, Relative: 0.1}})
 	}
 	for _, s := range c.Services {
 		if s.Objective.Success <= 0 || s.Objective.Success >= 1 {
@@ -99,7 +99,7 @@ func (c *Config) http(every Duration) []Watch {
 		of := fmt.Sprintf(`service=%q`, s.Name)
 		total := count(all + `{` + of + `}`)
 		out = append(out, Watch{
-			Name: "http-budget-" + s.Name, Model: string(detect.ModelBurnRate), Objective: s.Objective.Success,
+			Name: "http-budget-" + s.Name, Group: "errors", Model: string(detect.ModelBurnRate), Objective: s.Objective.Success,
 			Bad: count(strings.Replace(bad, `{`, `{`+of+`,`, 1)) + ` or 0 * ` + total, Total: total,
 		})
 	}

@@ -13,7 +13,10 @@ func (c Config) Topology(revision int64) core.Topology {
 	t := core.Topology{
 		Revision: revision,
 		Lab:      c.Lab,
-		Probe:    core.ProbeTiming{Interval: c.Probes.Interval.D(), Deadline: c.Probes.Deadline.D()},
+
+		ChancePerYear: c.Statistics.ChancePerYear,
+
+		Probe: core.ProbeTiming{Interval: c.Probes.Interval.D(), Deadline: c.Probes.Deadline.D()},
 		Guards: core.Guards{
 			MaxDrainedSites: c.Guards.MaxDrainedSites, MinServing: c.Guards.MinServing,
 			Cooldown: c.Guards.Cooldown.D(), BudgetPerHour: c.Guards.Budget.PerHour,

@@ -272,6 +272,9 @@ func (v *validator) planEnds(path string, steps []PlanStep, end int) {
 }
 
 func (v *validator) guards() {
+	if x := v.c.Statistics.ChancePerYear; !(x >= 0.01 && x <= 365) {
+		v.bad("statistics.chance_per_year", "%v is outside 0.01 to 365: so often a year statistics may accuse somebody by chance; use 1, or leave it out", x)
+	}
 	g := v.c.Guards
 	atLeast := func(path string, n, least int) {
 		if n < least {

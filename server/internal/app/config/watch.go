@@ -43,6 +43,7 @@ type Watch struct {
 	Demand    bool     `yaml:"demand,omitempty"`
 	MaxSeries int      `yaml:"max_series,omitempty"` // more are refused and counted; 0: 1000
 	Class     string   `yaml:"class,omitempty"`
+	Group     string   `yaml:"group,omitempty"` // of watches that are likely to be odd together, as latency; none: a group of its own
 	Train     Duration `yaml:"train,omitempty"` // 0s: what the model needs
 
 	path string // where it stands in the file
@@ -70,7 +71,7 @@ func (w Watch) Detect() detect.Watch {
 		Floor: detect.Floor{Absolute: w.Floor.Absolute, Relative: float64(w.Floor.Relative)}, Threshold: w.Threshold,
 		FalseAlarms: w.FalseAlarmsPerWeek, Limit: w.Limit, Horizon: w.Horizon.D(), Window: w.Window.D(), Objective: float64(w.Objective),
 		Patience: w.Patience, FlatAfter: w.FlatAfter.D(), RestsAtZero: w.RestsAtZero, Ratio: w.Ratio, Demand: w.Demand, Training: w.Train.D(),
-		MaxSeries: w.MaxSeries,
+		MaxSeries: w.MaxSeries, Group: w.Group,
 	}
 	for _, x := range w.Windows {
 		out.Windows = append(out.Windows, detectors.BurnWindow{Long: x.Long.D(), Short: x.Short.D(), Factor: x.Factor})

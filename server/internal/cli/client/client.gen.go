@@ -136,6 +136,9 @@ type Brake = core.Brake
 // BreakGlass BreakGlass is a command that a person gave to an executor directly, past the servers, as recorded on that machine. For reconcile.
 type BreakGlass = core.BreakGlass
 
+// Calibration Calibration is what statistics promise beside what they keep, over the last weeks. False alarms are those of one series of a calibrated detector in a week; an alarm that nothing else confirmed counts as one.
+type Calibration = core.Calibration
+
 // ChangeRequest A change to be declared. Either end or ttl_s must be given.
 type ChangeRequest struct {
 	End *time.Time `json:"end,omitempty"`
@@ -409,6 +412,9 @@ type Status struct {
 	// Revision Newest revision of the ledger.
 	Revision  int64     `json:"revision"`
 	StartedAt time.Time `json:"started_at"`
+
+	// Statistics Calibration is what statistics promise beside what they keep, over the last weeks. False alarms are those of one series of a calibrated detector in a week; an alarm that nothing else confirmed counts as one.
+	Statistics *Calibration `json:"statistics,omitempty"`
 
 	// Tilt Tilt is a replica's doubt about itself; while On its vote is withdrawn.
 	Tilt             *Tilt  `json:"tilt,omitempty"`

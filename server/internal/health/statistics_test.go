@@ -1,0 +1,184 @@
+package health
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+// point is one word of a detector about checkout at a site.
+func point(detector, site string, at time.Time, interval time.Duration, state core.DetectorState, tail float64) core.Signal {
+	return core.Signal{
+		Detector: detector, Subject: core.Subject{Site: site, Service: "checkout"}, Class: core.ClassSymptom, At: at, Interval: interval,
+		State: state, Score: 1 - tail,
+	}
+}
+
+// Whatever detectors say: statistics are evidence only while one of them objects that was not void, at no time before the second
+// window has ended, and every assessment is well-formed. The order of words of one instant does not matter.
+func TestStatisticsNeverSayMoreThanTheirDetectors(t *testing.T) {
+	accusations := 0
+	rapid.Check(t, func(t *rapid.T) {
+		topo := drawTopology(t)
+		one, other := New("r1", topo), New("r1", topo)
+		one.Judge(epoch, nil)
+		other.Judge(epoch, nil)
+		var routing []core.Routing
+		at := epoch
+		state := core.DetectorAnomalous
+		for range rapid.IntRange(1, 40).Draw(t, "minutes") {
+			at = at.Add(time.Minute)
+			if rapid.IntRange(0, 5).Draw(t, "turn") == 0 {
+				state = core.DetectorState(rapid.IntRange(0, 3).Draw(t, "state"))
+			}
+			if rapid.IntRange(0, 9).Draw(t, "route") == 0 {
+				routing = []core.Routing{{
+					Subject: core.Subject{Site: "fra", Service: core.AllServices}, ChangedAt: at,
+					State: core.RoutingState(rapid.IntRange(0, 4).Draw(t, "routing")),
+				}}
+			}
+			var words []core.Signal
+			for _, site := range topo.Sites {
+				for _, d := range []string{"latency", "errors"} {
+					words = append(words, point(d, site.Name, at, 10*time.Second, state, rapid.SampledFrom([]float64{0, 1e-9, 1e-5, 0.5}).Draw(t, "tail")))
+				}
+			}
+			for i := range words {
+				one.Signal(words[i])
+				other.Signal(words[len(words)-1-i])
+			}
+			o := one.Judge(at, routing)
+			a, _ := json.Marshal(o)
+			b, _ := json.Marshal(other.Judge(at, routing))
+			if !bytes.Equal(a, b) {
+				t.Fatalf("the order of words matters:\n%s\n%s", a, b)
+			}
+			objections := one.signalEvidence(at.UnixNano(), one.routes(routing))
+			for i, a := range o.Assessments {
+				checkAssessment(t, a)
+				accused := a.Has(core.ClassSymptom)
+				if accused {
+					accusations++
+				}
+				if accused && (objections == nil || len(objections[i]) == 0) {
+					t.Fatalf("%s is accused while no detector objects: %+v", a.Subject, a.Evidence)
+				}
+				if accused && at.Before(epoch.Truncate(StatisticsWindow).Add(2*StatisticsWindow)) {
+					t.Fatalf("%s is accused after %s", a.Subject, at.Sub(epoch))
+				}
+				if a.Condition > core.Suspect {
+					t.Fatalf("%s is %s by statistics", a.Subject, a.Condition)
+				}
+			}
+		}
+	})
+	if accusations == 0 {
+		t.Error("nobody was ever accused: the test looks at nothing")
+	}
+}
+
+// How often statistics accuse somebody by chance in the whole installation: detectors that raise what they say they do,
+// independent from window to window, some of them together.
+func TestStatisticsKeepTheChanceBudget(t *testing.T) {
+	const (
+		perYear  = 400
+		interval = 10 * time.Second
+		windows  = 10_000
+	)
+	topo := testTopology([]string{"fra", "ams", "dub"}, nil, []string{"checkout"})
+	topo.ChancePerYear = perYear
+	tr := New("r1", topo)
+	r := rand.New(rand.NewPCG(5, 6))
+	crossings := 0
+	accused := map[core.Subject]bool{}
+	at := epoch.Truncate(StatisticsWindow)
+	for range windows {
+		for _, s := range topo.Sites {
+			shared, own := r.Float64(), r.Float64()
+			for _, d := range []struct {
+				name string
+				u    float64
+			}{{"latency", shared}, {"p50", shared}, {"errors", own}} {
+				for k := range statisticsRows {
+					state, tail := core.DetectorNormal, 1.0
+					if d.u < 0.3 { // the smallest of so many: what the window as a whole is worth
+						state, tail = core.DetectorAnomalous, d.u/statisticsRows
+					}
+					tr.Signal(point(d.name, s.Name, at.Add(time.Duration(k)*interval), interval, state, tail))
+				}
+			}
+		}
+		at = at.Add(StatisticsWindow)
+		tr.Judge(at, nil)
+		for _, s := range tr.subjects {
+			if s.statistics.accuses() && !accused[s.subject] {
+				crossings++
+			}
+			accused[s.subject] = s.statistics.accuses()
+		}
+	}
+	t.Logf("%d chance crossings, budget %.0f", crossings, perYear*windows/windowsPerYear)
+	if float64(crossings) > perYear*windows/windowsPerYear {
+		t.Errorf("%d chance crossings, budget %.0f", crossings, perYear*windows/windowsPerYear)
+	}
+}
+
+// The budget is the installation's: the more subjects, the further each has to go.
+func TestTheChanceBudgetIsDivided(t *testing.T) {
+	f := func(want float64, year float64, sites ...string) {
+		t.Helper()
+		topo := testTopology(sites, nil, []string{"checkout", "cart"})
+		topo.ChancePerYear = year
+		tr := New("r1", topo)
+		for _, s := range tr.subjects {
+			if got := s.statistics.process.Crossing; got != want {
+				t.Errorf("%s of %d subjects at %v a year: crossing %v, want %v", s.subject, len(tr.subjects), year, got, want)
+			}
+		}
+	}
+	f(2*windowsPerYear, 0, "fra")
+	f(4*windowsPerYear, 1, "fra", "ams")
+	f(40*windowsPerYear, 0.1, "fra", "ams")
+	f(2, 1e12, "fra")
+}
+
+// A watch with seldom points has longer windows.
+func TestWindowsOfSlowWatchesAreLonger(t *testing.T) {
+	f := func(interval time.Duration, want int64) {
+		t.Helper()
+		c := &tally{interval: interval}
+		if got := c.windows(); got != want {
+			t.Errorf("at %s a window is %d of %s, want %d", interval, got, StatisticsWindow, want)
+		}
+	}
+	f(0, 1)
+	f(time.Second, 1)
+	f(10*time.Second, 1)
+	f(11*time.Second, 2)
+	f(time.Minute, 6)
+	f(24*time.Hour, 8640)
+
+	tr := New("r1", testTopology([]string{"fra", "ams"}, nil, []string{"checkout"}))
+	at := epoch.Truncate(6 * StatisticsWindow)
+	tr.Judge(at, nil)
+	var steps []string
+	for m := range 70 {
+		at = at.Add(time.Minute)
+		tr.Signal(point("slow", "fra", at, time.Minute, core.DetectorAnomalous, 1e-9))
+		before := tr.subjects[1].statistics.verdict.At
+		tr.Judge(at, nil)
+		if now := tr.subjects[1].statistics.verdict.At; !now.Equal(before) {
+			steps = append(steps, fmt.Sprint(m+1))
+		}
+	}
+	if got := fmt.Sprint(steps); got != "[30 60]" || !tr.subjects[1].statistics.accuses() {
+		t.Errorf("steps after the minutes %s, accused %t; want 30 and 60, and accused", got, tr.subjects[1].statistics.accuses())
+	}
+}

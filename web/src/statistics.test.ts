@@ -1,0 +1,33 @@
+import { describe, expect, test } from 'vitest';
+import { rows } from './statistics';
+import type { Calibration } from './types';
+
+const little: Calibration = {
+  at: '2026-03-01T12:00:00Z', chance_per_year: 1, crossings: 2, series_weeks: 3.14159, expected: 3.14159, counted: 1, confirmed: 0,
+  nominal: 1, needed: 10,
+};
+
+function text(c: Calibration | undefined): string {
+  return rows(c).map((r) => r.textContent ?? '').join('');
+}
+
+describe('how often statistics err', () => {
+  test('nothing is said before it is known', () => {
+    expect(rows(undefined)).toEqual([]);
+    expect(text({ ...little, series_weeks: 0, nominal: 0 })).toContain('unknown');
+  });
+  test('what was achieved is unvalidated until enough was expected', () => {
+    for (const words of ['unvalidated', '3.14 of 10 expected alarms in 3.14 series-weeks', 'at most 1', '2 that nothing else confirmed']) {
+      expect(text(little)).toContain(words);
+    }
+  });
+  test('nominal and achieved stand side by side', () => {
+    const c = { ...little, series_weeks: 40, expected: 40, counted: 10, confirmed: 3, achieved: 0.25, lower: 0.136, upper: 0.424 };
+    const cells = [...(rows(c)[0]?.querySelectorAll('tbody tr:first-child td') ?? [])].map((td) => td.textContent);
+    expect(cells).toEqual(['1', '0.25 (0.136 to 0.424)', '10 unconfirmed and 3 confirmed alarms in 40 series-weeks']);
+  });
+  test('headers name rows and columns', () => {
+    expect(rows(little)[0]?.querySelectorAll('th[scope=row]')).toHaveLength(2);
+    expect(rows(little)[0]?.querySelectorAll('th[scope=col]')).toHaveLength(3);
+  });
+});

@@ -1,0 +1,33 @@
+// What statistics promise beside what they keep. Pure but for making elements.
+import { h } from './dom';
+import type { Calibration } from './types';
+
+/** One figure with three digits, and nothing that is not known. */
+function figure(x: number): string {
+  return Number.isFinite(x) ? String(Number(x.toPrecision(3))) : 'unknown';
+}
+
+/** Why what was achieved is not said, or how much it rests on. */
+function basis(c: Calibration): string {
+  const rests = `${figure(c.series_weeks)} series-weeks`;
+  if (c.achieved === undefined) return `${figure(c.expected)} of ${figure(c.needed)} expected alarms in ${rests}`;
+  return `${c.counted} unconfirmed and ${c.confirmed} confirmed alarms in ${rests}`;
+}
+
+/** How often statistics err: nominal and achieved side by side. */
+export function rows(c: Calibration | undefined): HTMLElement[] {
+  if (c === undefined) return [];
+  const achieved = c.achieved === undefined
+    ? h('span', { class: 'badge none' }, h('span', { class: 'shape', 'aria-hidden': 'true' }, '?'), ' unvalidated')
+    : `${figure(c.achieved)} (${figure(c.lower ?? NaN)} to ${figure(c.upper ?? NaN)})`;
+  return [h('table', { class: 'quiet' },
+    h('caption', {}, 'How often statistics err, over the last four weeks'),
+    h('thead', {}, h('tr', {}, h('td', {}), ...['nominal', 'achieved', 'of'].map((words) => h('th', { scope: 'col' }, words)))),
+    h('tbody', {},
+      h('tr', {}, h('th', { scope: 'row' }, 'False alarms of a series in a week'),
+        h('td', {}, c.series_weeks > 0 ? figure(c.nominal) : 'unknown'), h('td', {}, achieved), h('td', {}, basis(c))),
+      h('tr', {}, h('th', { scope: 'row' }, 'Accusations by chance in a year, of all subjects'),
+        h('td', {}, `at most ${figure(c.chance_per_year)}`),
+        h('td', {}, h('span', { class: 'badge none' }, h('span', { class: 'shape', 'aria-hidden': 'true' }, '?'), ' unvalidated')),
+        h('td', {}, `${c.crossings} that nothing else confirmed`))))];
+}
