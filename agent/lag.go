@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -23,6 +24,7 @@ type lagFlags struct {
 	beats  replicationlagreceiver.Heartbeat
 	beaten bool
 	name   string
+	wait   time.Duration
 	asJSON bool
 }
 
@@ -30,7 +32,7 @@ func (f *lagFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.server.Engine, "engine", "", "look at a replication link instead: "+strings.Join(replicationlagreceiver.Engines(), ", "))
 	flags.StringVar(&f.server.DSN, "dsn", "", "postgresql: where and as whom, as libpq reads it, without the password")
-	flags.StringVar(&f.server.Address, "address", "", "mysql, redis, nats, kafka: host:port")
+	flags.StringVar(&f.server.Address, "address", "", "mysql (MariaDB too), redis, nats, kafka: host:port")
 	flags.StringVar(&f.server.User, "user", "", "mysql, redis, nats, kafka: as whom")
 	flags.StringVar(&f.server.PasswordFile, "password-file", "", "file with the password")
 	flags.BoolVar(&f.beaten, "heartbeat", false, "read the heartbeat of the link's source too; see evenkeel-agent heartbeat-sql")
@@ -38,14 +40,15 @@ func (f *lagFlags) add(cmd *cobra.Command) {
 	flags.StringVar(&f.beats.Topic, "heartbeat-topic", "", "kafka: topic of the heartbeats in the source's cluster")
 	flags.StringVar(&f.other.Address, "other-address", "", "redis, nats: the server at the other end of the link, to compare with")
 	flags.StringVar(&f.name, "link", "store:a>b", "name of the link: STORE:FROM>TO")
-	flags.StringVar(&f.link.Channel, "channel", "", "subscription, connection or channel, where there are several; nats: the stream at the source")
+	flags.StringVar(&f.link.Channel, "channel", "", "subscription, connection or channel, where there are several; nats: the stream at the source; kafka: the consumer group, none for MirrorMaker 2")
 	flags.StringVar(&f.link.End, "end", string(replica.Target), "which end the server is: source or target")
-	flags.StringVar(&f.link.Peer, "peer", "", "how the other end is known there: slot, application name or host; nats: the stream at the target")
+	flags.StringVar(&f.link.Peer, "peer", "", "how the other end is known there: slot, application name or host; nats: the stream at the target; kafka: the topics, or MirrorMaker's alias of the source")
+	flags.DurationVar(&f.wait, "wait", 5*time.Second, "how long to look again where one look does not tell how far behind the target is")
 }
 
 const lagHelp = `
 
-With --engine it looks once at one end of a replication link, says what it saw, and exits with 0 when the link is alive,
+With --engine it looks at one end of a replication link, again where one look does not tell all (--wait), says what it saw, and exits with 0 when the link is alive,
 1 when it is not, 3 when that is not known. The agent does the same for all databases of its site with
 --replication FILE, a YAML list of them:
 
@@ -76,7 +79,7 @@ func (f *lagFlags) run(cmd *cobra.Command) error {
 		return settingError{err.Error()}
 	}
 	defer w.Close()
-	st := w.Look(cmd.Context())[0]
+	st := f.look(cmd.Context(), w)
 	if err := explainLag(cmd.OutOrStdout(), st, f.asJSON); err != nil {
 		return err
 	}
@@ -88,6 +91,25 @@ func (f *lagFlags) run(cmd *cobra.Command) error {
 	case replica.Unknown:
 	}
 	return exitError{exitUnknown}
+}
+
+// again is the time between the looks of a probe.
+const again = time.Second
+
+// look looks until it knows how far the copy is, which some servers show by what changes between two looks only. A source's end that
+// is not told what its copy has does not learn it by waiting.
+func (f *lagFlags) look(ctx context.Context, w *replicationlagreceiver.Watcher) replica.Status {
+	for end := time.Now().Add(f.wait); ; {
+		st := w.Look(ctx)[0]
+		if st.End == replica.Source || st.Reason != replica.ReasonNotMeasured || time.Until(end) < again {
+			return st
+		}
+		select {
+		case <-ctx.Done():
+			return st
+		case <-time.After(again):
+		}
+	}
 }
 
 // explainLag prints a status for a person or for a program. Absent figures are not there.

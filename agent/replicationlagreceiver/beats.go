@@ -45,7 +45,11 @@ type beats struct {
 
 	lacking map[string]time.Time // since when a link is alive without a beat of its source, by the key of its end
 
-	rows    heartbeat.Rows
+	rows   heartbeat.Rows
+	looked heartbeat.Rows // as an engine had them for its latest look
+	// held is what is echoed of a peer since its beats were first seen to overtake what was committed before them: the beat of
+	// the latest look that proves something. Absent: whatever came last.
+	held    map[string]replica.Opt[heartbeat.Beat]
 	failed  *heartbeat.Failure // why rows could not be read
 	read    bool               // rows were read at least once
 	seen    map[string]*heartbeat.Seen
@@ -71,7 +75,7 @@ func newBeats(s *Server, store heartbeat.Store, e *epochs) *beats {
 	b := &beats{
 		turn: make(chan struct{}, 1), set: h, store: store, timeout: s.Timeout, epochs: e, wall: time.Now,
 		hold:    max(3*s.Interval, 10*h.Interval),
-		lacking: map[string]time.Time{}, seen: map[string]*heartbeat.Seen{}, echoed: map[string]echoed{}, pen: heartbeat.Pen{Origin: h.Origin, Interval: h.Interval},
+		lacking: map[string]time.Time{}, seen: map[string]*heartbeat.Seen{}, echoed: map[string]echoed{}, held: map[string]replica.Opt[heartbeat.Beat]{}, pen: heartbeat.Pen{Origin: h.Origin, Interval: h.Interval},
 	}
 	for _, site := range append(slices.Clone(h.Peers), h.Origin) {
 		b.seen[site] = &heartbeat.Seen{}
@@ -103,6 +107,7 @@ func (b *beats) look(ctx context.Context) (heartbeat.Rows, error) {
 	if b.failed != nil {
 		return heartbeat.Rows{}, b.failed
 	}
+	b.looked = b.rows
 	return b.rows, nil
 }
 
@@ -231,7 +236,11 @@ func (b *beats) clash(at time.Time) {
 func (b *beats) echoes(wall time.Time) []heartbeat.Echo {
 	var out []heartbeat.Echo
 	for _, peer := range b.set.Peers {
-		if beat := b.rows.Beat(peer); beat.OK {
+		beat, ok := b.held[peer]
+		if !ok {
+			beat = b.rows.Beat(peer)
+		}
+		if beat.OK {
 			out = append(out, heartbeat.Echo{Observer: b.set.Origin, Origin: peer, Epoch: beat.V.Epoch, Seq: beat.V.Seq, At: wall})
 		}
 	}

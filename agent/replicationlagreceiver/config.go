@@ -288,7 +288,7 @@ func (s *Server) looker(secure *tls.Config) (engine, error) {
 		}
 		return engine{look: func(ctx context.Context) []sight { r := e.Look(ctx); return sights(r.Sightings, r.Beats) }, close: e.Close}, nil
 	}
-	return engine{}, fmt.Errorf("engine %q is not known: use one of %s", s.Engine, strings.Join(Engines(), ", "))
+	return engine{}, fmt.Errorf("engine %q is not known: use one of %s; mysql is for MariaDB too, redis for Valkey", s.Engine, strings.Join(Engines(), ", "))
 }
 
 func sights(all []replica.Sighting, beats []bool) []sight {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/heartbeat"
 )
 
 // never is how long a link must have been looked at, alive and without a beat of its source, until the beats count as left out
@@ -62,6 +63,12 @@ func (b *beats) arrived(s *sight, l Link, engine string, at, wall time.Time, clo
 		return // it comes by way of another link
 	}
 	s.Extra = append(s.Extra, b.canaries(l.From)...)
+	switch _, held := b.held[l.From]; {
+	case s.Overtaken && !held:
+		b.held[l.From] = replica.Opt[heartbeat.Beat]{}
+	case held && !s.Overtaken && s.State != replica.Unknown:
+		b.held[l.From] = b.looked.Beat(l.From)
+	}
 	unread := b.rows.Unread[l.From]
 	lacks := b.lacks(s, l, beat.OK || (unread != nil && seen.Ever()), at)
 	switch {
@@ -73,7 +80,9 @@ func (b *beats) arrived(s *sight, l Link, engine string, at, wall time.Time, clo
 		}
 	case beat.OK:
 		s.Extra = append(s.Extra, replica.Measure{Name: measureAge, Unit: "s", Value: wall.Round(0).Sub(beat.V.At).Seconds()})
-		s.Sighting, s.beat = beat.V.Merge(s.Sighting, s.beat, wall, clockErr)
+		if engine != "mysql" { // it has weighed them against positions of the same moment
+			s.Sighting, s.beat = beat.V.Merge(s.Sighting, s.beat, wall, clockErr)
+		}
 	case lacks > max(never, neverIntervals*b.set.Interval):
 		reason, why := replica.ReasonMisconfigured, "it does not write one, or the replication leaves it out"
 		if unread != nil {

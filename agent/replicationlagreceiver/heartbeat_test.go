@@ -230,3 +230,55 @@ func TestWritesThatFail(t *testing.T) {
 	f(failed(replica.ReasonRole), WritingPaused, 1)
 	f(failed(replica.ReasonSplitBrain), WritingRefused, 1)
 }
+
+// TestOvertakenBeats: a beat that may have overtaken what was committed before it is neither a bound nor an echo. Once that was seen
+// only beats are echoed that a look has found to prove something.
+func TestOvertakenBeats(t *testing.T) {
+	store := &slow{}
+	s := Server{Engine: "mysql", Timeout: time.Second, Interval: time.Second, Heartbeat: &Heartbeat{Origin: "fra", Peers: []string{"ams"}, Interval: time.Second}}
+	link := Link{Store: "orders", From: "ams", To: "fra", End: string(replica.Target)}
+	b := newBeats(&s, store, openEpochs("", nil))
+	now := time.Now()
+	come := func(seq int64) {
+		t.Helper()
+		store.rows = heartbeat.Rows{Beats: []heartbeat.Beat{{Origin: "ams", Epoch: 1, Seq: seq, At: now, Interval: time.Second}}}
+		if !b.reading(t.Context()) {
+			t.Fatal("the rows cannot be read")
+		}
+	}
+	look := func(overtaken bool) replica.Sighting {
+		t.Helper()
+		if _, err := b.look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		all := []sight{{Sighting: replica.Sighting{State: replica.CatchingUp, Reason: replica.ReasonNotMeasured, Overtaken: overtaken}}}
+		b.tell(t.Context(), []Link{link}, s.Engine, all, 0)
+		return all[0].Sighting
+	}
+	echoes := func(what string, want int64) {
+		t.Helper()
+		got := int64(0)
+		for _, e := range b.echoes(now) {
+			got = e.Seq
+		}
+		if got != want {
+			t.Errorf("%s: beat %d is echoed, want %d (0: none)", what, got, want)
+		}
+	}
+	come(1)
+	look(false)
+	come(2)
+	echoes("in order", 2)
+	if seen := look(true); seen.Upper.OK || seen.Reason != replica.ReasonNotMeasured {
+		t.Errorf("a beat that may have overtaken bounds the lag: %+v", seen)
+	}
+	echoes("overtaken", 0)
+	come(3)
+	echoes("not looked at", 0)
+	look(false)
+	echoes("proven", 3)
+	come(4)
+	echoes("came after the look", 3)
+	look(true)
+	echoes("what was proven stays so", 3)
+}

@@ -32,7 +32,7 @@ func HeartbeatEngines() []string { return []string{"postgresql", "mysql", "redis
 // Text is statements with a password left open, or lines of a configuration. Names that would need quoting are refused.
 func (s SetUp) Text() (string, error) {
 	if !slices.Contains(HeartbeatEngines(), s.Engine) {
-		return "", fmt.Errorf("engine %q has no heartbeat of ours: use one of %s", s.Engine, strings.Join(HeartbeatEngines(), ", "))
+		return "", fmt.Errorf("engine %q has no heartbeat of ours: use one of %s; mysql is for MariaDB too, redis for Valkey", s.Engine, strings.Join(HeartbeatEngines(), ", "))
 	}
 	name := regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 	for _, given := range append([]string{s.Account, s.Database, s.Stream, s.Origin}, s.Peers...) {

@@ -36,6 +36,7 @@ type group struct {
 func groups() []group {
 	return []group{
 		{"decide", benchDecide},
+		{"detect", benchDetect},
 		{"server", benchServer},
 		{"agent", benchAgent},
 		{"ingest", benchIngest},
@@ -93,10 +94,16 @@ type options struct {
 	Scrapes int           // of all series, in a round of ingest
 	Settle  time.Duration // after a round of ingest, so that its merges do not fall into the next one
 	Time    string        // of one Go benchmark, as for go test -benchtime
+	Series  []int         // of the live engine: 10000, 100000 or 300000
+	Cycles  int           // of the live engine that are measured, at each size
+	Days    int           // of the past that a replay reads: 1 or 7
 }
 
 func readOptions(lookup func(string) (string, bool)) (options, error) {
-	o := options{Faults: 20, Starts: 10, Measure: time.Minute, Rounds: 5, Scrapes: 60, Settle: 6 * time.Second, Time: "1s"}
+	o := options{
+		Faults: 20, Starts: 10, Measure: time.Minute, Rounds: 5, Scrapes: 60, Settle: 6 * time.Second, Time: "1s",
+		Series: []int{10_000, 100_000, 300_000}, Cycles: 12, Days: 7,
+	}
 	number := func(name string, out *int) error {
 		text, ok := lookup(name)
 		if !ok {
@@ -124,13 +131,23 @@ func readOptions(lookup func(string) (string, bool)) (options, error) {
 	if text, ok := lookup("BENCH_TIME"); ok {
 		o.Time = text
 	}
+	if text, ok := lookup("BENCH_SERIES"); ok {
+		o.Series = nil
+		for part := range strings.SplitSeq(text, ",") {
+			n, err := strconv.Atoi(part)
+			if err != nil || !slices.Contains([]int{10_000, 100_000, 300_000}, n) {
+				return o, fmt.Errorf("BENCH_SERIES=%q has another number than 10000, 100000 and 300000", text)
+			}
+			o.Series = append(o.Series, n)
+		}
+	}
 	if n, ok := lookup("BENCH_N"); ok { // also of starts, unless these are told apart
 		if err := errors.Join(number("BENCH_N", &o.Faults), number("BENCH_N", &o.Starts)); err != nil {
 			return o, fmt.Errorf("BENCH_N=%q is no number above 0", n)
 		}
 	}
 	return o, errors.Join(number("BENCH_STARTS", &o.Starts), span("BENCH_MEASURE", &o.Measure), number("BENCH_ROUNDS", &o.Rounds),
-		number("BENCH_SCRAPES", &o.Scrapes), span("BENCH_SETTLE", &o.Settle))
+		number("BENCH_SCRAPES", &o.Scrapes), number("BENCH_CYCLES", &o.Cycles), number("BENCH_DAYS", &o.Days), span("BENCH_SETTLE", &o.Settle))
 }
 
 // bench is one run.

@@ -224,6 +224,7 @@ func TestNames(t *testing.T) {
 	for _, d := range different {
 		t.Error(d)
 	}
+	readyMadeHaveSeries(t, s, want)
 	linksAreShown(t, s, source)
 }
 

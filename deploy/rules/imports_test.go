@@ -59,7 +59,7 @@ func onlyIn() map[string][]string {
 		"go.opentelemetry.io/collector/pdata":  {"server/internal/ingest", "agent", "deploy"},
 		"go.opentelemetry.io/collector":        {"server/internal/ingest", "agent", "deploy"},
 		"gonum.org/":                           {"detectors"},
-		"github.com/nats-io/":                  {"deploy/lab", "agent/internal/replica"},
+		"github.com/nats-io/":                  {"deploy/lab", "deploy/contract", "agent/internal/replica"},
 		"github.com/jackc/pgx/":                {"agent/internal/replica"},
 		"github.com/go-sql-driver/":            {"agent/internal/replica"},
 		"github.com/redis/":                    {"agent/internal/replica"},

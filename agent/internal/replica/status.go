@@ -115,6 +115,9 @@ type Sighting struct {
 	Exposure Opt[time.Duration]
 	// Position grows with what the target has applied; two equal ones say that nothing was applied between. Empty: unknown.
 	Position string
+	// Overtaken: what the target has applied may hold later commits of its source without earlier ones, so that a heartbeat
+	// which arrived proves nothing of what was committed before it.
+	Overtaken bool
 	// Written grows with what the source has written, as far as the looking end knows. Empty: unknown.
 	Written string
 

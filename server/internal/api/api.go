@@ -76,6 +76,8 @@ type PartCheck struct {
 	// ForOrders says that reads go on without this part, as without a quorum of the replicas. /readyz then names what
 	// is wrong and stays 200: a load balancer that took out every such replica would leave nobody to ask.
 	ForOrders bool
+	// Warns says that reads and orders go on without this part: it is named, and /readyz says ready.
+	Warns bool
 }
 
 // Options are what an API is made of. Records, Live, Commander, Tokens and Self must be set.

@@ -154,7 +154,7 @@ func TestNow(t *testing.T) {
 		t.Errorf("lon is %+v", lon)
 	}
 	st := get[Status](r, "/api/v1/status")
-	if st.ClusterID != r.ledger.Identity().ClusterID || st.Acting || st.OpenEpisodes != 1 || !st.Brake.On || len(st.Parts) != 3 {
+	if st.ClusterID != r.ledger.Identity().ClusterID || st.Acting || st.OpenEpisodes != 1 || !st.Brake.On || len(st.Parts) != 4 {
 		t.Errorf("status is %+v", st)
 	}
 	if x := st.Statistics; x == nil || x.Nominal != 0.5 || x.Achieved != nil {
@@ -175,19 +175,22 @@ func TestReady(t *testing.T) {
 	}
 	f("/healthz", 200, "ok\n")
 	f("/readyz", 200, "ready\n")
-	f("/readyz?verbose", 200, "ledger: ok\nstore: ok\nquorum: ok\nready\n")
+	f("/readyz?verbose", 200, "ledger: ok\nstore: ok\nquorum: ok\npace: ok\nready\n")
+	r.world.pace = errors.New("behind")
+	f("/readyz", 200, "pace: behind\nready\n")
+	r.world.pace = nil
 	// Without a quorum reads go on: a load balancer must not take all replicas out.
 	r.world.quorum = errors.New("no majority for 12 s")
 	f("/readyz", 200, "quorum: no majority for 12 s\nready for reading only\n")
-	f("/readyz?verbose", 200, "ledger: ok\nstore: ok\nquorum: no majority for 12 s\nready for reading only\n")
-	if parts := get[Status](r, "/api/v1/status").Parts; len(parts) != 3 || parts[2].Ok || !parts[0].Ok {
+	f("/readyz?verbose", 200, "ledger: ok\nstore: ok\nquorum: no majority for 12 s\npace: ok\nready for reading only\n")
+	if parts := get[Status](r, "/api/v1/status").Parts; len(parts) != 4 || parts[2].Ok || !parts[0].Ok {
 		t.Errorf("parts are %+v", parts)
 	}
 	r.world.broken = errors.New("no space left\non device")
 	f("/readyz", 503, "store: no space left; on device\nquorum: no majority for 12 s\nnot ready\n")
 	r.world.quorum = nil
 	f("/readyz", 503, "store: no space left; on device\nnot ready\n")
-	f("/readyz?verbose", 503, "ledger: ok\nstore: no space left; on device\nquorum: ok\nnot ready\n")
+	f("/readyz?verbose", 503, "ledger: ok\nstore: no space left; on device\nquorum: ok\npace: ok\nnot ready\n")
 	f("/healthz", 200, "ok\n")
 	if code, _, _ := r.do(call{method: "HEAD", path: "/healthz"}); code != 200 {
 		t.Errorf("HEAD /healthz answers %d", code)

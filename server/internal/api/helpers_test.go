@@ -38,6 +38,7 @@ type world struct {
 	reply    core.Reply
 	broken   error
 	quorum   error // why there is none
+	pace     error // what it warns of
 }
 
 func (w *world) Topology() core.Topology { return w.topo }
@@ -91,6 +92,7 @@ func start(t *testing.T, change ...func(*Options)) *rig {
 			{Name: "ledger", Ready: l.Ready},
 			{Name: "store", Ready: func(context.Context) error { return r.world.broken }},
 			{Name: "quorum", Ready: func(context.Context) error { return r.world.quorum }, ForOrders: true},
+			{Name: "pace", Ready: func(context.Context) error { return r.world.pace }, Warns: true},
 		},
 		Web: fstest.MapFS{
 			"index.html":        {Data: []byte("<!doctype html><title>Evenkeel</title>")},

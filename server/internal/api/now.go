@@ -154,7 +154,8 @@ func (s *server) check(ctx context.Context) []Part {
 
 func healthz(c *gin.Context) { c.String(http.StatusOK, "ok\n") }
 
-// readyz is 200 when every part works that reads need; without one that only orders need it says so. With ?verbose
+// readyz is 200 when every part works that reads need; without one that only orders need it says so, and one that only
+// warns is named. With ?verbose
 // every part has a line, else only those that fail.
 func (s *server) readyz(c *gin.Context) {
 	code, last, text := http.StatusOK, "ready\n", strings.Builder{}
@@ -164,7 +165,7 @@ func (s *server) readyz(c *gin.Context) {
 			text.WriteString(p.Name + ": " + p.Word + "\n")
 		}
 		switch {
-		case p.Ok:
+		case p.Ok, s.Parts[i].Warns:
 		case !s.Parts[i].ForOrders:
 			code, last = http.StatusServiceUnavailable, "not ready\n"
 		case code == http.StatusOK:

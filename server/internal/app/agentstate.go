@@ -29,10 +29,12 @@ func (w *world) current() core.Topology {
 	return t
 }
 
-func (w *world) set(t core.Topology) {
+// change makes it another one, and gives that.
+func (w *world) change(f func(*core.Topology)) core.Topology {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.topology = t
+	f(&w.topology)
 	close(w.changed)
 	w.changed = make(chan struct{})
+	return w.topology
 }

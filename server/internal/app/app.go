@@ -219,7 +219,7 @@ func (s *Server) serve(ctx context.Context) error {
 	s.loop = s.newLoop() //nolint:contextcheck // what it reads later has no request that would end it
 	registerFacts(s.registry, s.eyes.counts)
 	s.registry.MustRegister(newLinkMetrics(s.eyes.Observation), newStatisticsMetrics(s.eyes.reckoning, s.calibration.Load))
-	handler, err := s.handler()
+	handler, err := s.handler(watchman)
 	if err != nil {
 		return err
 	}

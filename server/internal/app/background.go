@@ -71,14 +71,12 @@ func (s *Server) watchFreezes(ctx context.Context) {
 		return
 	}
 	every(ctx, freezeEvery, func(now time.Time) {
-		t := s.world.current()
 		windows, err := freezes(s.config, now)
 		if err != nil {
 			s.room("app").Error("freezes not expanded", slog.Any("error", err))
 			return
 		}
-		t.Freezes = windows
-		s.world.set(t)
+		t := s.world.change(func(t *core.Topology) { t.Freezes = windows })
 		s.send(input{Input: decide.Input{At: now, Topology: &t}})
 	})
 }

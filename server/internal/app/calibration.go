@@ -82,14 +82,14 @@ func (m *statisticsMetrics) Collect(to chan<- prometheus.Metric) {
 
 // asker is the store as calibrate needs it.
 type asker interface {
-	Query(ctx context.Context, expr string, at time.Time) ([]core.SeriesValue, error)
+	Query(ctx context.Context, expr string, at time.Time, step time.Duration) ([]core.SeriesValue, error)
 }
 
 // calibrate adds up what this replica stored of its own counts over the last weeks.
 func calibrate(ctx context.Context, store asker, replica string, perYear float64, at time.Time) (core.Calibration, error) {
 	c := core.Calibration{At: at, ChancePerYear: perYear, Needed: calibrationNeeded}
 	grown := func(metric, labels string) (float64, error) {
-		answer, err := store.Query(ctx, fmt.Sprintf(`sum(increase(%s{replica=%q%s}[%dd]))`, metric, replica, labels, 7*core.CalibrationWeeks), at)
+		answer, err := store.Query(ctx, fmt.Sprintf(`sum(increase(%s{replica=%q%s}[%dd]))`, metric, replica, labels, 7*core.CalibrationWeeks), at, 0)
 		if err != nil {
 			return 0, fmt.Errorf("reckon the false alarms: %w", err)
 		}

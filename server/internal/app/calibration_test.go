@@ -22,7 +22,7 @@ type answers struct {
 	asked []string
 }
 
-func (a *answers) Query(_ context.Context, expr string, at time.Time) ([]core.SeriesValue, error) {
+func (a *answers) Query(_ context.Context, expr string, at time.Time, _ time.Duration) ([]core.SeriesValue, error) {
 	a.asked = append(a.asked, expr)
 	for part, value := range a.grown {
 		if strings.Contains(expr, part) {

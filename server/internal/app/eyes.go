@@ -40,12 +40,19 @@ func (e *eyes) Facts(facts []core.Fact) {
 	e.sign()
 }
 
-// Signal takes in what a detector says.
-func (e *eyes) Signal(s core.Signal) {
+// Signals takes in what a detector says of some of its series.
+func (e *eyes) Signals(signals []core.Signal) {
+	matters := false
 	e.mu.Lock()
-	e.tracker.Signal(s)
+	for _, s := range signals {
+		if e.tracker.Signal(s) {
+			matters = true
+		}
+	}
 	e.mu.Unlock()
-	e.sign()
+	if matters {
+		e.sign()
+	}
 }
 
 // Canary takes in whether this replica can reach what it ought to reach.

@@ -29,7 +29,7 @@ func linksQuery() string {
 
 // Links are the ends of replication links that agents looked at just now, sorted by link, channel, end and writer.
 func (s *Server) Links(ctx context.Context) ([]core.LinkView, error) {
-	values, err := s.store.Query(ctx, linksQuery(), time.Now().Add(-linksSettle))
+	values, err := s.store.Query(ctx, linksQuery(), time.Now().Add(-linksSettle), 0)
 	if err != nil {
 		return nil, err
 	}

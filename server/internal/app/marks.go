@@ -10,12 +10,15 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
+	"github.com/evenkeel/evenkeel/server/internal/decide"
 	"github.com/evenkeel/evenkeel/server/internal/detect"
 )
 
 const (
 	marksEvery = 10 * time.Second // less than the time for which a change of routing voids statistics anyway
-	marksKept  = 300              // newest episodes, and actions, that are looked at
+	marksKept  = 300              // newest episodes, actions and changes that are looked at
+	// changeSuspect is for how long after a change trouble that began in it is still laid to it.
+	changeSuspect = 24 * time.Hour
 )
 
 // marks are the times that the detectors must know of, as the ledger has them.
@@ -71,9 +74,20 @@ func (s *Server) readMarks(ctx context.Context) error {
 	if h.changes, err = s.ledger.Changes(ctx, marksKept); err != nil {
 		return err
 	}
+	s.tellChanges(h.changes, time.Now())
 	out := h.marks()
 	s.marks.known.Store(&out)
 	return nil
+}
+
+// tellChanges gives those who decide the changes of late, when they are others than those they know.
+func (s *Server) tellChanges(changes []core.DeclaredChange, now time.Time) {
+	late := slices.DeleteFunc(slices.Clone(changes), func(c core.DeclaredChange) bool { return c.End.Before(now.Add(-changeSuspect)) })
+	if slices.Equal(late, s.world.current().Changes) {
+		return
+	}
+	t := s.world.change(func(t *core.Topology) { t.Changes = late })
+	s.send(input{Input: decide.Input{At: now, Topology: &t}})
 }
 
 // history is what is on record of trouble, of what was done about it, and of what others did.

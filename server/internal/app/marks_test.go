@@ -143,7 +143,8 @@ func TestMarksAreReadFromTheLedger(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = l.Close() })
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	s := &Server{ledger: l, world: newWorld(core.Topology{
+	inputs := make(chan input, 1)
+	s := &Server{ledger: l, inputs: inputs, world: newWorld(core.Topology{
 		Sites: []core.Site{{Name: "fra"}, {Name: "ams"}}, Services: []core.Service{{Name: "checkout", Entries: map[string]string{"fra": "", "ams": ""}}},
 	})}
 	fra := core.Subject{Site: "fra", Service: "checkout"}
@@ -164,6 +165,13 @@ func TestMarksAreReadFromTheLedger(t *testing.T) {
 	}
 	if err := s.readMarks(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	// Those who decide hear of the change, and not again while it is the same.
+	if in := <-inputs; in.Topology == nil || len(in.Topology.Changes) != 1 || in.Topology.Changes[0].What != "kernel" {
+		t.Errorf("the loop was told %+v", in)
+	}
+	if err := s.readMarks(t.Context()); err != nil || len(inputs) != 0 || len(s.world.current().Changes) != 1 {
+		t.Errorf("%v, told %d times more, %v", err, len(inputs), s.world.current().Changes)
 	}
 	f := func(from, until time.Duration, want ...string) {
 		t.Helper()

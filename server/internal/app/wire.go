@@ -165,7 +165,7 @@ func (s *Server) watchman() (*detect.Watchman, error) {
 		watches = append(watches, w.Detect())
 	}
 	return detect.New(detect.Options{
-		Watches: watches, Querier: s.store, Writer: s.store, Signals: s.eyes.Signal, Log: s.room("detect"), Registry: s.registry,
+		Watches: watches, Querier: s.store, Writer: s.store, Signals: newOwnSigns(s.room("detect"), s.eyes.Signals).take, Log: s.room("detect"), Registry: s.registry,
 		Mine: s.sharesOf(watches), Zone: s.zone, Marks: s.marks.between,
 	})
 }
@@ -212,7 +212,7 @@ func (s *Server) living() []string {
 }
 
 // handler is everything that is served on the one listener.
-func (s *Server) handler() (http.Handler, error) {
+func (s *Server) handler(watchman *detect.Watchman) (http.Handler, error) {
 	door := ingest.New(ingest.Options{
 		Store: s.store, Facts: s.eyes, Auth: s.ledger, States: s, Now: time.Now, Log: s.room("ingest"), Registry: s.registry,
 		Revision:  func() int64 { return s.world.current().Revision },
@@ -226,6 +226,7 @@ func (s *Server) handler() (http.Handler, error) {
 			{Name: "store", Ready: func(context.Context) error { return s.store.Ready() }},
 			{Name: "config", Ready: func(context.Context) error { return nil }}, // a server without one does not start
 			{Name: "loop", Ready: func(context.Context) error { return s.loop.ready() }, ForOrders: s.several()},
+			{Name: "detect", Ready: func(context.Context) error { return watchman.Behind() }, Warns: true},
 		},
 		Links: s, Changes: s.ledger, Control: s,
 		Ingest: door.Handler(), Prometheus: s.store.Handler(), Web: web.Files(),

@@ -8,7 +8,7 @@ import (
 )
 
 // DeclaredChange is what somebody says is being changed: a deploy, a migration. It is data, for people and for those who
-// judge; by itself it does nothing.
+// judge; the most that it does is to make them wait longer.
 type DeclaredChange struct {
 	ID         string    `json:"id"`
 	Site       string    `json:"site"`

@@ -20,7 +20,8 @@ type Topology struct {
 	Plans      []Plan
 	Guards     Guards
 	Assertions []Assertion
-	Freezes    []Freeze // expanded by calendar over the coming days
+	Freezes    []Freeze         // expanded by calendar over the coming days
+	Changes    []DeclaredChange // that are under way or were lately
 	Probe      ProbeTiming
 	// ChancePerYear is how often a year the statistics of all subjects together may accuse one by chance. Zero means
 	// DefaultChancePerYear.

@@ -26,6 +26,10 @@ func held(v view) (elapsed, need time.Duration, why string, known bool) {
 		need = 0
 	}
 	need = max(need, v.p.policy.Hold)
+	if c := suspect(v); c != nil {
+		need *= changeFactor
+		why += fmt.Sprintf(", three times as long: it began during the change %q that %s declared", c.What, c.By)
+	}
 	if v.final {
 		return longest(v.ep, v.e.obs), need, why, true
 	}
@@ -44,6 +48,27 @@ func held(v view) (elapsed, need time.Duration, why string, known bool) {
 		return 0, need, why, false
 	}
 	return max(0, at.Sub(*since)-paused(v.ep, at)), need, why, true
+}
+
+// changeFactor is how many times longer trouble must last that began while its subject was being changed.
+const changeFactor = 3
+
+// suspect is the declared change during which the trouble began, nil when there is none: the newest of several. A
+// subject that refuses every connection is waited for no longer than without it.
+func suspect(v view) *core.DeclaredChange {
+	if v.p.restores() || refusedFromAll(v) {
+		return nil
+	}
+	var out *core.DeclaredChange
+	for i := range v.e.topo.Changes {
+		c := &v.e.topo.Changes[i]
+		about := core.Subject{Site: c.Site, Service: c.Service}
+		same := c.Site == v.ep.Subject.Site && (about.WholeSite() || v.ep.Subject.WholeSite() || c.Service == v.ep.Subject.Service)
+		if same && c.At(v.ep.Onset) && (out == nil || c.Start.After(out.Start)) {
+			out = c
+		}
+	}
+	return out
 }
 
 // obsReach is how far past an observation its word is taken for the present.

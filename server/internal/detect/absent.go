@@ -37,7 +37,9 @@ func (w *watcher) missUntil(s *series, end time.Time, interval time.Duration) {
 	}
 }
 
-// lost reports whether ticks went by without an answer. What absence would take for missing values is then asked for again.
-func (w *watcher) lost(at time.Time, interval time.Duration) bool {
-	return w.watch.model() == ModelAbsence && !w.asked.IsZero() && (w.queryErr != "" || at.Sub(w.asked) > interval*3/2)
+// lost reports whether ticks before this one went by without an answer. What absence would take for missing values is then asked
+// for again.
+func (w *watcher) lost(tick time.Time) bool {
+	return w.watch.model() == ModelAbsence && !w.asked.IsZero() &&
+		(w.queryErr != "" || tick.Add(-w.watch.EvalDelay).Sub(w.asked) > w.interval(tick)*3/2)
 }

@@ -36,7 +36,7 @@ type world struct {
 	signals []core.Signal
 }
 
-func (w *world) Query(ctx context.Context, _ string, at time.Time) ([]core.SeriesValue, error) {
+func (w *world) Query(ctx context.Context, _ string, at time.Time, _ time.Duration) ([]core.SeriesValue, error) {
 	w.mu.Lock()
 	w.queries = append(w.queries, at)
 	takes := w.takes
@@ -85,10 +85,10 @@ func (w *world) Append(_ context.Context, samples []core.Sample) error {
 	return w.write
 }
 
-func (w *world) signal(s core.Signal) {
+func (w *world) signal(s []core.Signal) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.signals = append(w.signals, s)
+	w.signals = append(w.signals, s...)
 }
 
 // one is an answer of one series about fra.

@@ -1,7 +1,9 @@
 // Package detect is the watchman: it asks the store on a schedule, judges every series by a model, and tells what it saw.
 //
 // It keeps no truth that it cannot recompute: after a start it replays the training window from the store. A
-// question that was not answered is unknown, never normal.
+// question that was not answered is unknown, never normal, and so is what has not been judged for three intervals because the
+// watchman does not keep pace: it says so, and Behind names the watches. Some models judge several values at a time: all
+// siblings, or all metrics of a subject. A value that is missing in such a row is missing, never zero.
 //
 // Replicas that share a store may share the work: each watch has one owner, and the others hear from the store what the
 // owner has written back, one tick late. What no owner has judged for three intervals is unknown. So a watch that

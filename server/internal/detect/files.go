@@ -37,8 +37,8 @@ import (
 // progress is told. A file is there when it is whole.
 func Files(ctx context.Context, in, out string, model Model, progress io.Writer) error {
 	w := Watch{Model: model}
-	if !slices.Contains(recorded(), w.model()) {
-		return fmt.Errorf("model %q: want one of %s; the others need to be told a limit or siblings", model, listed(recorded()))
+	if !w.learns() {
+		return fmt.Errorf("model %q: want one of %s; the others do not know a series from its past alone", model, listed(learners()))
 	}
 	list, err := inputs(filepath.Join(in, "inputs.csv"))
 	if err != nil {

@@ -174,7 +174,7 @@ func TestFilesSayWhatIsWrong(t *testing.T) {
 	f(one("unix_ms,value\n1,2\n2,2,2\n"), "auto", "line 3: 2 values, the header has 1")
 	f(one("unix_ms,value\n1,two\n"), "auto", `line 2: value "two" is not a number`)
 	f(one("unix_ms,value\n1,2\n"), "magic", `model "magic": want one of auto`)
-	f(one("unix_ms,value\n1,2\n"), "threshold", "told a limit or siblings")
+	f(one("unix_ms,value\n1,2\n"), "threshold", "do not know a series from its past alone")
 }
 
 // One failure ends the others, and is what is told.

@@ -36,6 +36,7 @@ func (w Watch) settings() []setting {
 		{"flat_after", w.FlatAfter != 0, []Model{ModelAbsence}},
 		{"rests_at_zero", w.RestsAtZero, []Model{ModelAbsence}},
 		{"ratio", w.Ratio, []Model{ModelPeers}},
+		{"demand", w.Demand, append(learners(), ModelService)},
 	}
 }
 

@@ -25,10 +25,11 @@ func (w *watcher) turn() {
 	w.ours = ours
 	if ours {
 		w.log.Info("watch is ours now")
-		w.series, w.replayed = map[string]*series{}, false
+		w.forget()
 		return
 	}
 	w.log.Info("watch is left to another replica")
+	w.order, w.replay = nil, nil
 	for key, s := range w.series {
 		w.series[key] = &series{key: key, labels: s.labels, written: s.written, subject: s.subject, known: s.known, lastAt: s.lastAt}
 	}
@@ -40,14 +41,14 @@ func (w *watcher) follow(ctx context.Context, tick time.Time) {
 	within, cancel := context.WithTimeout(ctx, min(interval, maxQueryTime))
 	defer cancel()
 	at := tick.Add(-w.watch.EvalDelay)
-	answer, err := w.querier.Query(within, writtenBack(w.watch.Name, interval), at)
+	answer, err := w.querier.Query(within, writtenBack(w.watch.Name, interval), at, interval)
 	if ctx.Err() != nil {
 		return // the end, not an error
 	}
 	w.failed(err)
 	if err == nil {
 		w.hear(answer, at, interval)
-		w.values(within)
+		w.values(within, interval)
 	}
 	if ctx.Err() == nil {
 		w.report(within, at, interval)
@@ -137,6 +138,7 @@ func (w *watcher) hear(answer []core.SeriesValue, at time.Time, interval time.Du
 		switch silent := at.Sub(s.lastAt); {
 		case silent >= w.watch.forgetAfter(interval):
 			delete(w.series, key)
+			w.order = nil
 		case silent >= unknownAfter*interval || heard[key] == nil:
 			s.unknown = "unknown, no replica has judged it since " + s.lastAt.UTC().Format("15:04:05") + " UTC"
 		}
@@ -145,7 +147,7 @@ func (w *watcher) hear(answer []core.SeriesValue, at time.Time, interval time.Du
 
 // values asks for the values of the series that are anomalous: they are not written back, and a band says nothing
 // without the value that is out of it. What is not answered stays anomalous, without a band.
-func (w *watcher) values(ctx context.Context) {
+func (w *watcher) values(ctx context.Context, interval time.Duration) {
 	var at time.Time
 	for _, s := range w.series {
 		if s.state() == core.DetectorAnomalous && s.lastAt.After(at) {
@@ -154,7 +156,7 @@ func (w *watcher) values(ctx context.Context) {
 	}
 	values := map[string]float64{}
 	if !at.IsZero() && w.watch.comparable() {
-		answer, err := w.querier.Query(ctx, w.watch.Query, at)
+		answer, err := w.querier.Query(ctx, w.watch.Query, at, interval)
 		if errors.Is(ctx.Err(), context.Canceled) {
 			return // the end, not an error
 		}

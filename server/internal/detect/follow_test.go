@@ -28,9 +28,9 @@ type shared struct {
 }
 
 // Query answers the question of a follower as MetricsQL does; TestFollowingInARealStore shows that.
-func (s *shared) Query(ctx context.Context, expr string, at time.Time) ([]core.SeriesValue, error) {
+func (s *shared) Query(ctx context.Context, expr string, at time.Time, step time.Duration) ([]core.SeriesValue, error) {
 	if !strings.HasPrefix(expr, "union(") {
-		return s.world.Query(ctx, expr, at)
+		return s.world.Query(ctx, expr, at, step)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -188,11 +188,11 @@ func TestAnAnomalyWithoutItsValueHasNoBand(t *testing.T) {
 // blind answers only what was written back.
 type blind struct{ *shared }
 
-func (b blind) Query(ctx context.Context, expr string, at time.Time) ([]core.SeriesValue, error) {
+func (b blind) Query(ctx context.Context, expr string, at time.Time, step time.Duration) ([]core.SeriesValue, error) {
 	if !strings.HasPrefix(expr, "union(") {
 		return nil, errors.New("too much for me")
 	}
-	return b.shared.Query(ctx, expr, at)
+	return b.shared.Query(ctx, expr, at, step)
 }
 
 func TestWarmingAndUnknownAreHeardToo(t *testing.T) {

@@ -52,7 +52,8 @@ func (m Mark) touches(s core.Subject) (some, all bool) {
 type marked struct {
 	away    *Mark   // users are moved away from all that the series is about
 	aside   *Mark   // the oldest of those that make the time no example for others
-	load    float64 // users as a multiple of before, 1 when nothing is known to be moved
+	shifted *Mark   // users were moved here
+	load    float64 // users as a multiple of before, 0 when users were moved here and nobody knows how many
 	changes []Mark  // that are under way, or were in the time that is asked for
 }
 
@@ -77,8 +78,8 @@ func marksAt(marks []Mark, s core.Subject, at time.Time) (out marked) {
 		if m.Kind == MarkDrained && all && (out.away == nil || m.From.Before(out.away.From)) {
 			out.away = m
 		}
-		if m.Kind == MarkShifted && all && m.Load > 0 {
-			out.load *= m.Load
+		if m.Kind == MarkShifted && all {
+			out.shifted, out.load = m, out.load*m.Load
 		}
 		if out.aside == nil || m.From.Before(out.aside.From) {
 			out.aside = m

@@ -34,6 +34,13 @@ func levels(start time.Time, before float64, changes map[time.Duration]float64) 
 // watched runs a watch for a time with marks, and returns its signals by the time since start.
 func watched(t *testing.T, w *world, d time.Duration, watch detect.Watch, marks ...detect.Mark) map[time.Duration]core.Signal {
 	t.Helper()
+	return watchedBy(t, w, w, d, watch, marks...)
+}
+
+func watchedBy(
+	t *testing.T, by detect.Querier, w *world, d time.Duration, watch detect.Watch, marks ...detect.Mark,
+) map[time.Duration]core.Signal {
+	t.Helper()
 	start := time.Now()
 	asked := func(from, until time.Time) (out []detect.Mark) {
 		for _, m := range marks {
@@ -43,7 +50,7 @@ func watched(t *testing.T, w *world, d time.Duration, watch detect.Watch, marks 
 		}
 		return out
 	}
-	m, err := detect.New(detect.Options{Watches: []detect.Watch{watch}, Querier: w, Writer: w, Signals: w.signal, Marks: asked})
+	m, err := detect.New(detect.Options{Watches: []detect.Watch{watch}, Querier: by, Writer: w, Signals: w.signal, Marks: asked})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,4 +251,59 @@ func TestMarksAreReplayed(t *testing.T) {
 			t.Errorf("after all the time %s\nanew %s", last.Sentence, first.Sentence)
 		}
 	})
+}
+
+// What is known of a whole is kept from an incident as well; without the mark its hour is what the whole is like.
+func TestAWholeIsKeptFromAnIncident(t *testing.T) {
+	for _, marked := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			metric := func(of int) func(time.Time) []core.SeriesValue {
+				return func(at time.Time) []core.SeriesValue {
+					level := 10.0
+					if d := at.Sub(start); d >= time.Hour && d < 5*time.Hour {
+						level = 90
+					}
+					return []core.SeriesValue{value("fra", level+wobble(at, of), "service", "checkout")}
+				}
+			}
+			q := ask(map[string]func(time.Time) []core.SeriesValue{"e": metric(1), "l": metric(2)})
+			watch := rowWatch(detect.ModelService)
+			watch.Every, watch.Query, watch.Metrics = time.Minute, "", map[string]string{"errors": "e", "latency": "l"}
+			var marks []detect.Mark
+			if marked {
+				marks = []detect.Mark{{Kind: detect.MarkIncident, Subject: checkoutAtFra, From: start.Add(time.Hour), Until: start.Add(5 * time.Hour)}}
+			}
+			signals := watchedBy(t, q, &q.world, 5*time.Hour+11*time.Minute, watch, marks...)
+			want := core.DetectorAnomalous
+			if marked {
+				want = core.DetectorNormal
+			}
+			stateAt(t, signals, time.Hour+2*time.Minute, core.DetectorAnomalous, "odd at once")
+			stateAt(t, signals, 5*time.Hour+10*time.Minute, want, "")
+		})
+	}
+}
+
+// What grows with users, and cannot be weighed by them, is not judged where users were moved to.
+func TestWhatCannotBeWeighedIsNotJudged(t *testing.T) {
+	for _, c := range []struct {
+		load   float64
+		demand bool
+		want   core.DetectorState
+	}{{0, true, core.DetectorUnknown}, {1, true, core.DetectorNormal}, {0, false, core.DetectorNormal}} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			watch := trafficWatch()
+			watch.Demand = c.demand
+			moved := detect.Mark{Kind: detect.MarkShifted, Subject: checkoutAtFra, From: start, Load: c.load}
+			w := &world{at: levels(start, 100, nil)}
+			signals := watched(t, w, 5*time.Minute, watch, moved)
+			sentence := ""
+			if c.want == core.DetectorUnknown {
+				sentence = "not judged, users are moved here since "
+			}
+			stateAt(t, signals, 2*time.Minute, c.want, sentence)
+		})
+	}
 }

@@ -18,6 +18,8 @@ type metrics struct {
 	series       *prometheus.GaugeVec
 	anomalous    *prometheus.GaugeVec
 	seconds      *prometheus.CounterVec
+	cycle        *prometheus.GaugeVec
+	behind       *prometheus.GaugeVec
 }
 
 // Reasons for which a series or a point of an answer is left out.
@@ -46,6 +48,8 @@ func newMetrics(reg prometheus.Registerer, watches []Watch) (*metrics, error) {
 		series:       gauge("series", "Series the watch keeps a model of."),
 		anomalous:    gauge("anomalous_series", "Series of the watch that are anomalous now."),
 		seconds:      counter("evaluation_seconds_total", "Time spent in evaluations, write-back included."),
+		cycle:        gauge("cycle_seconds", "From the tick to the end of the latest evaluation, with the wait for its turn and the write-back."),
+		behind:       gauge("behind", "1 while the watch has not been judged for three intervals and its series are unknown."),
 	}
 	for _, w := range watches {
 		for _, c := range []*prometheus.CounterVec{m.evaluations, m.skipped, m.queryErrors, m.replayErrors, m.writeErrors, m.refused, m.seconds} {
@@ -56,12 +60,14 @@ func newMetrics(reg prometheus.Registerer, watches []Watch) (*metrics, error) {
 		}
 		m.series.WithLabelValues(w.Name)
 		m.anomalous.WithLabelValues(w.Name)
+		m.cycle.WithLabelValues(w.Name)
+		m.behind.WithLabelValues(w.Name)
 	}
 	if reg == nil {
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{
-		m.evaluations, m.skipped, m.queryErrors, m.replayErrors, m.writeErrors, m.refused, m.ignored, m.series, m.anomalous, m.seconds,
+		m.evaluations, m.skipped, m.queryErrors, m.replayErrors, m.writeErrors, m.refused, m.ignored, m.series, m.anomalous, m.seconds, m.cycle, m.behind,
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("register detect metrics: %w", err)

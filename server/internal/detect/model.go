@@ -34,13 +34,6 @@ func models() []Model {
 	}
 }
 
-// recorded are the models that judge a recorded series without being told a limit.
-func recorded() []Model {
-	return slices.DeleteFunc(models(), func(m Model) bool {
-		return slices.Contains([]Model{ModelThreshold, ModelTrend, ModelPeers, ModelService}, m)
-	})
-}
-
 func listed(models []Model) string {
 	names := make([]string, len(models))
 	for i, m := range models {
@@ -131,7 +124,7 @@ func (w Watch) whole(zone *time.Location) *detectors.Service {
 
 // checked is the model of the watch as something that says what is wrong with its parameters; nil when there is none.
 func (w Watch) checked() interface{ Validate() error } {
-	switch w.model() { //nolint:exhaustive // the others are models of one series
+	switch w.model() {
 	case ModelPeers:
 		return w.peers()
 	case ModelService:
@@ -145,12 +138,12 @@ func (w Watch) checked() interface{ Validate() error } {
 
 // learns reports whether the model has a memory that trouble, and what is done about it, would spoil.
 func (w Watch) learns() bool {
-	switch w.model() {
-	case ModelAuto, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelCUSUM:
-		return true
-	case ModelThreshold, ModelBurnRate, ModelAbsence, ModelTrend, ModelPeers, ModelService:
-	}
-	return false
+	return slices.Contains(learners(), w.model())
+}
+
+// learners are the models that know a series from its past alone.
+func learners() []Model {
+	return []Model{ModelAuto, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelCUSUM}
 }
 
 // training is how much history the model of the watch is given at the start.

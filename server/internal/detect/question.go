@@ -44,8 +44,8 @@ type answer[T core.SeriesValue | core.SeriesRange] struct {
 }
 
 // ask has the answers to all questions at a time. Some of them are none.
-func (w *watcher) ask(ctx context.Context, at time.Time) ([]answer[core.SeriesValue], error) {
-	return each(w.watch, func(expr string) ([]core.SeriesValue, error) { return w.querier.Query(ctx, expr, at) })
+func (w *watcher) ask(ctx context.Context, at time.Time, interval time.Duration) ([]answer[core.SeriesValue], error) {
+	return each(w.watch, func(expr string) ([]core.SeriesValue, error) { return w.querier.Query(ctx, expr, at, interval) })
 }
 
 // askRange is ask over the past.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -105,7 +106,6 @@ func (v *victoria) Append(ctx context.Context, samples []core.Sample) error {
 
 type points struct {
 	Metric map[string]string `json:"metric"`
-	Value  [2]any            `json:"value"`
 	Values [][2]any          `json:"values"`
 }
 
@@ -124,12 +124,13 @@ func (v *victoria) ask(ctx context.Context, path string, args url.Values) ([]poi
 	return a.Data.Result, err
 }
 
-func (v *victoria) Query(ctx context.Context, expr string, at time.Time) ([]core.SeriesValue, error) {
-	list, err := v.ask(ctx, "/api/v1/query", url.Values{"query": {expr}, "time": {unix(at)}})
+func (v *victoria) Query(ctx context.Context, expr string, at time.Time, step time.Duration) ([]core.SeriesValue, error) {
+	past, err := v.QueryRange(ctx, expr, at.Add(-step), at.Add(2*step), step) // else the last points are those before them
 	var out []core.SeriesValue
-	for _, p := range list {
-		when, value := point(p.Value)
-		out = append(out, core.SeriesValue{Labels: p.Metric, Value: value, At: when})
+	for _, r := range past {
+		if i := slices.IndexFunc(r.Times, at.Equal); i >= 0 {
+			out = append(out, core.SeriesValue{Labels: r.Labels, Value: r.Values[i], At: at})
+		}
 	}
 	return out, err
 }

@@ -40,7 +40,7 @@ func (w Watch) newRows() rows {
 
 func (w Watch) newRow(zone *time.Location) *row {
 	r := &row{places: map[string]int{}}
-	switch w.model() { //nolint:exhaustive // the others have none
+	switch w.model() {
 	case ModelPeers:
 		r.peers = w.peers()
 	case ModelService:
@@ -59,7 +59,7 @@ func (w Watch) newRow(zone *time.Location) *row {
 // place says of a value which row it belongs to, which of its places is its own, and what it is called; and which labels
 // the series has that is judged by it.
 func (w Watch) place(question string, labels map[string]string) (row, place, name string, of map[string]string) {
-	switch w.model() { //nolint:exhaustive // the others have no rows
+	switch w.model() {
 	case ModelPeers:
 		place, _ = seriesKey(w.Name, labels)
 		row, _ = seriesKey(w.Name, w.common(labels))
@@ -145,7 +145,7 @@ func (w *watcher) takeRows(answers []answer[core.SeriesValue], at time.Time) {
 	}
 	for _, s := range w.series {
 		if seen[s] {
-			s.void(w.watch, s.marked(at, marks))
+			s.void(w.watch, s.marked(at, marks), false)
 		} else {
 			w.miss(s, at)
 		}
@@ -177,7 +177,7 @@ func (w *watcher) seat(question string, labels map[string]string) (r *row, i int
 	if r.peers != nil {
 		j = i
 	}
-	if !ok && w.seats() >= w.watch.maxSeries() {
+	if !ok && w.rows.seats() >= w.watch.maxSeries() {
 		return nil, 0
 	}
 	if j >= len(r.series) || w.series[r.series[j].key] != r.series[j] {
@@ -200,9 +200,9 @@ func (w *watcher) seat(question string, labels map[string]string) (r *row, i int
 }
 
 // seats is how many values the rows have room for.
-func (w *watcher) seats() int {
+func (all rows) seats() int {
 	n := 0
-	for _, r := range w.rows {
+	for _, r := range all {
 		n += len(r.values)
 	}
 	return n
@@ -285,7 +285,6 @@ func (w *watcher) replayRows(pasts []answer[core.SeriesRange], marks []Mark) {
 		place int
 		core.SeriesRange
 	}
-	clear(w.rows)
 	lanes := map[*row][]lane{}
 	for _, past := range pasts {
 		for _, x := range past.series {

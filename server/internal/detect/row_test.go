@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/evenkeel/evenkeel/detectors"
 	"github.com/evenkeel/evenkeel/server/internal/core"
@@ -31,12 +34,12 @@ func (q *questions) about(expr string) *world {
 		if f := q.by[expr]; f != nil {
 			return f(at), nil
 		}
-		return q.world.at(at)
+		return q.at(at)
 	}}
 }
 
-func (q *questions) Query(ctx context.Context, expr string, at time.Time) ([]core.SeriesValue, error) {
-	return q.about(expr).Query(ctx, expr, at)
+func (q *questions) Query(ctx context.Context, expr string, at time.Time, step time.Duration) ([]core.SeriesValue, error) {
+	return q.about(expr).Query(ctx, expr, at, step)
 }
 
 func (q *questions) QueryRange(ctx context.Context, expr string, from, to time.Time, step time.Duration) ([]core.SeriesRange, error) {
@@ -44,9 +47,10 @@ func (q *questions) QueryRange(ctx context.Context, expr string, from, to time.T
 }
 
 // watchOver runs one watch over the questions for a time.
-func watchOver(t *testing.T, q *questions, d time.Duration, watch detect.Watch) {
+func watchOver(t *testing.T, q *questions, d time.Duration, watch detect.Watch) *prometheus.Registry {
 	t.Helper()
-	m, err := detect.New(detect.Options{Watches: []detect.Watch{watch}, Querier: q, Writer: q, Signals: q.signal})
+	reg := prometheus.NewRegistry()
+	m, err := detect.New(detect.Options{Watches: []detect.Watch{watch}, Querier: q, Writer: q, Signals: q.signal, Registry: reg})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,6 +59,7 @@ func watchOver(t *testing.T, q *questions, d time.Duration, watch detect.Watch) 
 	if err := m.Run(ctx); err != nil {
 		t.Fatal(err)
 	}
+	return reg
 }
 
 // told are the states of one site, runs of the same one written once with their number.
@@ -318,7 +323,7 @@ func TestAbsence(t *testing.T) {
 			return at.After(start.Add(time.Minute)) && at.Before(start.Add(4*time.Minute))
 		}
 		q := ask(nil)
-		q.world.at = func(at time.Time) ([]core.SeriesValue, error) {
+		q.at = func(at time.Time) ([]core.SeriesValue, error) {
 			if time.Now().Equal(at) && fails(at) {
 				return nil, errors.New("out of order")
 			}
@@ -451,5 +456,58 @@ func TestSettingsThatDoNotFit(t *testing.T) {
 	f(detect.ModelService, func(w *detect.Watch) { w.Metrics = map[string]string{"a": "a"} }, "metrics", "there are 1; want two or more")
 	f(detect.ModelService, func(w *detect.Watch) { w.Metrics["a"] = " " }, "metrics", `"a" has no name or no query`)
 	f(detect.ModelService, func(w *detect.Watch) { w.Limit = new(float64) }, "limit", "it belongs to trend")
+	f(detect.ModelPeers, func(w *detect.Watch) { w.Demand = true }, "demand", "it belongs to auto, robust-z")
 	f(detect.ModelAuto, func(w *detect.Watch) { w.Ratio = true }, "ratio", "it belongs to peers")
+}
+
+// Links are siblings when they are of one store and end, or begin, at the same site.
+func TestLinksHaveSiblings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		q := ask(map[string]func(time.Time) []core.SeriesValue{"q": func(at time.Time) []core.SeriesValue {
+			var out []core.SeriesValue
+			for i, link := range []string{"orders:fra>ams", "orders:fra>waw", "orders:fra>lon", "cart:fra>ams", "orders:ams>fra"} {
+				x := 1 + 0.01*wobble(at, i)
+				if link == "orders:fra>lon" && at.After(start) {
+					x = 9
+				}
+				out = append(out, core.SeriesValue{Labels: map[string]string{"link": link}, Value: x})
+			}
+			return out
+		}})
+		watch := rowWatch(detect.ModelPeers)
+		watch.About = detect.AboutLinkTo
+		watchOver(t, q, 35*time.Second, watch)
+		got := map[string]string{}
+		for _, s := range q.signals {
+			got[s.Labels["link"]] = s.Subject.Site + " " + s.State.String()
+		}
+		want := map[string]string{
+			"orders:fra>ams": "ams normal", "orders:fra>waw": "waw normal", "orders:fra>lon": "lon anomalous", // three that begin at fra
+			"cart:fra>ams": "ams unknown", "orders:ams>fra": "fra unknown", // alone
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("%v", got)
+		}
+	})
+}
+
+// A row has no more values than the watch may have series, and of two with the same labels the first.
+func TestARowIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		many := func(time.Time) []core.SeriesValue {
+			var out []core.SeriesValue
+			for i := range 10 {
+				out = append(out, value("fra", 1, "device", fmt.Sprint(i)), value("fra", 2, "device", fmt.Sprint(i)))
+			}
+			return out
+		}
+		q := ask(map[string]func(time.Time) []core.SeriesValue{"a": many, "b": many})
+		watch := rowWatch(detect.ModelService)
+		watch.Name = "checkout-errors"
+		watch.Query, watch.Metrics, watch.MaxSeries, watch.Training = "", map[string]string{"a": "a", "b": "b"}, 7, time.Minute
+		reg := watchOver(t, q, 10*time.Second+time.Millisecond, watch)
+		figure(t, reg, "evenkeel_detect_refused_series_total", "checkout-errors 39") // 13 in the replay, and 13 twice in the answer
+		figure(t, reg, "evenkeel_detect_ignored_series_total", "duplicate checkout-errors 7")
+	})
 }

@@ -13,7 +13,7 @@ func (s *series) explain(w Watch) string {
 	if w.model() != ModelService || !s.ours {
 		return v.Explain()
 	}
-	switch v.Reason { //nolint:exhaustive // the others have no value in their words
+	switch v.Reason {
 	case detectors.ReasonFewPoints:
 		return "warming up: " + strconv.Itoa(v.Points) + " of " + strconv.Itoa(v.Needed) + " points"
 	case detectors.ReasonInside:

@@ -44,6 +44,12 @@ type series struct {
 	contributors []core.Contributor // of an anomaly of several values
 }
 
+// seriesPoint is a value for a series.
+type seriesPoint struct {
+	series *series
+	value  float64
+}
+
 // seriesKey is the labels in one text, and those labels sorted with the detector's name for the write-back. The
 // metric name is left out: what is written back has names of its own.
 func seriesKey(watch string, labels map[string]string) (string, []core.Label) {
@@ -80,13 +86,13 @@ func newSeries(w Watch, key string, written []core.Label, labels map[string]stri
 func (s *series) observe(w Watch, at time.Time, value float64, marks []Mark) {
 	m := s.marked(at, marks)
 	load := 1.0
-	if w.Demand {
+	if w.Demand && m.load > 0 {
 		load = m.load
 	}
 	v, note := s.past.observe(at, value, load, m)
 	s.judged(v, at)
 	s.note = note
-	s.void(w, m)
+	s.void(w, m, m.load > 0)
 }
 
 // judged takes what the model says of a value.
@@ -106,10 +112,14 @@ func (s *series) marked(at time.Time, marks []Mark) marked {
 	return marksAt(marks, s.subject, at)
 }
 
-// void makes unknown what statistics say of users that are moved away: it is no evidence.
-func (s *series) void(w Watch, m marked) {
-	if m.away != nil && w.class() == core.ClassSymptom {
+// void makes unknown what statistics say of users that were moved: it is no evidence. Weighed says that the values are
+// judged as what they would be without those that were moved here.
+func (s *series) void(w Watch, m marked, weighed bool) {
+	switch {
+	case m.away != nil && w.class() == core.ClassSymptom:
 		s.unknown = "not judged, its users are moved away since " + clock(m.away.From)
+	case m.shifted != nil && w.Demand && !weighed:
+		s.unknown = "not judged, users are moved here since " + clock(m.shifted.From)
 	}
 }
 
@@ -178,24 +188,33 @@ func (s *series) moved(v detectors.Verdict) bool {
 		math.Abs(v.Expected-s.band.Expected) > step
 }
 
+// doubted is what health hears of the series when its state is unknown. It reads nothing of it that changes.
+func (s *series) doubted(w Watch, interval time.Duration, at time.Time, why string) core.Signal {
+	return core.Signal{
+		Detector: w.Name, Subject: s.subject, Class: w.class(), State: core.DetectorUnknown, At: at, Interval: interval,
+		Labels: s.labels, Direction: w.direction(), Group: w.Group, FalseAlarms: w.falseAlarms(),
+		Sentence: w.Name + " of " + s.subject.String() + ": " + why,
+	}
+}
+
 // signal is what health hears of the series.
 func (s *series) signal(w Watch, interval time.Duration, at time.Time) core.Signal {
-	v := s.verdict
-	sig := core.Signal{
-		Detector: w.Name, Subject: s.subject, Class: w.class(), State: s.state(), At: at, Interval: interval,
-		Labels: s.labels, Direction: w.direction(), Group: w.Group, FalseAlarms: w.falseAlarms(),
-	}
-	about := w.Name + " of " + s.subject.String() + ": "
+	sig := s.doubted(w, interval, at, s.unknown)
 	if s.unknown != "" {
-		sig.Sentence = about + s.unknown
 		return sig
 	}
+	v := s.verdict
+	sig.State = s.state()
 	sig.Value, sig.Score = v.Value, v.Score
 	if v.HasExpected && v.HasLower && v.HasUpper {
 		sig.Expected, sig.Lower, sig.Upper, sig.HasBand = v.Expected, v.Lower, v.Upper, true
 	}
 	sig.Contributors = s.contributors
-	sig.Sentence = about + s.explain(w)
+	if v.State == detectors.StateNormal && s.note == "" {
+		sig.Sentence += "normal" // nobody asks why
+	} else {
+		sig.Sentence += s.explain(w)
+	}
 	if s.note != "" {
 		sig.Sentence += ", " + s.note
 	}

@@ -66,7 +66,8 @@ type Watch struct {
 	// auto, where zero means 1.
 	FalseAlarms float64
 	// Demand says that the values grow as the number of users does. While a site carries those of another one they are judged as
-	// what they would be without them.
+	// what they would be without them; not at all by service, which has other values too, and when nobody knows how
+	// many there are.
 	Demand bool
 	// Limit is what a trend must not reach, in the unit of the query; Horizon how near is news, where zero means 24 h; and
 	// Window how much of the past the line goes through, where zero means 6 h.
@@ -93,9 +94,10 @@ type Watch struct {
 	// Training is how much history is replayed at the start. Zero means what the model needs: a week for auto and service,
 	// four for seasonal, the window of trend, the longest of burn-rate, a day for absence, 2000 intervals for peers, and else
 	// 360 intervals and an hour: the window of the model before any trouble that it has not yet taken for the new
-	// level. Of no series more than 10000 points are asked for.
+	// level. Of all series together no more than 100 million points are read: a week of 1650 series every 10 s.
 	Training time.Duration
-	// MaxSeries is how many series the watch may have; more are refused and counted. Zero means 1000.
+	// MaxSeries is how many series the watch may have, and of those judged in rows how many values; more are refused and
+	// counted. Zero means 1000.
 	MaxSeries int
 }
 

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/robfig/cron/v3"
@@ -25,20 +26,20 @@ const (
 	removeIntervals = 30
 
 	maxQueryTime  = 30 * time.Second
-	replayTime    = time.Minute
-	maxReplay     = 10_000 // points of one series
 	maxSkipCount  = 10_000
 	maxClockSleep = time.Minute // a jump of the clock is noticed within it
+	signalsAtOnce = 256
+	samplesAtOnce = 5000 // so that what agents send is stored in between
 )
 
 // watcher runs one watch. Everything in it belongs to its goroutine, except what is shared by all watches: the
-// slots, the signals and the metrics.
+// slots, those of replays, the progress, the signals and the metrics.
 type watcher struct {
 	watch    Watch
 	schedule cron.Schedule
 	querier  Querier
 	writer   Writer
-	tell     func(core.Signal)
+	tell     func([]core.Signal)
 	mine     func(watch string) bool // nil: always
 	marks    func(from, until time.Time) []Mark
 	zone     func(site string) *time.Location
@@ -46,11 +47,17 @@ type watcher struct {
 	log      *slog.Logger
 	metrics  *metrics
 	slots    chan struct{}
+	replays  chan struct{}
+	progress progress
 
 	ours      bool // whether it was ours at the last tick
 	series    map[string]*series
-	rows      rows // nil for models of one series
+	order     []*series     // the series by key; nil when they changed
+	rows      rows          // nil for models of one series
+	points    []seriesPoint // of the last answer; its room is used again
+	samples   []core.Sample // of the last report; its room is used again
 	replayed  bool
+	replay    *replay   // under way; nil: not begun, or done
 	asked     time.Time // the time of the last question of ours
 	queryErr  string    // the failures last logged
 	valueErr  string
@@ -61,19 +68,21 @@ type watcher struct {
 // run asks at the times of the schedule. An evaluation that outlasts its interval makes ticks pass; they are
 // counted and not made up for.
 func (w *watcher) run(ctx context.Context) {
-	w.turn()
-	if w.ours && w.acquire(ctx) {
-		w.replay(ctx, w.schedule.Next(w.now().UTC()))
-		w.release()
-	}
+	first := w.schedule.Next(w.now().UTC())
+	w.prepare(ctx, first, first)
 	for ctx.Err() == nil {
 		tick, ok := w.sleep(ctx)
-		if !ok || !w.acquire(ctx) {
+		if !ok {
 			<-ctx.Done()
 			return
 		}
-		w.tick(ctx, tick)
-		w.release()
+		next := w.schedule.Next(tick)
+		if w.prepare(ctx, tick, next) && !next.After(w.now()) { // the models know already what came after it
+			w.metrics.skipped.WithLabelValues(w.watch.Name).Inc()
+		} else if acquire(ctx, w.slots) {
+			w.tick(ctx, tick)
+			<-w.slots
+		}
 		w.countSkipped(tick)
 	}
 }
@@ -101,16 +110,15 @@ func (w *watcher) sleep(ctx context.Context) (tick time.Time, ok bool) {
 	return tick, false
 }
 
-func (w *watcher) acquire(ctx context.Context) bool {
+// acquire takes one of the slots; false: ctx is done first.
+func acquire(ctx context.Context, slots chan struct{}) bool {
 	select {
-	case w.slots <- struct{}{}:
+	case slots <- struct{}{}:
 		return true
 	case <-ctx.Done():
 		return false
 	}
 }
-
-func (w *watcher) release() { <-w.slots }
 
 func (w *watcher) countSkipped(tick time.Time) {
 	now := w.now()
@@ -129,40 +137,53 @@ func (w *watcher) interval(tick time.Time) time.Duration {
 	return max(minEvery, w.schedule.Next(tick).Sub(tick))
 }
 
+// prepare asks whose the watch is, and has its models know what was before the tick, which passes when the time is lost:
+// true when a replay has just done so. It holds no slot: a long replay keeps no other watch waiting.
+func (w *watcher) prepare(ctx context.Context, tick, lost time.Time) (replayed bool) {
+	w.turn()
+	if !w.ours {
+		return false
+	}
+	if back := w.asked.Sub(tick.Add(-w.watch.EvalDelay)); back > unknownAfter*w.interval(tick) {
+		// The models know a time that has not come yet, and would take no value until then.
+		w.log.Warn("clock went back; the models begin again", slog.Duration("by", back))
+		w.forget()
+	}
+	if w.lost(tick) {
+		w.replayed, w.replay = false, nil
+	}
+	if w.replayed {
+		return false
+	}
+	w.remember(ctx, tick, lost)
+	return w.replayed
+}
+
 // tick is one evaluation, or one look at what another replica has found.
 func (w *watcher) tick(ctx context.Context, tick time.Time) {
 	start := w.now()
-	w.turn()
 	if w.ours {
 		w.evaluate(ctx, tick)
 	} else {
 		w.follow(ctx, tick)
 	}
 	w.metrics.seconds.WithLabelValues(w.watch.Name).Add(max(0, w.now().Sub(start).Seconds()))
+	if ctx.Err() == nil {
+		w.progress.judge(tick, w.interval(tick), w.sorted())
+	}
+	w.metrics.cycle.WithLabelValues(w.watch.Name).Set(max(0, w.now().Sub(tick).Seconds()))
 }
 
 func (w *watcher) evaluate(ctx context.Context, tick time.Time) {
 	interval := w.interval(tick)
 	at := tick.Add(-w.watch.EvalDelay)
-	if w.asked.Sub(at) > unknownAfter*interval {
-		// The models know a time that has not come yet, and would take no value until then.
-		w.log.Warn("clock went back; the models begin again", slog.Duration("by", w.asked.Sub(at)))
-		w.series, w.replayed = map[string]*series{}, false
-	}
-	if w.lost(at, interval) {
-		w.replayed = false
-	}
 	w.asked = at
-	if !w.replayed {
-		w.replay(ctx, tick)
-	}
 	within, cancel := context.WithTimeout(ctx, min(interval, maxQueryTime))
 	defer cancel()
-	answers, err := w.ask(within, at)
+	answers, err := w.ask(within, at, interval)
 	if ctx.Err() != nil {
 		return // the end, not an error
 	}
-	w.metrics.evaluations.WithLabelValues(w.watch.Name).Inc()
 	w.failed(err)
 	if err == nil {
 		if w.rows == nil {
@@ -173,11 +194,12 @@ func (w *watcher) evaluate(ctx context.Context, tick time.Time) {
 		w.age(at, interval)
 	}
 	w.report(within, at, interval)
+	w.metrics.evaluations.WithLabelValues(w.watch.Name).Inc()
 }
 
 // take gives each series of an answer to its model.
 func (w *watcher) take(answer []core.SeriesValue, at time.Time) {
-	marks := w.marks(at.Add(-changeSettles), at)
+	w.points = w.points[:0]
 	seen := make(map[string]bool, len(answer))
 	for _, a := range answer {
 		if math.IsNaN(a.Value) || math.IsInf(a.Value, 0) {
@@ -199,8 +221,10 @@ func (w *watcher) take(answer []core.SeriesValue, at time.Time) {
 			w.ignore(ignoredSubject)
 		}
 		s.unknown, s.gone = "", time.Time{}
-		s.observe(w.watch, at, a.Value, marks)
+		w.points = append(w.points, seriesPoint{s, a.Value})
 	}
+	marks := w.marks(at.Add(-changeSettles), at)
+	parallel(len(w.points), func(i int) { w.points[i].series.observe(w.watch, at, w.points[i].value, marks) })
 	for key, s := range w.series {
 		if !seen[key] {
 			w.miss(s, at)
@@ -217,6 +241,7 @@ func (w *watcher) age(at time.Time, interval time.Duration) {
 		missing := at.Sub(s.gone)
 		if missing >= w.watch.forgetAfter(interval) {
 			delete(w.series, key)
+			w.order = nil
 			continue
 		}
 		if missing >= (unknownAfter-1)*interval && !s.absent {
@@ -225,13 +250,26 @@ func (w *watcher) age(at time.Time, interval time.Duration) {
 	}
 }
 
+// sorted are the series in the order of their keys.
+func (w *watcher) sorted() []*series {
+	if w.order == nil {
+		w.order = slices.SortedFunc(maps.Values(w.series), func(a, b *series) int { return strings.Compare(a.key, b.key) })
+	}
+	return w.order
+}
+
+// forget begins with no series, and with nothing replayed.
+func (w *watcher) forget() {
+	w.series, w.order, w.replayed, w.replay, w.asked = map[string]*series{}, nil, false, nil, time.Time{}
+}
+
 // report tells the state of every series, and writes it back when the watch is ours. A series that is missing for a
 // short time is passed over: what was said of it stands.
 func (w *watcher) report(ctx context.Context, at time.Time, interval time.Duration) {
-	var samples []core.Sample
+	w.samples = w.samples[:0]
+	signals := make([]core.Signal, 0, min(len(w.series), signalsAtOnce))
 	anomalous := 0
-	for _, key := range slices.Sorted(maps.Keys(w.series)) {
-		s := w.series[key]
+	for _, s := range w.sorted() {
 		if !s.gone.IsZero() && s.unknown == "" && !s.absent {
 			continue
 		}
@@ -239,11 +277,18 @@ func (w *watcher) report(ctx context.Context, at time.Time, interval time.Durati
 			anomalous++
 		}
 		if s.known {
-			w.tell(s.signal(w.watch, interval, at))
+			if len(signals) == signalsAtOnce {
+				w.tell(signals)
+				signals = signals[:0]
+			}
+			signals = append(signals, s.signal(w.watch, interval, at))
 		}
 		if w.ours {
-			samples = s.samples(samples, at)
+			w.samples = s.samples(w.samples, at)
 		}
+	}
+	if len(signals) > 0 {
+		w.tell(signals)
 	}
 	models := 0
 	if w.ours {
@@ -251,69 +296,18 @@ func (w *watcher) report(ctx context.Context, at time.Time, interval time.Durati
 	}
 	w.metrics.series.WithLabelValues(w.watch.Name).Set(float64(models))
 	w.metrics.anomalous.WithLabelValues(w.watch.Name).Set(float64(anomalous))
-	if len(samples) == 0 {
+	if len(w.samples) == 0 {
 		return
 	}
-	err := w.writer.Append(ctx, samples)
+	var err error
+	for part := range slices.Chunk(w.samples, samplesAtOnce) {
+		if err = w.writer.Append(ctx, part); err != nil {
+			break
+		}
+	}
 	w.note(&w.writeErr, "writing back", err)
 	if err != nil {
 		w.metrics.writeErrors.WithLabelValues(w.watch.Name).Inc()
-	}
-}
-
-// replay teaches the models what the store remembers from before the tick. It is tried again at every tick until it
-// has worked once, and then takes the place of what was learned without it.
-func (w *watcher) replay(ctx context.Context, tick time.Time) {
-	interval := w.interval(tick)
-	training := min(w.watch.training(interval), maxReplay*interval)
-	until := tick.Add(-w.watch.EvalDelay - interval)
-	within, cancel := context.WithTimeout(ctx, replayTime)
-	defer cancel()
-	pasts, err := w.askRange(within, until.Add(-training), until, interval)
-	if ctx.Err() != nil {
-		return
-	}
-	w.note(&w.replayErr, "replay of the training window", err)
-	if err != nil {
-		w.metrics.replayErrors.WithLabelValues(w.watch.Name).Inc()
-		return
-	}
-	w.replayed = true
-	w.series = make(map[string]*series, len(pasts[0].series))
-	marks := w.marks(until.Add(-training-changeSettles), until)
-	if w.rows == nil {
-		w.replaySeries(pasts[0].series, marks, until, interval)
-	} else {
-		w.replayRows(pasts, marks)
-	}
-	for key, s := range w.series {
-		if until.Sub(s.lastAt) >= w.watch.forgetAfter(interval) {
-			delete(w.series, key) // it ended long ago, or never had a value
-		}
-	}
-	w.metrics.series.WithLabelValues(w.watch.Name).Set(float64(len(w.series)))
-}
-
-// replaySeries gives each series to its model.
-func (w *watcher) replaySeries(past []core.SeriesRange, marks []Mark, until time.Time, interval time.Duration) {
-	for _, r := range past {
-		key, written := seriesKey(w.watch.Name, r.Labels)
-		if w.series[key] != nil {
-			w.ignore(ignoredDuplicate)
-			continue
-		}
-		s := w.lookup(key, written, r.Labels)
-		if s == nil {
-			w.metrics.refused.WithLabelValues(w.watch.Name).Inc()
-			continue
-		}
-		for i, x := range r.Values {
-			if i < len(r.Times) && !math.IsNaN(x) && !math.IsInf(x, 0) {
-				w.missUntil(s, r.Times[i], interval)
-				s.observe(w.watch, r.Times[i], x, marks)
-			}
-		}
-		w.missUntil(s, until.Add(time.Nanosecond), interval)
 	}
 }
 
@@ -331,7 +325,7 @@ func (w *watcher) lookup(key string, written []core.Label, labels map[string]str
 		zone := w.zone(s.subject.Site)
 		s.past = newPast(func() detectors.Model { return w.watch.newModel(zone) }, w.watch.learns())
 	}
-	w.series[key] = s
+	w.series[key], w.order = s, nil
 	return s
 }
 

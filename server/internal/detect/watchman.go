@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync"
 	"time"
 
@@ -15,12 +16,14 @@ import (
 
 // Querier answers MetricsQL.
 type Querier interface {
-	Query(ctx context.Context, expr string, at time.Time) ([]core.SeriesValue, error)
+	// Query is the answer of QueryRange at one of its times.
+	Query(ctx context.Context, expr string, at time.Time, step time.Duration) ([]core.SeriesValue, error)
 	QueryRange(ctx context.Context, expr string, from, to time.Time, step time.Duration) ([]core.SeriesRange, error)
 }
 
 // Writer keeps what the watchman writes back.
 type Writer interface {
+	// Append does not retain the samples.
 	Append(ctx context.Context, samples []core.Sample) error
 }
 
@@ -29,9 +32,9 @@ type Options struct {
 	Watches []Watch
 	Querier Querier
 	Writer  Writer
-	// Signals hears of every series at every tick. It is called from one goroutine at a time and must return
-	// soon; the Labels of a signal are shared and must not be changed.
-	Signals func(core.Signal)
+	// Signals hears of every series at every tick, of a few hundred at a time. It is called from one goroutine at a time and
+	// must return soon; the slice is good until then, and the Labels of a signal are shared and must not be changed.
+	Signals func([]core.Signal)
 	// Mine says whether this replica is to evaluate a watch; Share is made for it. Of the others it hears from the store
 	// what their owners have written back, which takes one that all replicas share. It is asked at each tick, from
 	// several goroutines, and must return soon. Nil means all are ours.
@@ -47,7 +50,8 @@ type Options struct {
 	Log *slog.Logger
 	// Registry may be nil.
 	Registry prometheus.Registerer
-	// Parallel is how many evaluations run at the same time. Zero means 4.
+	// Parallel is how many evaluations run at the same time, and beside them up to two parts of replays. Zero means the
+	// number of processors and at least 2: more would only keep those waiting who share the processors with them.
 	Parallel int
 }
 
@@ -56,7 +60,10 @@ type Watchman struct {
 	watchers []*watcher
 }
 
-const defaultParallel = 4
+const (
+	leastParallel   = 2
+	parallelReplays = 2
+)
 
 // New checks the watches. Its error has everything that is wrong with them.
 func New(o Options) (*Watchman, error) {
@@ -76,7 +83,7 @@ func New(o Options) (*Watchman, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	if o.Parallel <= 0 {
-		o.Parallel = defaultParallel
+		o.Parallel = max(leastParallel, runtime.GOMAXPROCS(0))
 	}
 	var errs []error
 	names := map[string]bool{}
@@ -94,9 +101,9 @@ func New(o Options) (*Watchman, error) {
 	if err != nil {
 		return nil, err
 	}
-	slots := make(chan struct{}, o.Parallel)
+	slots, replays := make(chan struct{}, o.Parallel), make(chan struct{}, parallelReplays)
 	var mu sync.Mutex
-	tell := func(s core.Signal) {
+	tell := func(s []core.Signal) {
 		mu.Lock()
 		defer mu.Unlock()
 		o.Signals(s)
@@ -110,7 +117,7 @@ func New(o Options) (*Watchman, error) {
 		m.watchers = append(m.watchers, &watcher{
 			watch: w, schedule: schedule, querier: o.Querier, writer: o.Writer, tell: tell, now: o.Now,
 			mine: o.Mine, zone: o.Zone, marks: o.Marks, ours: o.Mine == nil,
-			log: o.Log.With(slog.String("watch", w.Name)), metrics: metrics, slots: slots, series: map[string]*series{}, rows: w.newRows(),
+			log: o.Log.With(slog.String("watch", w.Name)), metrics: metrics, slots: slots, replays: replays, series: map[string]*series{}, rows: w.newRows(),
 		})
 	}
 	return m, nil
@@ -121,8 +128,11 @@ func New(o Options) (*Watchman, error) {
 func (m *Watchman) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, w := range m.watchers {
+		first := w.schedule.Next(w.now().UTC())
+		w.progress.judge(first, w.interval(first), nil)
 		wg.Go(func() { w.run(ctx) })
 	}
+	wg.Go(func() { m.doubt(ctx) })
 	wg.Wait()
 	return nil
 }

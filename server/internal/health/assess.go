@@ -226,6 +226,9 @@ func (st *signalState) evidence(s core.Subject) core.Evidence {
 		Numbers:  []core.Number{{Name: "score", Value: g.Score, Unit: "1"}},
 		Sentence: g.Sentence,
 	}
+	for _, c := range g.Contributors {
+		e.Numbers = append(e.Numbers, core.Number{Name: c.Name, Value: c.Value}, core.Number{Name: c.Name + ", expected", Value: c.Expected})
+	}
 	if g.HasBand {
 		e.Band = &core.Band{Value: g.Value, Expected: g.Expected, Lower: g.Lower, Upper: g.Upper, Score: g.Score}
 	}

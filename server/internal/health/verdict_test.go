@@ -2,6 +2,7 @@ package health
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -239,4 +240,14 @@ func TestAnomalyBeginsAnew(t *testing.T) {
 	f(epoch, epoch)
 	f(epoch.Add(10*time.Second), epoch)
 	f(epoch.Add(5*time.Minute), epoch.Add(5*time.Minute))
+}
+
+// What an anomaly of several values comes from is told in numbers too.
+func TestContributorsAreNumbers(t *testing.T) {
+	st := &signalState{signal: core.Signal{Detector: "whole", Contributors: []core.Contributor{{Name: "errors", Value: 12, Expected: 0.2}}}}
+	e := st.evidence(core.Subject{Site: "fra", Service: "shop"})
+	want := []core.Number{{Name: "score", Unit: "1"}, {Name: "errors", Value: 12}, {Name: "errors, expected", Value: 0.2}}
+	if !slices.Equal(e.Numbers, want) {
+		t.Errorf("numbers %+v", e.Numbers)
+	}
 }

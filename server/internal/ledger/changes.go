@@ -24,7 +24,7 @@ func changeKey(site, id string) string { return prefixChange + part(site) + "/" 
 
 // Declare keeps a declared change under its site and id, and returns what is kept; fresh is false when it was there. One
 // that says something else under the same id is refused with CodeConflict. Of several replicas any may write it: it
-// decides nothing. c is checked by the caller.
+// at most makes those who decide wait. c is checked by the caller.
 func (l *Ledger) Declare(ctx context.Context, c core.DeclaredChange) (kept core.DeclaredChange, fresh bool, err error) {
 	value, err := json.Marshal(c)
 	if err != nil {

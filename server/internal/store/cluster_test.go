@@ -160,7 +160,7 @@ func many(name string, n int, at time.Time) []core.Sample {
 // count is how many series of a name are seen.
 func count(t *testing.T, s *Store, name string) (float64, error) {
 	t.Helper()
-	got, err := s.Query(t.Context(), "count("+name+")", time.Now())
+	got, err := s.Query(t.Context(), "count("+name+")", time.Now(), 0)
 	if err != nil || len(got) == 0 {
 		return 0, err
 	}
@@ -205,7 +205,7 @@ func TestACluster(t *testing.T) {
 			t.Errorf("%s answers %d %s", path, status, body)
 		}
 	}
-	_, err = s.Query(t.Context(), "sum by (", time.Now())
+	_, err = s.Query(t.Context(), "sum by (", time.Now(), 0)
 	wantCode(t, err, core.CodeUnavailable, "unexpected token") // this version does not say whose fault it is
 
 	// What a storage node has shown it may lose by a kill until it is on disk.
@@ -229,7 +229,7 @@ func TestACluster(t *testing.T) {
 	})
 	c.storage[1].stop(syscall.SIGKILL)
 	for _, expr := range []string{"count(kept)", "count(kept @ end())", "absent(kept)", "max_over_time(count(kept)[10s:1s])"} {
-		_, err := s.Query(t.Context(), expr, time.Now())
+		_, err := s.Query(t.Context(), expr, time.Now(), 0)
 		wantCode(t, err, core.CodeUnavailable, "partial answer")
 		_, rangeErr := s.QueryRange(t.Context(), expr, time.Now().Add(-time.Minute), time.Now(), time.Second)
 		if !errors.Is(err, ErrPartial) || !errors.Is(rangeErr, ErrPartial) {
@@ -291,7 +291,7 @@ func TestClusterPathsAndTroubles(t *testing.T) {
 			}
 			return status, body
 		})
-		_, err := s.Query(t.Context(), "x", time.Now())
+		_, err := s.Query(t.Context(), "x", time.Now(), 0)
 		wantCode(t, err, core.CodeUnavailable, text)
 		if errors.Is(err, ErrPartial) != isPartial {
 			t.Errorf("%d %s is partial: %v", status, body, !isPartial)
@@ -315,7 +315,7 @@ func TestClusterPathsAndTroubles(t *testing.T) {
 		}
 		return 200, `{"status":"success","isPartial":true,"data":{"resultType":"vector","result":[]}}`
 	})
-	_, err := s.Query(t.Context(), "x", time.Now())
+	_, err := s.Query(t.Context(), "x", time.Now(), 0)
 	if !errors.Is(err, ErrPartial) || !strings.Contains(err.Error(), "dial") {
 		t.Errorf("one node away: %v", err)
 	}

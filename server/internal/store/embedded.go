@@ -265,12 +265,6 @@ func (e *embedded) flusher() {
 }
 
 func (e *embedded) exec(ctx context.Context, expr string, from, to time.Time, step time.Duration, instant bool) ([]netstorage.Result, error) {
-	if child, _, _, _ := promql.IsRollup(expr); child != "" && instant {
-		return nil, invalidQuery(errRangeSelector)
-	}
-	if child, _, _ := promql.IsMetricSelectorWithRollup(expr); child != "" && instant {
-		return nil, invalidQuery(errRangeSelector)
-	}
 	leave, err := e.enter(ctx, e.readers)
 	if err != nil {
 		return nil, err
@@ -302,18 +296,23 @@ func (e *embedded) exec(ctx context.Context, expr string, from, to time.Time, st
 	return out, nil
 }
 
-func (e *embedded) query(ctx context.Context, expr string, at time.Time) ([]core.SeriesValue, error) {
-	results, err := e.exec(ctx, expr, at, at, instantStep, true)
+func (e *embedded) query(ctx context.Context, expr string, at time.Time, step time.Duration) ([]core.SeriesValue, error) {
+	from, instant := at.Add(-step), step == 0
+	if instant {
+		step = instantStep
+	}
+	results, err := e.exec(ctx, expr, from, at, step, instant)
 	if err != nil {
 		return nil, err
 	}
 	out := make([]core.SeriesValue, 0, len(results))
 	for i := range results {
 		r := &results[i]
-		if len(r.Values) == 0 || unusable(r.Values[0]) {
+		last := len(r.Values) - 1
+		if last < 0 || unusable(r.Values[last]) {
 			continue
 		}
-		out = append(out, core.SeriesValue{Labels: labelMap(&r.MetricName), Value: r.Values[0], At: time.UnixMilli(r.Timestamps[0])})
+		out = append(out, core.SeriesValue{Labels: labelMap(&r.MetricName), Value: r.Values[last], At: time.UnixMilli(r.Timestamps[last])})
 	}
 	return out, nil
 }

@@ -82,7 +82,7 @@ func reopen() error {
 	if err := errors.Join(shared.Close(), shared.Close()); err != nil {
 		return err
 	}
-	if _, err := shared.Query(ctx, "last_words", at); core.Code(err) != core.CodeUnavailable {
+	if _, err := shared.Query(ctx, "last_words", at, 0); core.Code(err) != core.CodeUnavailable {
 		return fmt.Errorf("a closed store answered: %w", err)
 	}
 	if err := shared.Ready(); core.Code(err) != core.CodeUnavailable {
@@ -92,7 +92,7 @@ func reopen() error {
 	if err != nil {
 		return err
 	}
-	got, err := again.Query(ctx, "last_words", time.Now())
+	got, err := again.Query(ctx, "last_words", time.Now(), 0)
 	if err != nil || len(got) != 1 {
 		return fmt.Errorf("after a restart got %v: %w", got, err)
 	}

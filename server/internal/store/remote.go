@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -223,7 +224,10 @@ func (r *remote) post(ctx context.Context, path string, args url.Values) (int, *
 	return resp.StatusCode, &a, nil
 }
 
-func (r *remote) query(ctx context.Context, expr string, at time.Time) ([]core.SeriesValue, error) {
+func (r *remote) query(ctx context.Context, expr string, at time.Time, step time.Duration) ([]core.SeriesValue, error) {
+	if step != 0 {
+		return r.queryOf(ctx, expr, at, step)
+	}
 	a, err := r.ask(ctx, "/api/v1/query", "vector", url.Values{"query": {expr}, "time": {seconds(at)}})
 	if err != nil {
 		return nil, err
@@ -232,6 +236,22 @@ func (r *remote) query(ctx context.Context, expr string, at time.Time) ([]core.S
 	for _, s := range a.Data.Result {
 		if !unusable(s.Value.value) {
 			out = append(out, core.SeriesValue{Labels: s.Metric, Value: s.Value.value, At: s.Value.at})
+		}
+	}
+	return out, nil
+}
+
+// queryOf is the point at a time of a range. The range goes on for two steps: in one that ends before now by the node's
+// own clock, which may be slow, VictoriaMetrics repeats an older point in the place of the last ones.
+func (r *remote) queryOf(ctx context.Context, expr string, at time.Time, step time.Duration) ([]core.SeriesValue, error) {
+	past, err := r.queryRange(ctx, expr, at.Add(-step), at.Add(2*step), step)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]core.SeriesValue, 0, len(past))
+	for _, s := range past {
+		if i := slices.IndexFunc(s.Times, func(t time.Time) bool { return t.UnixMilli() == at.UnixMilli() }); i >= 0 {
+			out = append(out, core.SeriesValue{Labels: s.Labels, Value: s.Values[i], At: s.Times[i]})
 		}
 	}
 	return out, nil

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/VictoriaMetrics/VictoriaMetrics/app/vmselect/promql"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
@@ -43,14 +44,14 @@ const (
 	maxSeriesBytes = 32 << 10
 	// maxPoints is how many points one series of a range answer may have.
 	maxPoints = 30_000
-	// instantStep is the step of an instant query, as in VictoriaMetrics' own API.
+	// instantStep is the step of a question that is asked once, as in VictoriaMetrics' own API.
 	instantStep = 5 * time.Minute
 )
 
 // backend is one way to reach VictoriaMetrics.
 type backend interface {
 	append(ctx context.Context, samples []core.Sample) error
-	query(ctx context.Context, expr string, at time.Time) ([]core.SeriesValue, error)
+	query(ctx context.Context, expr string, at time.Time, step time.Duration) ([]core.SeriesValue, error)
 	queryRange(ctx context.Context, expr string, from, to time.Time, step time.Duration) ([]core.SeriesRange, error)
 	serve(w http.ResponseWriter, r *http.Request, route route)
 	ready() error
@@ -211,9 +212,25 @@ func sameSeries(a, b *core.Sample) bool {
 // Query evaluates a MetricsQL expression at one instant. Series without a value are absent. An expression
 // that is wrong is core.CodeInvalid; a store that cannot answer, or not completely, is core.CodeUnavailable, in the
 // latter case with ErrPartial in the chain.
-func (s *Store) Query(ctx context.Context, expr string, at time.Time) ([]core.SeriesValue, error) {
+//
+// Step says how often the question is asked, at least 1 ms: the answer is then what QueryRange with this step has at that
+// time. A series that is written every n seconds is thus absent about n seconds after its last sample, or a step where
+// that is longer; VictoriaMetrics finds n by the series' last samples and adds an eighth to four times of it for jitter,
+// the most to the shortest. Zero means asked once, as by a person: then a sample of the last five minutes is an answer.
+func (s *Store) Query(ctx context.Context, expr string, at time.Time, step time.Duration) ([]core.SeriesValue, error) {
+	if step != 0 && step < time.Millisecond {
+		return nil, &core.Error{
+			Code: core.CodeInvalid, Message: "a query needs a step of at least 1 ms, or none", Hint: "correct the step",
+		}
+	}
+	if child, _, _, _ := promql.IsRollup(expr); child != "" {
+		return nil, invalidQuery(errRangeSelector)
+	}
+	if child, _, _ := promql.IsMetricSelectorWithRollup(expr); child != "" {
+		return nil, invalidQuery(errRangeSelector)
+	}
 	start := time.Now()
-	out, err := s.be.query(ctx, expr, at)
+	out, err := s.be.query(ctx, expr, at, step)
 	s.metrics.queried("instant", time.Since(start), err)
 	return out, err
 }

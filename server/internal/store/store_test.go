@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"net/http"
 	"net/http/httptest"
@@ -82,7 +83,7 @@ func TestAppendedSamplesAreSeenSoon(t *testing.T) {
 			within = 10 * time.Second // VictoriaMetrics by itself: about five
 		}
 		eventually(t, within, func() (bool, string) {
-			got, err := s.Query(t.Context(), `seen_total{service="checkout"}`, time.Now())
+			got, err := s.Query(t.Context(), `seen_total{service="checkout"}`, time.Now(), 0)
 			must(t, err)
 			if len(got) != 2 {
 				return false, fmt.Sprint(got)
@@ -101,7 +102,7 @@ func TestNewSeriesOfKnownFilterAreSeenSoon(t *testing.T) {
 	for n := 1; n <= 3; n++ {
 		must(t, shared.Append(t.Context(), []core.Sample{sample("grows", 1, time.Now(), "n", strconv.Itoa(n))}))
 		eventually(t, time.Second, func() (bool, string) {
-			got, err := shared.Query(t.Context(), `count(grows)`, time.Now())
+			got, err := shared.Query(t.Context(), `count(grows)`, time.Now(), 0)
 			must(t, err)
 			return len(got) == 1 && got[0].Value == float64(n), fmt.Sprint(got)
 		})
@@ -136,16 +137,81 @@ func TestRangeHasOnlyPointsWithValues(t *testing.T) {
 	})
 }
 
+// A question that is asked every ten seconds has the same answer live and when the past is read again: nothing of a series
+// that ended, and one at each time of a series that is written more seldom than it is asked for.
+func TestAQuestionThatIsAskedAgain(t *testing.T) {
+	both(t, func(t *testing.T, s *Store) {
+		const step = 10 * time.Second
+		end := time.Now().Truncate(step)
+		var in []core.Sample
+		for every, ended := range map[time.Duration]time.Duration{
+			10 * time.Second: 2 * time.Minute, 15 * time.Second: 0, 30 * time.Second: 0, time.Minute: 0, 2 * time.Second: time.Minute,
+		} {
+			labels := []core.Label{{Name: "every", Value: every.String()}}
+			for ago := 20 * time.Minute; ago >= ended; ago -= every {
+				in = append(in, core.Sample{Name: "again", Labels: labels, Value: 1, AtMS: end.Add(-ago).UnixMilli()})
+			}
+		}
+		must(t, s.Append(t.Context(), in))
+		from := end.Add(-10 * time.Minute)
+		var past map[string]bool
+		eventually(t, 10*time.Second, func() (bool, string) {
+			got, err := s.QueryRange(t.Context(), "again", from, end, step)
+			must(t, err)
+			past = map[string]bool{}
+			for _, r := range got {
+				for _, at := range r.Times {
+					past[r.Labels["every"]+" "+end.Sub(at).String()] = true
+				}
+			}
+			return past["1m0s 0s"] && past["2s 1m0s"], fmt.Sprint(got)
+		})
+		live, once := map[string]bool{}, 0
+		for at := from; !at.After(end); at = at.Add(step) {
+			got, err := s.Query(t.Context(), "again", at, step)
+			must(t, err)
+			for _, x := range got {
+				live[x.Labels["every"]+" "+end.Sub(at).String()] = true
+				if !x.At.Equal(at) {
+					t.Errorf("the value of %s is one of %s", at, x.At)
+				}
+			}
+		}
+		got, err := s.Query(t.Context(), "again", end, 0)
+		must(t, err)
+		once = len(got)
+		if !maps.Equal(live, past) {
+			t.Errorf("live\n%v\npast\n%v", live, past)
+		}
+		for ago := time.Duration(0); ago <= 10*time.Minute; ago += step {
+			f := func(every string, want bool) {
+				t.Helper()
+				if live[every+" "+ago.String()] != want {
+					t.Errorf("the series written every %s, %s ago: want %t", every, ago, want)
+				}
+			}
+			f("15s", true)
+			f("30s", true)
+			f("1m0s", true)
+			f("10s", ago > 2*time.Minute-15*time.Second)
+			f("2s", ago > time.Minute-10*time.Second)
+		}
+		if once != 5 {
+			t.Errorf("asked once there are %d series, want all 5 of the last five minutes", once)
+		}
+	})
+}
+
 func TestNoNumberIsNoAnswer(t *testing.T) {
 	both(t, func(t *testing.T, s *Store) {
 		for _, expr := range []string{"vector(0)/0", "vector(1)/0", "absent_metric_of_ours", "vector(1) > 2"} {
-			got, err := s.Query(t.Context(), expr, time.Now())
+			got, err := s.Query(t.Context(), expr, time.Now(), 0)
 			must(t, err)
 			if len(got) != 0 {
 				t.Errorf("%s: got %v, want nothing", expr, got)
 			}
 		}
-		got, err := s.Query(t.Context(), "vector(1+1)", time.Now())
+		got, err := s.Query(t.Context(), "vector(1+1)", time.Now(), 0)
 		must(t, err)
 		if len(got) != 1 || got[0].Value != 2 {
 			t.Errorf("got %v, want 2", got)
@@ -157,7 +223,7 @@ func TestWrongQueriesAreInvalid(t *testing.T) {
 	both(t, func(t *testing.T, s *Store) {
 		f := func(expr, text string) {
 			t.Helper()
-			_, err := s.Query(t.Context(), expr, time.Now())
+			_, err := s.Query(t.Context(), expr, time.Now(), 0)
 			wantCode(t, err, core.CodeInvalid, text)
 		}
 		f("sum by (", "cannot be evaluated")
@@ -180,7 +246,7 @@ func TestBadSamplesRefuseTheBatch(t *testing.T) {
 		t.Helper()
 		good := sample("refused_good", 1, time.Now(), "case", name)
 		wantCode(t, shared.Append(t.Context(), []core.Sample{good, bad}), core.CodeInvalid, text)
-		got, err := shared.Query(t.Context(), `count({case="`+name+`"})`, time.Now())
+		got, err := shared.Query(t.Context(), `count({case="`+name+`"})`, time.Now(), 0)
 		must(t, err)
 		if len(got) != 0 {
 			t.Errorf("%s: %v was stored", name, got)
@@ -203,7 +269,7 @@ func TestQueryGuardrails(t *testing.T) {
 	}
 	must(t, shared.Append(t.Context(), in))
 	eventually(t, 10*time.Second, func() (bool, string) {
-		_, err := shared.Query(t.Context(), "sum(wide)", time.Now())
+		_, err := shared.Query(t.Context(), "sum(wide)", time.Now(), 0)
 		return err != nil && core.Code(err) == core.CodeUnavailable, fmt.Sprint(err)
 	})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -212,7 +278,7 @@ func TestQueryGuardrails(t *testing.T) {
 	for range cap(be.readers) {
 		be.readers <- struct{}{}
 	}
-	_, err := shared.Query(ctx, "vector(1)", time.Now())
+	_, err := shared.Query(ctx, "vector(1)", time.Now(), 0)
 	for range cap(be.readers) {
 		<-be.readers
 	}
@@ -225,7 +291,7 @@ func TestConcurrentUse(t *testing.T) {
 		wg.Go(func() {
 			for j := range 20 {
 				must2(t, shared.Append(t.Context(), []core.Sample{sample("busy", float64(j), time.Now(), "i", strconv.Itoa(i))}))
-				_, err := shared.Query(t.Context(), "count(busy)", time.Now())
+				_, err := shared.Query(t.Context(), "count(busy)", time.Now(), 0)
 				must2(t, err)
 			}
 		})
@@ -342,7 +408,7 @@ func TestPartialAnswersAreErrors(t *testing.T) {
 		s, err := Open(t.Context(), Options{URL: srv.URL})
 		must(t, err)
 		defer func() { _ = s.Close() }()
-		_, err = s.Query(t.Context(), "x", time.Now())
+		_, err = s.Query(t.Context(), "x", time.Now(), 0)
 		wantCode(t, err, code, text)
 	}
 	f(200, `{"status":"success","isPartial":true,"data":{"resultType":"vector","result":[]}}`, core.CodeUnavailable, "partial")
@@ -362,7 +428,7 @@ func TestRemoteThatIsAway(t *testing.T) {
 	defer func() { _ = s.Close() }()
 	wantCode(t, s.Ready(), core.CodeUnavailable, "does not answer")
 	wantCode(t, s.Append(t.Context(), []core.Sample{sample("x", 1, time.Now())}), core.CodeUnavailable, "does not answer")
-	_, err = s.Query(t.Context(), "x", time.Now())
+	_, err = s.Query(t.Context(), "x", time.Now(), 0)
 	wantCode(t, err, core.CodeUnavailable, "does not answer")
 }
 
@@ -461,7 +527,7 @@ func TestKillLosesSixSecondsAtMost(t *testing.T) {
 		if err := s.Ready(); err != nil {
 			return false, err.Error()
 		}
-		got, err := s.Query(t.Context(), "max_over_time(child_total[5m])", time.Now())
+		got, err := s.Query(t.Context(), "max_over_time(child_total[5m])", time.Now(), 0)
 		must(t, err)
 		if len(got) == 0 {
 			return false, "nothing there"

@@ -2,7 +2,7 @@
 // how either notices a second writer. Engines are a Store: they say where beats, echoes and canaries are kept.
 //
 // A beat that has arrived proves that all which was committed at its origin before it was written is there too, as far as both
-// travel by the same link, in order. Its age is an upper bound of the lag, by the clocks of two hosts. It proves nothing from
+// travel by the same link, in order (Sighting.Overtaken says where they do not). Its age is an upper bound of the lag, by the clocks of two hosts. It proves nothing from
 // below: a beat that does not come may be missing because nobody writes it.
 //
 // An echo is what an observer writes back. With the time at which the origin wrote the beat, which it remembers, it bounds what

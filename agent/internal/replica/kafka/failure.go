@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 
@@ -56,6 +57,11 @@ func refused(answer *kerr.Error) *Failure {
 		return &Failure{replica.ReasonTimeout, "no answer in time"}
 	}
 	return &Failure{replica.ReasonQuery, "a broker answered with an error"}
+}
+
+// noTopic says which of the topics that a link names is not there.
+func noTopic(name string) *Failure {
+	return &Failure{replica.ReasonMisconfigured, fmt.Sprintf("there is no topic %q", name)}
 }
 
 func timedOut(err error) bool {

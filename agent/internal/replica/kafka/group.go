@@ -15,7 +15,7 @@ import (
 func Group(l LinkSpec, row GroupRow, m *Memory) replica.Sighting {
 	s := l.sighting()
 	if len(row.Partitions) == 0 {
-		return failed(s, &Failure{replica.ReasonMisconfigured, "the group has committed nothing, and no topics are declared"})
+		return failed(s, &Failure{replica.ReasonMisconfigured, "the group has committed nothing, and no topics are declared: peer names them"})
 	}
 	parts := slices.SortedFunc(slices.Values(row.Partitions), func(a, b PartitionRow) int {
 		return cmp.Or(cmp.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition))

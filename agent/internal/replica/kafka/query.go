@@ -48,7 +48,7 @@ func (e *Engine) group(ctx context.Context, l LinkSpec) (GroupRow, error) {
 	}
 	for _, topic := range topics {
 		if len(ends[topic]) == 0 {
-			return row, refused(kerr.UnknownTopicOrPartition)
+			return row, noTopic(topic)
 		}
 		for partition, end := range ends[topic] {
 			p, err := partitionRow(committed, starts, end)
@@ -88,6 +88,8 @@ func partitionRow(committed kadm.OffsetResponses, starts kadm.ListedOffsets, end
 	start, ok := starts.Lookup(end.Topic, end.Partition)
 	at, known := committed.Lookup(end.Topic, end.Partition)
 	switch {
+	case errors.Is(end.Err, kerr.UnknownTopicOrPartition):
+		return p, noTopic(end.Topic)
 	case end.Err != nil:
 		return p, end.Err
 	case !ok:
@@ -169,13 +171,17 @@ func (e *Engine) mirror(ctx context.Context, l LinkSpec) (MirrorRow, error) {
 	if err != nil {
 		return row, fmt.Errorf("list start offsets: %w", err)
 	}
+	missing := noTopic(topic)
+	missing.Detail += ", to which MirrorMaker 2 copies its heartbeats: peer is its alias of the source; a link by a consumer group names it as channel"
 	if len(ends[topic]) == 0 {
-		return row, &Failure{replica.ReasonMisconfigured, "there is no topic with the heartbeats of the source"}
+		return row, missing
 	}
 	want := map[Place]span{}
 	for partition, end := range ends[topic] {
 		start, ok := starts.Lookup(topic, partition)
 		switch {
+		case errors.Is(end.Err, kerr.UnknownTopicOrPartition):
+			return row, missing
 		case end.Err != nil:
 			return row, fmt.Errorf("partition %d: %w", partition, end.Err)
 		case !ok || start.Err != nil:

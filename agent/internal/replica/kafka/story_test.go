@@ -156,8 +156,16 @@ func TestStory(t *testing.T) {
 	found := newWatcher(t, "what the group has", Options{Server: c.as("evenkeel", canary), Links: []LinkSpec{group}})
 	w := newWatcher(t, "what is declared", Options{Server: c.as("evenkeel", canary), Links: []LinkSpec{declared}})
 
-	found.Becomes(replica.Unknown, replica.ReasonMisconfigured)
-	w.Becomes(replica.Unknown, replica.ReasonMisconfigured)
+	says := func(w *replicatest.Watcher, want string) {
+		t.Helper()
+		if w.Becomes(replica.Unknown, replica.ReasonMisconfigured); !strings.Contains(w.Last.Detail, want) {
+			t.Errorf("%q is not said: %s", want, w.Show())
+		}
+	}
+	says(found, "peer names them")
+	says(w, "there is no topic \""+topic+"\"")
+	mirrored := newWatcher(t, "no heartbeats", Options{Server: c.as("evenkeel", canary), Links: []LinkSpec{{Store: "log", From: "a", To: "b", End: replica.Target}}})
+	says(mirrored, "there is no topic \""+beats+"\", to which MirrorMaker 2 copies its heartbeats")
 	c.make(topic, 2)
 	c.produce(0, "1", "2", "3")
 	w.Becomes(replica.CatchingUp, replica.ReasonNotMeasured)

@@ -40,7 +40,11 @@
 // rest of that binary log, caught_up by heartbeats of the protocol alone may be too early. The heartbeat table sees it.
 //
 // With several applier threads of MySQL a later transaction may be applied before an earlier one. The lower bound is then the
-// age of the oldest one that a worker is in, the upper one that of the newest applied before the first hole.
+// age of the oldest one that a worker is in, the upper one that of the newest applied before the first hole. A row of the heartbeat
+// table may have overtaken what it should prove as well: without the order of commits (replica_preserve_commit_order, off by
+// default before 8.0.27) while there is a hole in what is executed, and in MariaDB, where the source writes in several domains and
+// slave_parallel_threads apply them, while something waits. It then bounds nothing, and is not echoed: use one domain, or
+// preserve the order, to have bounds under load. Between the members of a group that all write it is not noticed.
 //
 // A channel of Group Replication has no such heartbeats: without a heartbeat table a member that is ONLINE is caught_up only
 // after a fresh transaction, and catching_up without an upper bound before the first one.

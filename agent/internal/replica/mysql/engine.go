@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -65,8 +66,11 @@ type Engine struct {
 
 // New checks the options. It does not connect: the server may come later.
 func New(options Options) (*Engine, error) {
-	if options.Address == "" || options.User == "" {
-		return nil, errors.New("a mysql engine needs an address and a user")
+	if _, _, err := net.SplitHostPort(options.Address); err != nil {
+		return nil, errors.New("mysql: the address is not host:port")
+	}
+	if options.User == "" {
+		return nil, errors.New("mysql: a user is needed, the account that looks")
 	}
 	seen := map[LinkSpec]bool{}
 	for _, link := range options.Links {
@@ -167,6 +171,12 @@ func (e *Engine) ask(ctx context.Context) answer {
 		}
 	case e.options.HeartbeatDatabase != "":
 		a.beats, a.echoes, a.beatsErr = readBeats(ctx, conn, e.options.HeartbeatDatabase)
+	}
+	if len(a.beats) > 0 && slices.ContainsFunc(a.maria, func(r mariaRow) bool { return r.overtakes(a.server) }) {
+		// Whether a beat came before what it should prove is told by positions that were read after it.
+		if a.maria, a.targetErr = readMaria(ctx, conn, a.server); a.targetErr != nil {
+			a.beats = nil
+		}
 	}
 	if len(a.channels) > 0 && len(a.beats) > 0 {
 		// An applier in a hurry may have taken more off the lag since than a look lasts: the lower bound of the positions must

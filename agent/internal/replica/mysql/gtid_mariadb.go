@@ -58,3 +58,13 @@ func (p gtidPos) behind(other gtidPos, own uint32) int64 {
 	}
 	return int64(sum)
 }
+
+// of is in how many domains the newest transaction began at a server.
+func (p gtidPos) of(server uint32) (domains int) {
+	for _, newest := range p {
+		if newest.server == server {
+			domains++
+		}
+	}
+	return domains
+}

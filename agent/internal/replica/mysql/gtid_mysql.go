@@ -100,6 +100,24 @@ func (g gtidSet) lacks(want gtidSet) []transaction {
 	return out
 }
 
+// holes tells that of a key of received a transaction is missing in g and a later one is not, also where that one came after
+// received was read.
+func (g gtidSet) holes(received gtidSet) bool {
+	want := gtidSet{}
+	for key, spans := range received {
+		if have := g[key]; len(have) > 0 && len(spans) > 0 {
+			want[key] = spans
+			if end, top := spans[len(spans)-1].last, have[len(have)-1].last; top > end {
+				want[key] = append(slices.Clone(spans), span{end + 1, top})
+			}
+		}
+	}
+	return slices.ContainsFunc(g.lacks(want), func(first transaction) bool {
+		have := g[first.key]
+		return have[len(have)-1].last > first.n
+	})
+}
+
 func parseSpan(text string) (span, error) {
 	first, last, isRange := strings.Cut(text, "-")
 	a, err := strconv.ParseInt(first, 10, 64)

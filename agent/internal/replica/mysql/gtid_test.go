@@ -85,6 +85,33 @@ func TestGTIDSet(t *testing.T) {
 	bad("0-1-7")
 }
 
+func TestHoles(t *testing.T) {
+	const a, b = "3e11fa47-71ca-11e1-9e33-c80aa9429562", "bd4b724b-ab29-11ee-826f-000c294bd026"
+	f := func(have, received string, want bool) {
+		t.Helper()
+		x, errX := parseGTIDSet(have)
+		y, errY := parseGTIDSet(received)
+		if errX != nil || errY != nil {
+			t.Fatalf("%q, %q: %v, %v", have, received, errX, errY)
+		}
+		if got := x.holes(y); got != want {
+			t.Errorf("%q of %q has holes: %v", have, received, got)
+		}
+	}
+	f("", "", false)
+	f("", a+":1-5", false)
+	f(a+":1-5", a+":1-5", false)
+	f(a+":1-3", a+":1-5", false)
+	f(a+":1-3:5", a+":1-5", true)
+	f(a+":5", a+":1-5", true)
+	f(a+":1-3", a+":1-3:7-9", false)   // what was never received is no hole
+	f(a+":1-3:7", a+":1-3:7-9", false) // nor does it lie before
+	f(a+":1-7", a+":1-5", false)       // it came after received was read
+	f(a+":1-5:7", a+":1-5", true)
+	f(a+":1-5,"+b+":1-4:6", a+":1-5", false) // not of this channel
+	f(a+":1-5,"+b+":1-4:6", a+":1-5,"+b+":1-9", true)
+}
+
 func TestTransaction(t *testing.T) {
 	const a = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
 	f := func(have, want, first string) {

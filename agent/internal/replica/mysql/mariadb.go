@@ -86,6 +86,10 @@ func mariaTarget(link LinkSpec, rows []mariaRow, server serverRow, beat replica.
 	if k.beat = kb; torn {
 		return because(s, replica.Unknown, replica.ReasonSplitBrain, splitBrain), k
 	}
+	behind := !applied.covers(received, server.ServerID)
+	if s.Overtaken = behind && row.overtakes(server); s.Overtaken {
+		beats = interval{}
+	}
 	io := receiver{strings.ToUpper(row.IORunning.V), row.IOErrno.V, row.IOError.V}
 	if _, is := io.down(s); is {
 		k = k.fall(at)
@@ -97,10 +101,20 @@ func mariaTarget(link LinkSpec, rows []mariaRow, server serverRow, beat replica.
 	v := view{
 		receiver: io, applies: strings.EqualFold(row.SQLRunning.V, "yes"), applierErrno: row.SQLErrno.V,
 		alive: k.alive, since: k.since(), fell: !k.down.IsZero(), heartbeats: row.HeartbeatPeriod.V > 0, limit: limit,
-		behind: !applied.covers(received, server.ServerID), delay: seconds(float64(row.Delay.V)), waits: row.RemainingDelay.Valid,
+		behind: behind, delay: seconds(float64(row.Delay.V)), waits: row.RemainingDelay.Valid,
 		own: own, clocked: beats.above(own), clockedAtLinks: beats,
 	}
-	return v.state(s, at), k
+	return overtaken(v.state(s, at), beat.OK), k
+}
+
+// overtakes tells that transactions of one domain may be applied before earlier ones of another one: the source writes in
+// several, and several threads apply them. Within a domain all is committed in order.
+func (r mariaRow) overtakes(server serverRow) bool {
+	if server.Threads < 1 || strings.EqualFold(r.Parallel.V, "none") || !r.SourceID.Valid {
+		return false
+	}
+	received, _, err := r.positions()
+	return err == nil && received.gtids.of(uint32(r.SourceID.V)) > 1
 }
 
 // figures puts the counts of what was received and is not applied.

@@ -52,6 +52,9 @@ func mysqlTarget(link LinkSpec, rows []channelRow, server serverRow, beat replic
 	if k.beat = kb; torn {
 		return because(s, replica.Unknown, replica.ReasonSplitBrain, splitBrain), k
 	}
+	if s.Overtaken = executed.holes(received); s.Overtaken {
+		beats = interval{}
+	}
 	io := receiver{strings.ToUpper(row.IOState), row.IOErrno, row.IOError}
 	if _, is := io.down(s); is {
 		k = k.fall(at)
@@ -76,7 +79,7 @@ func mysqlTarget(link LinkSpec, rows []channelRow, server serverRow, beat replic
 		// Members of a group hear each other by the group's own protocol, which expels those that are not heard.
 		v.alive = at
 	}
-	return v.state(s, at), k
+	return overtaken(v.state(s, at), beat.OK), k
 }
 
 // committing is for how long a transaction may be seen by readers before the server counts it as executed: it commits in groups,

@@ -265,6 +265,20 @@ func TestMySQLStates(t *testing.T) {
 	}, replica.CatchingUp, ""); s.Lower.Or(0) != 0 || s.Upper.V != 8*time.Second || s.Transactions.V != 1 {
 		t.Errorf("12 was done meanwhile: %+v", s)
 	}
+	// A heartbeat bounds the lag from above, but not while what it would prove may have been overtaken.
+	beat := Beat{Origin: "fra", Epoch: 1, Seq: 1, At: at, Interval: time.Second}
+	for executed, want := range map[string]time.Duration{":1-10": 0, ":1-10:12": 8 * time.Second} {
+		row := channelRow{
+			Now: 1e9, Channel: "fra", IOState: "ON", Heartbeats: 3, HeartbeatAt: 1e9 - 1, Received: uuid + ":1-12",
+			QueuedEnd: 1e9 - 2, HeartbeatPeriod: 1, ApplierState: "ON", CoordState: on("ON"),
+			Workers: []workerRow{{State: "ON", Applied: uuid + ":10", AppliedImmediate: 1e9 - 8}},
+		}
+		server := serverRow{Version: "8.4.2", Executed: uuid + executed, GTIDMode: on("ON"), ReadOnly: true}
+		s, _ := mysqlTarget(link, []channelRow{row}, server, replica.Some(beat), kept[gtidSet]{}, at, at)
+		if s.State != replica.CatchingUp || s.Upper.V != want || s.Overtaken != (want > 0) || s.Overtaken != strings.Contains(s.Detail, "heartbeat") {
+			t.Errorf("%s of 12 is there: %+v", executed, s)
+		}
+	}
 	f("one came while the row was read", func(c *channelRow, _ *serverRow) {
 		c.Queued, c.QueuedImmediate = uuid+":11", 1e9-1
 	}, replica.CatchingUp, "")

@@ -17,8 +17,8 @@ func readServer(ctx context.Context, conn *sql.Conn) (serverRow, error) {
 	}
 	var err error
 	if row.mariaDB() {
-		err = conn.QueryRowContext(ctx, "SELECT @@global.server_id, @@global.read_only, @@global.gtid_binlog_pos").
-			Scan(&row.ServerID, &row.ReadOnly, &row.Binlog)
+		err = conn.QueryRowContext(ctx, "SELECT @@global.server_id, @@global.read_only, @@global.gtid_binlog_pos, @@global.slave_parallel_threads").
+			Scan(&row.ServerID, &row.ReadOnly, &row.Binlog, &row.Threads)
 	} else {
 		err = conn.QueryRowContext(ctx, `SELECT @@global.server_id, @@global.read_only OR @@global.super_read_only,
 @@global.gtid_executed, @@global.gtid_mode`).Scan(&row.ServerID, &row.ReadOnly, &row.Executed, &row.GTIDMode)

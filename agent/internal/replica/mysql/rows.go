@@ -15,6 +15,7 @@ type serverRow struct {
 	ReadOnly bool             // read_only or super_read_only
 	Executed string           // MySQL: gtid_executed
 	Binlog   string           // MariaDB: gtid_binlog_pos; what this server has written
+	Threads  int64            // MariaDB: slave_parallel_threads
 	GTIDMode sql.Null[string] // MySQL only
 	Process  bool             // the account may see other accounts' threads
 }
@@ -55,6 +56,8 @@ type mariaRow struct {
 	HeartbeatPeriod sql.Null[float64] // seconds; 0 is off
 	Retried         sql.Null[int64]
 	RelaySpace      sql.Null[int64]
+	SourceID        sql.Null[int64]  // server_id of the source
+	Parallel        sql.Null[string] // none, conservative, optimistic, aggressive, minimal
 }
 
 // mariaRows reads the answer from its columns and rows of texts; NULL is an invalid text.
@@ -79,6 +82,7 @@ func mariaRows(columns []string, answer [][]sql.Null[string]) ([]mariaRow, error
 			Delay: f.whole("sql_delay"), RemainingDelay: f.whole("sql_remaining_delay"),
 			Heartbeats: f.whole("slave_received_heartbeats"), HeartbeatPeriod: f.number("slave_heartbeat_period"),
 			Retried: f.whole("retried_transactions"), RelaySpace: f.whole("relay_log_space"),
+			SourceID: f.whole("master_server_id"), Parallel: f["parallel_mode"],
 		}
 		out = append(out, row)
 	}

@@ -127,7 +127,11 @@ func blame(err error) (replica.Reason, string) {
 		if right := lacks(answer); right != "" {
 			return replica.ReasonPrivilege, fmt.Sprintf("the account lacks the privilege %s (error %d)", right, answer.Number)
 		}
-		return reasonOf(answer.Number), fmt.Sprintf("the server answered with error %d", answer.Number)
+		reason := reasonOf(answer.Number)
+		if reason == replica.ReasonAuth {
+			return reason, fmt.Sprintf("the server does not let the account in: name, password or what it asks of them (error %d)", answer.Number)
+		}
+		return reason, fmt.Sprintf("the server answered with error %d", answer.Number)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded),
 		errors.As(err, &network) && network.Timeout():
 		return replica.ReasonTimeout, "the server did not answer in time"

@@ -16,7 +16,7 @@ const (
 )
 
 // firstLook is why nothing can be said at the first look where liveness is only seen as a change between two.
-const firstLook = "it takes two looks to know whether the link is alive"
+const firstLook = "it takes two looks, with a change or a heartbeat of the source (HEARTBEAT_PERIOD, 30 s by default) between them, to know whether the link is alive"
 
 // interval is what is known of a lag. Clocks tells that a time of the source was compared with one of the target.
 type interval struct {
@@ -60,6 +60,14 @@ func (i interval) put(s replica.Sighting) replica.Sighting {
 // because is a sighting with its state and why.
 func because(s replica.Sighting, state replica.State, reason replica.Reason, detail string) replica.Sighting {
 	s.State, s.Reason, s.Detail = state, reason, detail
+	return s
+}
+
+// overtaken adds why a heartbeat that is there was not used, where nothing else is to be said.
+func overtaken(s replica.Sighting, beaten bool) replica.Sighting {
+	if s.Overtaken && beaten && s.Detail == "" {
+		s.Detail = "several threads apply, and what came later may be applied first: the heartbeat proves nothing"
+	}
 	return s
 }
 

@@ -303,3 +303,44 @@ func heartbeatStory(t *testing.T, f sitetest.Flavor) {
 		t.Errorf("a write without the right: %v", err)
 	}
 }
+
+// TestOvertakingStory: a source that writes in two domains, which several threads of its replica apply. What it commits in one hangs
+// there, while its heartbeats go on in the other one.
+func TestOvertakingStory(t *testing.T) {
+	t.Parallel()
+	sitetest.EachFlavor(t, []sitetest.Flavor{sitetest.MariaDB()}, func(t *testing.T, f sitetest.Flavor) {
+		p := newPair(t, f, "--slave-parallel-threads=4")
+		writer, err := NewHeartbeat(p.server(p.primary, "beats"), "evenkeel")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer writer.Close()
+		w := newWatch(t, Options{Server: p.server(p.replica, "evenkeel"), HeartbeatDatabase: "evenkeel"}, replica.Target)
+		beating(t, writer, 1, 100*time.Millisecond, 0, func(write func() error) error { return write() })
+		insert := func(id int) {
+			t.Helper()
+			p.primary.Do(t, "SET SESSION gtid_domain_id=2; INSERT INTO evenkeel.load_test VALUES (?, 'x'); SET SESSION gtid_domain_id=0", id)
+		}
+		insert(1)
+		w.Until("two domains, and the beats bound the link", func(s replica.Status) bool {
+			return p.replica.Number(t, "SELECT COUNT(*) FROM evenkeel.load_test") == 1 && w.Seen.SourceClock && s.Upper.Or(time.Hour) < 5*time.Second
+		})
+		release := p.lock(t, 2)
+		insert(2)
+		hangs := time.Now()
+		seq := func() int64 { return p.replica.Number(t, "SELECT seq FROM evenkeel.evenkeel_heartbeat") }
+		first := seq()
+		replicatest.Until(t, "the beats overtake", func() bool { return seq() > first+20 })
+		for range 5 {
+			lag := time.Since(hangs)
+			if s := w.Look(); s.Upper.OK && s.Upper.V < lag {
+				t.Errorf("%s after what hangs was committed: %s", lag, w.Show())
+			}
+		}
+		if !w.Seen.Overtaken || !strings.Contains(w.Last.Detail, "the heartbeat proves nothing") {
+			t.Errorf("nobody says why the beats do not count: %s", w.Show())
+		}
+		release()
+		w.Until("the beats count again", func(s replica.Status) bool { return w.Seen.SourceClock && s.Upper.Or(time.Hour) < 5*time.Second })
+	})
+}

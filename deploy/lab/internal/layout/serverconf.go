@@ -90,7 +90,8 @@ func (l Layout) patience(weight, users int, trough float64) int {
 	return int(min(max(math.Ceil(1.3*turn*float64(users)/trough), 4), 300))
 }
 
-// watches are what users feel at the edge. The windows are short because the edge reports twice a second.
+// watches are what users feel at the edge, and the ready-made sets. The windows are short because the edge reports twice a
+// second.
 func watches() string {
 	return fmt.Sprintf(`watches:
   - name: edge-errors
@@ -113,6 +114,11 @@ func watches() string {
     model: robust-z
     direction: above
     floor: {absolute: 0.2, relative: 20%%}
+  # No hosts: all sites are on one machine, whose metrics the agents do not collect.
+  - {ready: http}
+  - {ready: links}
+  - {ready: store}
+  - {ready: self}
 `, Service, Service, Service)
 }
 

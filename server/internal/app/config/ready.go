@@ -81,10 +81,10 @@ func (c *Config) http(every Duration) []Watch {
 	)
 	out := []Watch{
 		{Name: "http-errors", Group: "errors", Query: errs, Direction: "above", Floor: Floor{Absolute: 0.01}},
-		{Name: "http-traffic", Query: rate, Direction: "below", Floor: Floor{Relative: 0.2}},
+		{Name: "http-traffic", Query: rate, Direction: "below", Floor: Floor{Relative: 0.2}, Demand: true},
 		{Name: "http-latency", Group: "latency", Query: slow, Direction: "above", Floor: Floor{Absolute: 0.05, Relative: 0.2}},
 		{Name: "http-probe-time", Group: "latency", Query: probes, Direction: "above", Floor: Floor{Absolute: 0.05, Relative: 0.5}},
-		{Name: "http-together", Model: string(detect.ModelService), Metrics: map[string]string{
+		{Name: "http-together", Demand: true, Model: string(detect.ModelService), Metrics: map[string]string{
 			"errors": errs, "traffic": rate, "latency": slow, "probe time": probes,
 		}},
 	}

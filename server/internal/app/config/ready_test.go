@@ -203,7 +203,7 @@ func TestReadyMadeWatchesAreShown(t *testing.T) {
 			t.Errorf("%q is not shown", want)
 		}
 	}
-	if strings.Contains(string(out), "ready:") || strings.Contains(string(out), fmt.Sprint(`patience: 0`)) {
+	if strings.Contains(string(out), "ready:") || strings.Contains(string(out), "patience: 0") {
 		t.Errorf("shown:\n%s", out)
 	}
 }

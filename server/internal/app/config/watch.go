@@ -39,9 +39,12 @@ type Watch struct {
 	FlatAfter          Duration     `yaml:"flat_after,omitempty"` // of absence: standstills are judged from so long an acquaintance on
 	RestsAtZero        bool         `yaml:"rests_at_zero,omitempty"`
 	Ratio              bool         `yaml:"ratio,omitempty"` // of peers
-	Class              string       `yaml:"class,omitempty"`
-	Group              string       `yaml:"group,omitempty"` // of watches that are likely to be odd together, as latency; none: a group of its own
-	Train              Duration     `yaml:"train,omitempty"` // 0s: what the model needs
+	// Demand says that the values grow with the number of users, and are judged as if the site had no other's.
+	Demand    bool     `yaml:"demand,omitempty"`
+	MaxSeries int      `yaml:"max_series,omitempty"` // more are refused and counted; 0: 1000
+	Class     string   `yaml:"class,omitempty"`
+	Group     string   `yaml:"group,omitempty"` // of watches that are likely to be odd together, as latency; none: a group of its own
+	Train     Duration `yaml:"train,omitempty"` // 0s: what the model needs
 
 	path string // where it stands in the file
 	made bool   // it is of a ready-made set
@@ -67,8 +70,8 @@ func (w Watch) Detect() detect.Watch {
 		Every: w.Every.D(), Cron: w.Cron, Model: detect.Model(w.Model), Direction: detect.Direction(w.Direction),
 		Floor: detect.Floor{Absolute: w.Floor.Absolute, Relative: float64(w.Floor.Relative)}, Threshold: w.Threshold,
 		FalseAlarms: w.FalseAlarmsPerWeek, Limit: w.Limit, Horizon: w.Horizon.D(), Window: w.Window.D(), Objective: float64(w.Objective),
-		Patience: w.Patience, FlatAfter: w.FlatAfter.D(), RestsAtZero: w.RestsAtZero, Ratio: w.Ratio, Training: w.Train.D(),
-		Group: w.Group,
+		Patience: w.Patience, FlatAfter: w.FlatAfter.D(), RestsAtZero: w.RestsAtZero, Ratio: w.Ratio, Demand: w.Demand, Training: w.Train.D(),
+		MaxSeries: w.MaxSeries, Group: w.Group,
 	}
 	for _, x := range w.Windows {
 		out.Windows = append(out.Windows, detectors.BurnWindow{Long: x.Long.D(), Short: x.Short.D(), Factor: x.Factor})

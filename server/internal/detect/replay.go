@@ -1,0 +1,176 @@
+package detect
+
+import (
+	"context"
+	"math"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+const (
+	// partPoints is about how many points a part of a replay has, of all series together: some 50 MB while they are read.
+	partPoints = 1_000_000
+	// minPart and maxPart bound the points that a series has in one part: each part costs the store a search for its series,
+	// and a store answers no more than 30000.
+	minPart, maxPart = 60, 10_000
+	// maxReplay is how many points a replay reads, of all series together: some minutes.
+	maxReplay = 100_000_000
+	// maxExtensions is how often a replay goes on to what came while it read. Each time that is less, but in a store so slow
+	// that it never ends.
+	maxExtensions = 3
+)
+
+// replay is the training window, read in parts one after the other. What it learns takes the place of what was learned
+// without it when it is done; one that fails goes on with the same part at the next tick.
+type replay struct {
+	series map[string]*series
+	rows   rows
+	from   time.Time // of the next part
+	sized  bool      // how many series there are is known
+}
+
+// remember teaches the models what the store remembers from before the tick, and when that is lost meanwhile, from before
+// the first one that is not yet.
+func (w *watcher) remember(ctx context.Context, tick, lost time.Time) {
+	interval := w.interval(tick)
+	until := tick.Add(-w.watch.EvalDelay - interval)
+	if w.replay == nil {
+		points := w.watch.training(interval) / interval
+		w.replay = &replay{series: map[string]*series{}, rows: w.watch.newRows(), from: until.Add(-points * interval)}
+	}
+	r := w.replay
+	for !r.from.After(until) {
+		if !acquire(ctx, w.replays) {
+			return
+		}
+		err := w.part(ctx, until, interval)
+		// What came meanwhile is read before anybody else has a turn, or it would grow while we wait for ours. The times of a
+		// schedule that is not Every have no even distance.
+		for n := 0; n < maxExtensions && err == nil && w.watch.Every > 0 && r.from.After(until) && !w.now().Before(lost); n++ {
+			lost = w.schedule.Next(w.now().UTC())
+			until = lost.Add(-w.watch.EvalDelay - interval)
+			err = w.part(ctx, until, interval)
+		}
+		<-w.replays
+		if ctx.Err() != nil {
+			return
+		}
+		w.note(&w.replayErr, "replay of the training window", err)
+		if err != nil {
+			w.metrics.replayErrors.WithLabelValues(w.watch.Name).Inc()
+			return
+		}
+	}
+	w.series, w.rows, w.order = r.series, r.rows, nil
+	for _, s := range w.series {
+		w.missUntil(s, until.Add(time.Nanosecond), interval)
+	}
+	w.replayed, w.replay, w.asked = true, nil, until
+	w.metrics.series.WithLabelValues(w.watch.Name).Set(float64(len(w.series)))
+}
+
+// part reads one part of the training window and gives it to the models.
+func (w *watcher) part(ctx context.Context, until time.Time, interval time.Duration) error {
+	r := w.replay
+	series := w.watch.maxSeries()
+	if r.sized {
+		series = max(1, len(r.series), r.rows.seats())
+	}
+	points := time.Duration(min(max(partPoints/series, minPart), maxPart))
+	to := r.from.Add((points - 1) * interval)
+	if to.After(until) {
+		to = until
+	}
+	within, cancel := context.WithTimeout(ctx, maxQueryTime)
+	defer cancel()
+	pasts, err := w.askRange(within, r.from, to, interval)
+	if err != nil {
+		return err
+	}
+	if series = 0; !r.sized {
+		for _, past := range pasts {
+			series += len(past.series)
+		}
+	}
+	if r.sized = r.sized || series > 0; series > 0 {
+		if most := until.Add(-time.Duration(maxReplay/series) * interval); most.After(to) {
+			r.from = most.Add(interval) // too much to read: the newest counts
+			return nil
+		}
+	}
+	live, liveRows := w.series, w.rows
+	w.series, w.rows = r.series, r.rows
+	defer func() { w.series, w.rows, w.order = live, liveRows, nil }()
+	marks := w.marks(r.from.Add(-changeSettles), to)
+	if w.rows == nil {
+		w.replaySeries(pasts[0].series, marks, interval)
+	} else {
+		w.replayRows(pasts, marks)
+	}
+	for key, s := range w.series {
+		if to.Sub(s.lastAt) >= w.watch.forgetAfter(interval) {
+			delete(w.series, key) // it ended long before, or never had a value
+		}
+	}
+	w.tidy()
+	r.from = to.Add(interval)
+	return nil
+}
+
+// replaySeries gives the points of each series to its model.
+func (w *watcher) replaySeries(past []core.SeriesRange, marks []Mark, interval time.Duration) {
+	seen := make(map[*series]bool, len(past))
+	own := make([]*series, len(past)) // nil: passed over
+	for i, p := range past {
+		key, written := seriesKey(w.watch.Name, p.Labels)
+		s := w.lookup(key, written, p.Labels)
+		switch {
+		case s == nil:
+			w.metrics.refused.WithLabelValues(w.watch.Name).Inc()
+			continue
+		case seen[s]:
+			w.ignore(ignoredDuplicate)
+			continue
+		}
+		seen[s], own[i] = true, s
+	}
+	parallel(len(past), func(i int) {
+		s, p := own[i], &past[i]
+		if s == nil {
+			return
+		}
+		for j, x := range p.Values {
+			if j < len(p.Times) && !math.IsNaN(x) && !math.IsInf(x, 0) {
+				w.missUntil(s, p.Times[j], interval)
+				s.observe(w.watch, p.Times[j], x, marks)
+			}
+		}
+	})
+}
+
+// parallel calls f for 0 to n-1, from several goroutines when there are many.
+func parallel(n int, f func(i int)) {
+	const block = 64
+	var next atomic.Int64
+	work := func() {
+		for {
+			end := int(next.Add(block))
+			if end-block >= n {
+				return
+			}
+			for i := end - block; i < min(end, n); i++ {
+				f(i)
+			}
+		}
+	}
+	var wait sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), (n+block-1)/block) - 1 {
+		wait.Go(work)
+	}
+	work()
+	wait.Wait()
+}
