@@ -196,6 +196,7 @@ type Assessment struct {
 	Condition string     `json:"condition"`
 	Kind      string     `json:"kind"`
 	Evidence  []Evidence `json:"evidence"`
+	Odd       []Evidence `json:"odd"` // too little to be evidence
 	Global    []string   `json:"global"`
 	Sentence  string     `json:"sentence"`
 }

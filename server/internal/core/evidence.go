@@ -123,10 +123,10 @@ type Assessment struct {
 	// Global names the serving sites that show the same signal with onsets close together, the subject's
 	// own site included; empty unless that is the case.
 	Global []string `json:"global,omitempty"`
-	// Odd names the detectors of symptoms that object now, whether together they say enough to accuse the subject or not. It
+	// Odd is what detectors of symptoms find odd now, while it does not say enough to be evidence against the subject. It
 	// takes less to be no refuge for others than to be accused.
-	Odd      []string `json:"odd,omitempty"`
-	Sentence string   `json:"sentence"`
+	Odd      []Evidence `json:"odd,omitempty"`
+	Sentence string     `json:"sentence"`
 }
 
 // Has reports whether evidence of the class is present.

@@ -109,21 +109,26 @@ func cleanNumbers(in []core.Number) []core.Number {
 	return out
 }
 
-// cleanAssessment is a copy of the assessment without figures that are no numbers.
-func cleanAssessment(a core.Assessment) core.Assessment {
-	a.Onset, a.FailingSince, a.HealthySince = cloneTime(a.Onset), cloneTime(a.FailingSince), cloneTime(a.HealthySince)
-	a.Evidence = cloneEvidence(a.Evidence)
-	for i := range a.Evidence {
-		ev := &a.Evidence[i]
+// cleanEvidence is a copy without figures that are no numbers.
+func cleanEvidence(in []core.Evidence) []core.Evidence {
+	out := cloneEvidence(in)
+	for i := range out {
+		ev := &out[i]
 		ev.Numbers = cleanNumbers(ev.Numbers)
 		if b := ev.Band; b != nil && !finite(b.Value, b.Expected, b.Lower, b.Upper, b.Score) {
 			ev.Band = &core.Band{} // still statistics, without its figures
 		}
 	}
+	return out
+}
+
+// cleanAssessment is a copy of the assessment without figures that are no numbers.
+func cleanAssessment(a core.Assessment) core.Assessment {
+	a.Onset, a.FailingSince, a.HealthySince = cloneTime(a.Onset), cloneTime(a.FailingSince), cloneTime(a.HealthySince)
+	a.Evidence, a.Odd = cleanEvidence(a.Evidence), cleanEvidence(a.Odd)
 	a.Votes = slices.Clone(a.Votes)
 	a.Claims = slices.Clone(a.Claims)
 	a.Global = slices.Clone(a.Global)
-	a.Odd = slices.Clone(a.Odd)
 	return a
 }
 

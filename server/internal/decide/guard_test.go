@@ -198,7 +198,7 @@ func TestOddSitesAreNoRefuge(t *testing.T) {
 		}
 	}
 	f(true, core.Assessment{Condition: core.Healthy})
-	f(false, core.Assessment{Condition: core.Healthy, Odd: []string{"latency"}})
+	f(false, core.Assessment{Condition: core.Healthy, Odd: []core.Evidence{{Source: "latency"}}})
 	f(false, core.Assessment{Condition: core.Suspect, Kind: core.KindAnomaly})
 	f(true, core.Assessment{Condition: core.Suspect, Kind: core.KindLink})
 	f(false, core.Assessment{})

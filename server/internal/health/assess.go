@@ -36,7 +36,7 @@ func (b *bench) assess(i int) core.Assessment {
 	a.Claims[1] = claim("app", in.ups, in.downs)
 	a.Claims[2] = dataClaim(s.subject.Site, b.links)
 	a.Evidence = b.evidence(i)
-	a.Odd = b.oddNames(i)
+	a.Odd = b.oddities(i)
 
 	if c.condition <= core.Healthy {
 		s.onset = 0

@@ -140,6 +140,9 @@ func (w *world) show(subject string) string {
 		for _, e := range a.Evidence {
 			fmt.Fprintf(&b, "  %s %s over %s, %s to %s: %s\n", e.Class, e.Signal, e.Path, sec(&e.Onset), sec(&e.Last), e.Sentence)
 		}
+		for _, e := range a.Odd {
+			fmt.Fprintf(&b, "  odd %s over %s, since %s: %s\n", e.Source, e.Path, sec(&e.Onset), e.Sentence)
+		}
 		for _, c := range a.Claims {
 			if c.Samples > 0 {
 				fmt.Fprintf(&b, "  claim %s: %.2f of %d\n", c.Name, c.Ratio, c.Samples)

@@ -156,6 +156,21 @@ func (b *bench) frontText(i int) string {
 	return "; judged by its worst probe, " + s.fronts[s.judged].target
 }
 
+// oddities are what detectors hold against the subject while that does not say enough to be evidence.
+func (b *bench) oddities(i int) []core.Evidence {
+	s := b.t.subjects[i]
+	if b.signals == nil || s.statistics.accuses() {
+		return nil
+	}
+	var out []core.Evidence
+	for _, st := range b.signals[i] {
+		if st.signal.Class == core.ClassSymptom {
+			out = append(out, st.evidence(s.subject))
+		}
+	}
+	return out
+}
+
 // oddNames are the detectors that hold a symptom against the subject, sorted.
 func (b *bench) oddNames(i int) []string {
 	if b.signals == nil {
