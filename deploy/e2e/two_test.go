@@ -43,8 +43,8 @@ func (w *world) wantNoAction(since time.Time) {
 	}
 }
 
-// statisticsAlone: a third of the users' requests at one site fail while its agent and all probes are content. What the
-// detector finds odd is shown with its band within seconds; it takes minutes to be evidence, and nothing acts on it.
+// statisticsAlone: a third of the users' requests at one site fail while its agent and all probes are content, so nobody but the edge
+// accuses it. What the detector finds odd is shown with its band within seconds; it takes minutes to be evidence, and nothing acts on it.
 func (w *world) statisticsAlone(site string) {
 	w.t.Helper()
 	w.until(4*time.Minute, "the detector of errors has left its warm-up", func() error {
@@ -83,8 +83,8 @@ func (w *world) statisticsAlone(site string) {
 	if b := e.Band; b.Value <= b.Upper || b.Upper < b.Expected || b.Expected < b.Lower || b.Value < 0.1 || b.Score <= 0 {
 		w.t.Errorf("the band does not tell of 30 %% errors: %+v", *b)
 	}
-	if e.Class != "symptom" || seen.Condition != "healthy" || !strings.Contains(seen.Sentence, "does not say enough to accuse it") {
-		w.t.Errorf("%s: %s, %s", e.Class, seen.Condition, seen.Sentence)
+	if e.Class != "symptom" || !strings.Contains(seen.Sentence, "does not say enough to accuse it") {
+		w.t.Errorf("%s: %s", e.Class, seen.Sentence)
 	}
 	w.step("%s: %s %+v", e.Source, e.Sentence, *e.Band)
 	time.Sleep(15 * time.Second) // five times the longest hold of a lab's automatic policies
