@@ -71,6 +71,7 @@ func detectUnits() []detectUnit {
 		{"fact-between-p50-ms", "fact_between_p50", "ms"},
 		{"fact-between-p99-ms", "fact_between_p99", "ms"},
 		{"replay-s", "time", "s"},
+		{"replay-cpu-s", "cpu_time", "s"},
 		{"points/s", "speed", "points/s"},
 		{"other-late-max-s", "other_late_max", "s"},
 	}
