@@ -26,7 +26,7 @@ func benchDetect(ctx context.Context, b *bench) error {
 
 // goBench runs Go benchmarks of one package and prints every figure that they report, by its unit.
 func (b *bench) goBench(ctx context.Context, pkg, pattern, lasts, prefix string) error {
-	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", pattern, "-benchmem", "-benchtime", lasts, "-timeout", "0",
+	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", pattern, "-benchtime", lasts, "-timeout", "0",
 		"github.com/evenkeel/evenkeel/"+pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := cmd.CombinedOutput()
@@ -71,6 +71,7 @@ func detectUnits() []detectUnit {
 		{"fact-between-p50-ms", "fact_between_p50", "ms"},
 		{"fact-between-p99-ms", "fact_between_p99", "ms"},
 		{"replay-s", "time", "s"},
+		{"replay-cpu-s", "cpu_time", "s"},
 		{"points/s", "speed", "points/s"},
 		{"other-late-max-s", "other_late_max", "s"},
 	}

@@ -94,7 +94,7 @@ type options struct {
 	Scrapes int           // of all series, in a round of ingest
 	Settle  time.Duration // after a round of ingest, so that its merges do not fall into the next one
 	Time    string        // of one Go benchmark, as for go test -benchtime
-	Series  []int         // of the live engine: 10000, 100000 or 300000
+	Series  []int         // of the live engine: 10000, 30000, 100000 or 300000
 	Cycles  int           // of the live engine that are measured, at each size
 	Days    int           // of the past that a replay reads: 1 or 7
 }
@@ -135,8 +135,8 @@ func readOptions(lookup func(string) (string, bool)) (options, error) {
 		o.Series = nil
 		for part := range strings.SplitSeq(text, ",") {
 			n, err := strconv.Atoi(part)
-			if err != nil || !slices.Contains([]int{10_000, 100_000, 300_000}, n) {
-				return o, fmt.Errorf("BENCH_SERIES=%q has another number than 10000, 100000 and 300000", text)
+			if err != nil || !slices.Contains([]int{10_000, 30_000, 100_000, 300_000}, n) {
+				return o, fmt.Errorf("BENCH_SERIES=%q has another number than 10000, 30000, 100000 and 300000", text)
 			}
 			o.Series = append(o.Series, n)
 		}

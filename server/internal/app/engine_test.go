@@ -112,7 +112,7 @@ func (l *engineLoad) at(part int, at time.Time) []core.Sample {
 // on a machine that others use too says more; ticks passed over, processor time of the process (cores) and its memory (rss-MB), and the time from the send of a probe's result over HTTP to the observation that the loop decides on,
 // during a cycle and else (fact-...-ms).
 func BenchmarkEngine(b *testing.B) {
-	for _, n := range []int{10_000, 100_000, 300_000} {
+	for _, n := range []int{10_000, 30_000, 100_000, 300_000} {
 		b.Run(strconv.Itoa(n), func(b *testing.B) { benchEngine(b, n) })
 	}
 }
@@ -205,7 +205,7 @@ func benchEngine(b *testing.B, n int) {
 }
 
 // BenchmarkReplay is the start of a watch of auto: 1000 series written every 10 s, of the days in the name of the
-// sub-benchmark. Reported are how long it reads its past, points a second, the memory of the process meanwhile, and how late
+// sub-benchmark. Reported are how long it reads its past, the processor time of that, points a second, the memory of the process meanwhile, and how late
 // at most the ticks of another watch ended meanwhile.
 func BenchmarkReplay(b *testing.B) {
 	for _, days := range []int{1, 7} {
@@ -248,7 +248,7 @@ func benchReplay(b *testing.B, days int) {
 				b.Error(err)
 			}
 		})
-		began, late := time.Now(), 0.0
+		began, cpu, late := time.Now(), engineCPU(), 0.0
 		for engineFigure(b, registry, "evenkeel_detect_series", true) < n {
 			rest(ctx, 20*time.Millisecond)
 			sizes = append(sizes, engineRSS(b))
@@ -258,6 +258,7 @@ func benchReplay(b *testing.B, days int) {
 		cancel()
 		all.Wait()
 		b.ReportMetric(took, "replay-s")
+		b.ReportMetric(engineCPU()-cpu, "replay-cpu-s")
 		b.ReportMetric(float64(n)*span.Seconds()/engineEvery.Seconds()/took, "points/s")
 		b.ReportMetric(slices.Max(sizes), "rss-MB")
 		b.ReportMetric(sizes[0], "rss-before-MB")

@@ -133,7 +133,7 @@ func TestAReplayIsBounded(t *testing.T) {
 		watch.Model, watch.Floor, watch.Threshold = detect.ModelThreshold, detect.Floor{}, 5
 		watch.Every, watch.MaxSeries, watch.Training = time.Minute, 2000, 100*24*time.Hour
 		a.fail = func(from time.Time) error {
-			if time.Since(from) < 50_000*time.Minute-time.Hour {
+			if time.Since(from) < 50_010*time.Minute {
 				return errors.New("enough")
 			}
 			return nil
@@ -181,6 +181,7 @@ func TestALongReplayDelaysNoOtherWatch(t *testing.T) {
 		for i := range 8 { // more than run at a time
 			w := errorsWatch()
 			w.Name, w.Query, w.Training = "long"+strconv.Itoa(i), "long", 7*24*time.Hour
+			w.Model, w.Floor, w.Threshold = detect.ModelThreshold, detect.Floor{}, 5
 			watches = append(watches, w)
 		}
 		watches = append(watches, errorsWatch())
