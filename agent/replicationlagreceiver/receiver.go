@@ -50,7 +50,7 @@ func (w *watch) Start(start context.Context, _ component.Host) error { //nolint:
 		if err != nil {
 			return err
 		}
-		one.memory = w.memory.of(s.Links)
+		one.memory, one.wall = w.memory.of(s.Links), w.wall
 		if one.beats != nil {
 			one.beats.epochs, one.beats.wall = kept, w.wall
 		}

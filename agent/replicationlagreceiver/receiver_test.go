@@ -249,7 +249,7 @@ func TestConfig(t *testing.T) {
 	f("", func(s, l map[string]any) { s["engine"], l["channel"], l["peer"] = "kafka", "billing", "orders" })
 	f("channel must be the name", func(s, _ map[string]any) { s["engine"] = "nats" })
 	f("use one of postgresql, mysql, redis, nats, kafka", func(s, _ map[string]any) { s["engine"] = "oracle" })
-	f("needs an address and a user", func(s, _ map[string]any) { s["engine"] = "mysql" })
+	f("a user is needed", func(s, _ map[string]any) { s["engine"] = "mysql" })
 	f("from 1s to 10s", func(s, _ map[string]any) { s["interval"] = "1m" })
 	f("from 1s to 10s", func(s, _ map[string]any) { s["interval"] = "10ms" })
 	f("below the interval", func(s, _ map[string]any) { s["timeout"] = "5s" })
