@@ -57,7 +57,7 @@ const (
 	peakSurely = 64   // the same of a score that is made of calibrated ones
 	peakUsual  = 0.3  // their mean excess: of normal noise, on the logarithmic scale
 	peakDoubt  = 25   // information that this experience is worth about Bend, which is then 0
-	peakKnown  = 800  // largest information about it: of the last 400 peaks
+	peakKnown  = 800  // largest information about it: of some hundreds of peaks
 	peakBend   = 2    // its largest value
 	peakDeep   = 8    // no peak counts as deeper: a chance of e^-8
 	peakBottom = 30   // depth below which the chance falls slowly: nobody knows
@@ -145,16 +145,27 @@ func (k *peaks) straight(y float64) float64 {
 	return y
 }
 
-// bend learns the hazard from a new peak.
+// bend learns the hazard from a new peak: how deep it is, given that it is in the deeper half, since the scale rests on the
+// others.
 func (k *peaks) bend(peak float64) {
 	y := min(k.predictive(max(0, peak-k.Level)/k.Sigma), k.straight(peakDeep))
-	slope := y - y*y/2 // of the logarithm of the likelihood, in the limit at 0
-	if b := k.Bend; b > 1e-3 {
-		e := math.Exp(b * y)
-		slope = y - (b*y*e-e+1)/(b*b)
+	half := k.straight(math.Ln2)
+	if y <= half {
+		return
 	}
+	slope := y - (k.growth(y) - k.growth(half)) // of the logarithm of the likelihood
 	k.Sure = min(peakKnown, max(peakDoubt, k.Sure)+y*y)
 	k.Bend = max(0, min(peakBend, k.Bend+slope/k.Sure))
+}
+
+// growth is how fast the depth of what would have the depth y in an exponential tail grows with Bend.
+func (k *peaks) growth(y float64) float64 {
+	b := k.Bend
+	if b < 1e-3 {
+		return y * y / 2
+	}
+	e := math.Exp(b * y)
+	return (b*y*e - e + 1) / (b * b)
 }
 
 // learn takes the score of a row.
