@@ -25,8 +25,8 @@ func ExampleAuto() {
 		fmt.Println(v.State, "-", v.Explain())
 	}
 	// Output:
-	// normal - 101 is inside 93.65 to 106.6 (expected 100.1 from the recent past, 0.9433 scales of 0.9095 away, scale from the mean absolute deviation of 1000 points)
-	// anomalous - 135 is above 93.88 to 106.9 (expected 100.4 from the recent past, 38.08 scales of 0.9094 away, scale from the mean absolute deviation of 1001 points); by chance, the like is expected less than once in 100 years
+	// normal - 101 is inside 94.03 to 106.2 (expected 100.1 from the recent past, 0.9433 scales of 0.9095 away, scale from the mean absolute deviation of 1000 points)
+	// anomalous - 135 is above 94.26 to 106.5 (expected 100.4 from the recent past, 38.08 scales of 0.9094 away, scale from the mean absolute deviation of 1001 points); by chance, the like is expected less than once in 100 years
 }
 
 func TestAutoContract(t *testing.T) {
@@ -395,7 +395,7 @@ func TestAutoTakesANewLevelOnce(t *testing.T) {
 		var alarms []time.Duration
 		var last time.Duration
 		on := false
-		points(&detectors.Auto{FalseAlarmsPerWeek: 0.02}, start(), interval, 22*24*time.Hour, func(at time.Time) float64 {
+		points(&detectors.Auto{FalseAlarmsPerWeek: 0.1}, start(), interval, 22*24*time.Hour, func(at time.Time) float64 {
 			if at.Before(change) {
 				return 100 + r.NormFloat64()
 			}
