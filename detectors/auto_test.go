@@ -402,7 +402,7 @@ func TestAutoTakesANewLevelOnce(t *testing.T) {
 			return 100 + shift + r.NormFloat64()
 		}, func(v detectors.Verdict) {
 			now := v.State == detectors.StateAnomalous
-			if now && !on {
+			if now && !on && !v.At.Before(change) {
 				alarms = append(alarms, v.At.Sub(change))
 			}
 			if on = now; on {
