@@ -24,7 +24,7 @@ need-go:
 need-node:
 	@command -v npm >/dev/null || { echo "node and npm are missing: install Node.js 20.19 or newer, then run this again"; exit 1; }
 
-.PHONY: help need-go need-node build web run test test-unit test-web test-race e2e check postgresql-majors mysql fuzz truth eval bench recordings clean setup
+.PHONY: help need-go need-node build web run test test-unit test-web test-race e2e check postgresql-majors mysql fuzz truth eval calibrate bench recordings clean setup
 
 web: need-node ## build the live page
 	@cd web && if [ ! -d node_modules ] || [ package-lock.json -nt node_modules ]; then echo "web: installing the page's build tools"; npm ci --no-audit --no-fund --loglevel=error && touch node_modules; fi
@@ -100,6 +100,10 @@ EVALTOOL ?= ../shared/tools/evaltool
 eval: need-go ## measure the detectors on the labelled series at DATA, with the evaluator at EVALTOOL
 	@echo "eval: building the server"; $(GO) build -o $(BIN)/evenkeel-server ./server
 	@deploy/eval.sh $(BIN)/evenkeel-server $(DATA) $(EVALTOOL) $(BIN)/eval
+
+SERIES ?= 2000
+calibrate: need-go ## count the false alarms of auto on simulated noise, SERIES of each kind: set beside achieved; half an hour
+	@$(GO) run ./deploy/calibrate -series $(SERIES)
 
 bench: build ## all benchmarks, one line a figure: name value unit
 	@$(SETUP) bench

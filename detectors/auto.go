@@ -23,7 +23,8 @@ const (
 	autoWeigh    = 0.35 // how much of it is forgiven
 	autoClip     = 3    // largest oddness that becomes usual
 	autoRow      = 3    // points in a row that a deviation which lasts takes
-	autoShare    = 0.5  // decimal logarithm of the part of the budget that such ones have: a third
+	autoShare    = 0.6  // minus the decimal logarithm of the part of the budget that such ones have: a quarter
+	autoPoints   = 0.06 // the same of single points: seven eighths, since some episodes are found by both
 	autoSure     = 1.5  // decimal logarithm of how far below the budget they are believed
 	autoQuick    = 0.3  // gains of what is shown while nothing is raised
 	autoSlow     = 0.05
@@ -46,7 +47,7 @@ const (
 // What is odd every day at the same time is forgiven in part. The logarithm of what is left is calibrated by the peaks of
 // its own past (peaks over threshold with declustering; see Siffer et al., KDD 2017) to the number of such episodes that
 // are expected in a week by chance, PerWeek of the verdict, and that number means the same for every series. It is an
-// alarm when it is below FalseAlarmsPerWeek. A second statistic, with a third of the budget more, finds what is not odd
+// alarm when it is below FalseAlarmsPerWeek. A second statistic, with a quarter of the budget, finds what is not odd
 // enough at any one point but lasts: the least oddness of three points in a row, against the days alone, at the level of
 // today and as they were. A lone spike
 // does not move it, so its tail is light and it takes little past to know it (ReasonLasting).
@@ -382,6 +383,7 @@ func (m *Auto) judge(v *Verdict, o *oddness) {
 	week := m.week()
 	budget := math.Log10(m.budget())
 
+	o.chance += autoPoints
 	// What lasts counts as far as its part of the budget goes, and no further than sure.
 	lasting := max(o.chanceLasting, budget-autoSure) + autoShare
 	if o.unseen <= st.Stands.Level {
@@ -395,7 +397,7 @@ func (m *Auto) judge(v *Verdict, o *oddness) {
 	v.Tail = min(1, v.PerWeek/week)
 	v.Score, v.HasScore = 1-v.Tail, true
 
-	reach := math.Expm1(st.Odd.reach(budget, week)+o.forgiven) * o.yard
+	reach := math.Expm1(st.Odd.reach(budget-autoPoints, week)+o.forgiven) * o.yard
 	reach = finite(max(reach, orFloat(m.AbsoluteFloor, 0), orFloat(m.RelativeFloor, 0)*math.Abs(o.expected)))
 	v.Expected, v.Lower, v.Upper = o.expected, finite(o.expected-reach), finite(o.expected+reach)
 	v.HasExpected, v.HasLower, v.HasUpper = true, true, true

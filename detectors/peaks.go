@@ -8,13 +8,22 @@ import (
 // peaks turns a score into a rate: how often a week, by chance, an episode as odd as this or odder is to be expected in
 // this very series. It keeps the peaks of the last episodes above a moving level, six calm rows apart at least and so nearly
 // independent (runs declustering, Leadbetter 1991), and extrapolates their excesses: peaks over threshold (Pickands,
-// Ann. Stat. 3 (1975); Siffer et al., KDD 2017) with an exponential tail. The largest excesses are censored, since some
-// of them may be true anomalies, and the few that the estimate rests on make the tail heavier: the predictive
+// Ann. Stat. 3 (1975); Siffer et al., KDD 2017). The largest excesses are censored when their scale is estimated, since
+// some of them may be true anomalies, and the few that the estimate rests on make the tail heavier: the predictive
 // distribution of an exponential with an estimated mean is a Pareto (Geisser 1993).
+//
+// The scores are logarithms of residuals. A residual with the tail of a Pareto has an exponential logarithm, which is what
+// a series is taken for at first; one with the tail of a Weibull distribution, as of normal noise, has one by Gompertz
+// (Phil. Trans. 115 (1825)), whose hazard grows. How fast it grows is learned from how deep each new peak is in the tail
+// that was supposed before it, by the gradient of the likelihood (Titterington, J. R. Stat. Soc. B 46 (1984)). Noise so
+// earns a lighter tail in time, while incidents, which are deep, keep it heavy.
 //
 // An estimate from the bulk is not believed where the series contradicts it: what came every few days of late is not
 // said to come once a year.
 type peaks struct {
+	// Combined says that the score is made of calibrated ones, so that more is known of it: see prior.
+	Combined bool
+
 	Rows   int     // seen
 	Level  float64 // about the quantile 1-peakShare of the score
 	Sigma  float64 // mean excess over the level
@@ -23,7 +32,9 @@ type peaks struct {
 	Calm   int     // rows below the level since
 	In     bool
 	N, Pos int
-	Keep   int // excesses that the estimate rests on
+	Keep   int     // excesses that the estimate rests on
+	Bend   float64 // growth of the hazard per mean excess: 0 is exponential
+	Sure   float64 // information about it
 	Peaks  peakRing
 	When   [peakCount]uint32 // row, modulo 2^32: see age
 }
@@ -43,9 +54,24 @@ const (
 	peakMemory = 4    // weeks in which what came often is remembered
 	peakOften  = 25   // episodes a week that are tolerated before they count
 	peakPrior  = 8    // episodes that the experience with other series is worth
+	peakSurely = 64   // the same of a score that is made of calibrated ones
 	peakUsual  = 0.3  // their mean excess: of normal noise, on the logarithmic scale
+	peakDoubt  = 25   // information that this experience is worth about Bend, which is then 0
+	peakKnown  = 800  // largest information about it: of some hundreds of peaks
+	peakBend   = 2    // its largest value
+	peakDeep   = 8    // no peak counts as deeper: a chance of e^-8
+	peakBottom = 30   // depth below which the chance falls slowly: nobody knows
 	peakSlack  = 0.1  // scales by which an episode may be smaller and still count as like this one
 )
+
+// prior is how many episodes the supposed scale is worth. What is made of logarithms of calibrated chances has a scale that is known,
+// and an exponential tail: a hazard that grows in its bulk, where several of them add up, does not go on growing.
+func (k *peaks) prior() float64 {
+	if k.Combined {
+		return peakSurely
+	}
+	return peakPrior
+}
 
 func (k *peaks) ready() bool { return k.Sigma > 0 }
 
@@ -63,8 +89,7 @@ func (k *peaks) rate(x, week float64) float64 {
 	if z <= 0 {
 		return often - z/math.Ln10
 	}
-	n := k.weight()
-	fit := often - n*math.Log1p(z/n)/math.Ln10
+	fit := often - k.depth(z)/math.Ln10
 	if fit >= 0.5 { // nobody asks how seldom that is
 		return fit
 	}
@@ -83,12 +108,64 @@ func (k *peaks) rate(x, week float64) float64 {
 
 // reach is the score that is expected to be reached 10^rate times a week, as far as the bulk says.
 func (k *peaks) reach(rate, week float64) float64 {
-	n := k.weight()
 	y := (math.Log10(k.Rate*week) - rate) * math.Ln10
 	if y <= 0 { // no row that is not above the level is an alarm
 		return k.Level
 	}
-	return k.Level + n*math.Expm1(y/n)*k.Sigma
+	if y > peakBottom {
+		y = peakBottom * math.Exp(y-peakBottom)
+	}
+	n := k.weight()
+	return k.Level + n*math.Expm1(k.straight(y)/n)*k.Sigma
+}
+
+// depth is minus the logarithm of the chance that a peak exceeds the level by z mean excesses.
+func (k *peaks) depth(z float64) float64 {
+	y := k.predictive(z)
+	if k.Bend > 0 {
+		y = math.Expm1(k.Bend*y) / k.Bend
+	}
+	if y > peakBottom {
+		y = peakBottom + math.Log(y/peakBottom)
+	}
+	return y
+}
+
+// predictive is the depth of an exponential tail whose mean is estimated.
+func (k *peaks) predictive(z float64) float64 {
+	n := k.weight()
+	return n * math.Log1p(z/n)
+}
+
+// straight is the depth that an exponential tail would have where this one has the depth y.
+func (k *peaks) straight(y float64) float64 {
+	if k.Bend > 0 {
+		return math.Log1p(k.Bend*y) / k.Bend
+	}
+	return y
+}
+
+// bend learns the hazard from a new peak: how deep it is, given that it is in the deeper half, since the scale rests on the
+// others.
+func (k *peaks) bend(peak float64) {
+	y := min(k.predictive(max(0, peak-k.Level)/k.Sigma), k.straight(peakDeep))
+	half := k.straight(math.Ln2)
+	if y <= half {
+		return
+	}
+	slope := y - (k.growth(y) - k.growth(half)) // of the logarithm of the likelihood
+	k.Sure = min(peakKnown, max(peakDoubt, k.Sure)+y*y)
+	k.Bend = max(0, min(peakBend, k.Bend+slope/k.Sure))
+}
+
+// growth is how fast the depth of what would have the depth y in an exponential tail grows with Bend.
+func (k *peaks) growth(y float64) float64 {
+	b := k.Bend
+	if b < 1e-3 {
+		return y * y / 2
+	}
+	e := math.Exp(b * y)
+	return (b*y*e - e + 1) / (b * b)
 }
 
 // learn takes the score of a row.
@@ -136,7 +213,7 @@ func (k *peaks) first() {
 			n++
 		}
 	}
-	k.Sigma = (sum + peakPrior*peakUsual) / (float64(n) + peakPrior)
+	k.Sigma = (sum + k.prior()*peakUsual) / (float64(n) + k.prior())
 	k.Rate = peakRate
 	k.Keep = n
 }
@@ -156,6 +233,9 @@ func (k *peaks) span() int {
 
 // add takes the peak of an episode that is over, and estimates again.
 func (k *peaks) add(peak float64) {
+	if k.N >= peakFew && !k.Combined {
+		k.bend(peak)
+	}
 	k.Peaks[k.Pos], k.When[k.Pos] = float32(peak), uint32(k.Rows) //nolint:gosec // see age
 	k.Pos = (k.Pos + 1) % peakCount
 	k.N = min(k.N+1, peakCount)
@@ -181,6 +261,6 @@ func (k *peaks) add(peak float64) {
 	}
 	// The estimate of greatest likelihood where all above the largest kept are only known to be above it.
 	top := float64(v[keep-1]) - k.Level
-	k.Sigma = max(peakSigma, (sum+float64(len(v)-keep)*top+peakPrior*peakUsual)/(float64(keep)+peakPrior))
+	k.Sigma = max(peakSigma, (sum+float64(len(v)-keep)*top+k.prior()*peakUsual)/(float64(keep)+k.prior()))
 	k.Keep = len(v)
 }

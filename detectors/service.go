@@ -75,6 +75,7 @@ func (m *Service) Observe(at time.Time, values []float64) Verdict {
 	for len(m.series) < len(values) {
 		m.series = append(m.series, serviceSeries{model: Auto{AdaptAfter: m.AdaptAfter, Location: m.Location}})
 	}
+	m.st.Odd.Combined, m.st.Shown.Combined, m.st.Stands.Combined = true, true, true
 	interval, any := m.measure(at, values)
 	if !any {
 		v.Reason = ReasonMissing

@@ -103,7 +103,7 @@ func (k *peaks) usable() bool {
 	ready := k.Rows >= peakFirst
 	switch {
 	case !between(k.Rows, 0, maxRows), !ring(k.Pos, k.N, peakCount), k.N > 0 && k.Rows <= peakEarly, !between(k.Keep, 0, peakCount),
-		!between(k.Calm, 0, peakGap+1), !between(k.Peak, -maxScore, maxScore), !allBetween(k.Peaks[:], -maxScore, maxScore):
+		!between(k.Bend, 0, peakBend), !between(k.Sure, 0, peakKnown), !between(k.Calm, 0, peakGap+1), !between(k.Peak, -maxScore, maxScore), !allBetween(k.Peaks[:], -maxScore, maxScore):
 		return false
 	case !between(k.Level, -maxScore, maxScore), ready && !between(k.Sigma, peakSigma, maxScore), !ready && k.Sigma != 0:
 		return false

@@ -42,6 +42,7 @@ func rooms() map[string][]string {
 		"deploy/lab":               {"deploy/lab/", "remediations"},
 		"deploy/e2e":               {"deploy/e2e/", "remediations"},
 		"deploy/bench":             {"deploy/bench/", "deploy/e2e", "remediations"},
+		"deploy/calibrate":         {"detectors"},
 		"deploy/contract":          {"deploy/contract/", "remediations"},
 		"deploy/recordings":        {"deploy/recordings/", "deploy/e2e"},
 		"deploy/rules":             {},

@@ -2,6 +2,7 @@ package detect
 
 import (
 	"bufio"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/csv"
@@ -32,8 +33,8 @@ import (
 //	unix_ms,score,is_anomaly
 //
 // where the score is larger for what is odder, and is_anomaly is 1 at the rows at which an alarm is raised. The score of
-// auto is minus the decimal logarithm of how often a week the like is expected by chance; of the other models, minus that
-// of the tail probability. Services have no other model than auto: with another one they are left out, which
+// auto is minus the decimal logarithm of how often a week the like is expected by chance, and while an alarm lasts no
+// larger than that of its budget, since it is one alarm; of the other models, minus that of the tail probability. Services have no other model than auto: with another one they are left out, which
 // progress is told. A file is there when it is whole.
 func Files(ctx context.Context, in, out string, model Model, progress io.Writer) error {
 	w := Watch{Model: model}
@@ -160,7 +161,7 @@ func (x input) judge(ctx context.Context, in, out string, w Watch) (note string,
 	defer os.Remove(tmp.Name()) //nolint:errcheck // it is gone when all went well
 	defer tmp.Close()           //nolint:errcheck // the close that counts is below
 	b := bufio.NewWriterSize(tmp, 1<<16)
-	if err := scores(ctx, rows, j, b); err != nil {
+	if err := scores(ctx, rows, j, -math.Log10(cmp.Or(w.FalseAlarms, 1)), b); err != nil {
 		return "", fmt.Errorf("%s: %w", x.file, err)
 	}
 	err = errors.Join(b.Flush(), tmp.Chmod(0o644), tmp.Close())
@@ -188,11 +189,19 @@ func judgeOf(w Watch, columns int) func(time.Time, []float64) detectors.Verdict 
 	}
 }
 
+// lasting is the score of a row of an alarm that was raised before: below the one of the budget, and in the same order.
+func lasting(score, budget float64) float64 {
+	if score <= budget {
+		return score
+	}
+	return budget - 1e-4/(1+score-budget)
+}
+
 // lowestScore is that of a row that could not be judged.
 const lowestScore = -12
 
-// scores judges the rows in their order.
-func scores(ctx context.Context, rows *rowReader, judge func(time.Time, []float64) detectors.Verdict, out *bufio.Writer) error {
+// scores judges the rows in their order. Budget is the score at which auto raises an alarm.
+func scores(ctx context.Context, rows *rowReader, judge func(time.Time, []float64) detectors.Verdict, budget float64, out *bufio.Writer) error {
 	if _, err := out.WriteString("unix_ms,score,is_anomaly\n"); err != nil {
 		return fmt.Errorf("write scores: %w", err)
 	}
@@ -219,6 +228,9 @@ func scores(ctx context.Context, rows *rowReader, judge func(time.Time, []float6
 			score = -math.Log10(max(v.Tail, 1e-300))
 		}
 		raised := v.State == detectors.StateAnomalous && !on
+		if v.PerWeek > 0 && on && v.State == detectors.StateAnomalous {
+			score = lasting(score, budget)
+		}
 		if v.State != detectors.StateUnknown { // what is not known holds what was
 			on = v.State == detectors.StateAnomalous
 		}

@@ -69,7 +69,7 @@ func scoresOf(t *testing.T, dir, id string) []string {
 }
 
 func TestFilesAreJudgedRowByRow(t *testing.T) {
-	whole := steady(3000, 1500, 2500)
+	whole := steady(3000, 1500, 1501, 1502, 2500)
 	in := recorded(t, map[string]string{
 		"inputs.csv":         listed + "a,lab,uni,1,10,3000,0,series/a.csv.gz\nb,lab,multi,2,10,3000,0,b.csv\n",
 		"series/a.csv.gz":    whole,
@@ -97,6 +97,12 @@ func TestFilesAreJudgedRowByRow(t *testing.T) {
 		}
 		if n := strings.Count(strings.Join(rows, "\n"), ",1\n"); n > 6 {
 			t.Errorf("%s: %d alarms", model, n)
+		}
+		for _, row := range rows[1:] { // an alarm is told once, however long it lasts
+			_, score, _ := strings.Cut(row, ",")
+			if model == detect.ModelAuto && !strings.HasPrefix(score, "-") && !strings.HasPrefix(score, "0,") && !strings.HasSuffix(score, ",1") {
+				t.Errorf("%s: row %q is above the budget and raises nothing", model, row)
+			}
 		}
 		left := strings.Contains(notes.String(), "b: left out")
 		if left == (model == detect.ModelAuto) {
