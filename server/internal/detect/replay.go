@@ -97,8 +97,8 @@ func (w *watcher) part(ctx context.Context, until time.Time, interval time.Durat
 		}
 	}
 	if r.sized = r.sized || series > 0; series > 0 {
-		if most := until.Add(-time.Duration(maxReplay/series) * interval); most.After(to) {
-			r.from = most.Add(interval) // too much to read: the newest counts
+		if most := time.Duration(max(1, maxReplay/series)); (until.Sub(to)-1)/interval >= most { // so long that it may be more than a Duration
+			r.from = until.Add(-(most - 1) * interval) // too much to read: the newest counts
 			return nil
 		}
 	}

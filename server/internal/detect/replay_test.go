@@ -148,6 +148,22 @@ func TestAReplayIsBounded(t *testing.T) {
 	})
 }
 
+// A bound that reaches back further than a duration can is none.
+func TestAReplayOfFewRarePointsIsWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, every := range []time.Duration{2 * time.Minute, 5 * time.Minute, time.Hour, 24 * time.Hour} {
+			a := &archive{series: 1}
+			watch := errorsWatch()
+			watch.Model, watch.Floor, watch.Threshold = detect.ModelThreshold, detect.Floor{}, 5
+			watch.Every, watch.Training = every, 100*24*time.Hour
+			a.run(t, every+time.Minute, watch)
+			if got := a.replayed(t, every); got < watch.Training {
+				t.Errorf("every %s: %s were read, want %s", every, got, watch.Training)
+			}
+		}
+	})
+}
+
 // A part that fails is read again at the next tick, and those before it are not.
 func TestAReplayGoesOnWhereItFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
