@@ -30,7 +30,7 @@ type replay struct {
 	series map[string]*series
 	rows   rows
 	from   time.Time // of the next part
-	sized  bool      // how many series there are is known
+	found  int       // series of the first answer that had any, those that were refused too; 0: not known yet
 }
 
 // remember teaches the models what the store remembers from before the tick, and when that is lost meanwhile, from before
@@ -77,8 +77,8 @@ func (w *watcher) remember(ctx context.Context, tick, lost time.Time) {
 func (w *watcher) part(ctx context.Context, until time.Time, interval time.Duration) error {
 	r := w.replay
 	series := w.watch.maxSeries()
-	if r.sized {
-		series = max(1, len(r.series), r.rows.seats())
+	if r.found > 0 {
+		series = max(r.found, len(r.series), r.rows.seats())
 	}
 	points := time.Duration(min(max(partPoints/series, minPart), maxPart))
 	to := r.from.Add((points - 1) * interval)
@@ -91,13 +91,12 @@ func (w *watcher) part(ctx context.Context, until time.Time, interval time.Durat
 	if err != nil {
 		return err
 	}
-	if series = 0; !r.sized {
+	if r.found == 0 {
 		for _, past := range pasts {
-			series += len(past.series)
+			r.found += len(past.series)
 		}
-	}
-	if r.sized = r.sized || series > 0; series > 0 {
-		if most := time.Duration(max(1, maxReplay/series)); (until.Sub(to)-1)/interval >= most { // so long that it may be more than a Duration
+		// In intervals: so many of them may be more than a Duration holds.
+		if most := time.Duration(max(1, maxReplay/max(1, r.found))); r.found > 0 && (until.Sub(to)-1)/interval >= most {
 			r.from = until.Add(-(most - 1) * interval) // too much to read: the newest counts
 			return nil
 		}

@@ -145,6 +145,9 @@ func TestAReplayIsBounded(t *testing.T) {
 		if ago := time.Since(a.parts[1].from); ago > 50_002*time.Minute || ago < 49_998*time.Minute {
 			t.Errorf("the second part begins %s ago, want what 100 million points reach back, 50000m", ago)
 		}
+		if n := int(a.parts[1].to.Sub(a.parts[1].from)/watch.Every) + 1; n*a.series > 1_000_000 {
+			t.Errorf("the second part has %d points of %d series", n, a.series)
+		}
 	})
 }
 
