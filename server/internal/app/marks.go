@@ -137,7 +137,7 @@ type absence struct {
 
 // absences follow the actions of each subject: from the first step of one that moves users away to the end of the one
 // that brings them back, or of itself when it undid what it had done. What routing still says, without an action that is
-// known any more, counts as well.
+// known any more, counts as well. One unit of a service is not all of its users and is passed over.
 func (h history) absences() []absence {
 	actions := slices.Clone(h.actions)
 	slices.SortStableFunc(actions, func(a, b core.Action) int { return a.CreatedAt.Compare(b.CreatedAt) })
@@ -156,7 +156,7 @@ func (h history) absences() []absence {
 			ended = *a.EndedAt
 		}
 		switch o := open[a.Subject]; {
-		case begun.IsZero():
+		case begun.IsZero(), a.Subject.Unit != "":
 		case a.Kind == core.PlanRestore:
 			if a.State == core.ActionSucceeded {
 				end(a.Subject, ended)
@@ -177,6 +177,7 @@ func (h history) absences() []absence {
 		routed[r.Subject] = true
 		away := r.State != core.RoutingActive && r.State != core.RoutingUnknown
 		switch o := open[r.Subject]; {
+		case r.Subject.Unit != "":
 		case away && o == nil:
 			open[r.Subject] = &absence{subject: r.Subject, from: r.ChangedAt, weight: r.Weight}
 		case away:

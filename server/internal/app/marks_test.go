@@ -42,6 +42,8 @@ func TestMarksOfHistory(t *testing.T) {
 	}
 	wholeDrain := action(core.PlanDrain, core.ActionRunning, 2, nil, 0)
 	wholeDrain.Subject = whole.Subject
+	unitDrain := action(core.PlanDrain, core.ActionRunning, 2, nil, 0)
+	unitDrain.Subject.Unit = "eu-1"
 	for name, c := range map[string]struct {
 		h    history
 		want []string
@@ -88,6 +90,12 @@ func TestMarksOfHistory(t *testing.T) {
 		"drained by an action that is forgotten": {
 			history{routing: []core.Routing{{Subject: checkout("dub"), State: core.RoutingDrained, ChangedAt: at(2)}}},
 			[]string{"drained checkout at dub 2 -", "shifted checkout at fra 2 -", "shifted checkout at ams 2 -"},
+		},
+		"a unit, which is not all that the series of its service are about": {
+			history{
+				actions: []core.Action{unitDrain},
+				routing: []core.Routing{{Subject: unitDrain.Subject, State: core.RoutingDrained, ChangedAt: at(2)}},
+			}, nil,
 		},
 		"a whole site": {
 			history{episodes: []core.Episode{whole}, actions: []core.Action{wholeDrain}},
