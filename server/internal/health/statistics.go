@@ -171,6 +171,10 @@ func (t *Tracker) stepStatistics(now int64, routes []route, objections [][]*sign
 	}
 	length := int64(StatisticsWindow)
 	before, turn := t.stepped/length, now/length
+	if before-turn > 1 {
+		t.rewindStatistics(now)
+		before = 0
+	}
 	if t.stepped == 0 {
 		t.stepped = turn * length
 	}
@@ -199,6 +203,19 @@ func (t *Tracker) stepStatistics(now int64, routes []route, objections [][]*sign
 		}
 	}
 	maps.DeleteFunc(t.tallies, func(_ tallyKey, c *tally) bool { return now > c.spoken() })
+}
+
+// rewindStatistics begins again after a clock that was ahead by more than a window: what was said of a time that has not come yet
+// would be newer than all that is said until then.
+func (t *Tracker) rewindStatistics(now int64) {
+	t.stepped = 0
+	clear(t.tallies)
+	maps.DeleteFunc(t.signals, func(_ string, st *signalState) bool { return st.at > now })
+	t.signalIDs, t.forgotAt = nil, 0
+	for _, s := range t.subjects {
+		s.statistics = statistics{}
+	}
+	t.divide()
 }
 
 // ended are the windows that are over, sorted by detector and subject.

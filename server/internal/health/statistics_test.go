@@ -130,6 +130,26 @@ func TestStatisticsKeepTheChanceBudget(t *testing.T) {
 	}
 }
 
+// A clock that was far ahead for a moment does not silence statistics until it gets there again.
+func TestStatisticsGoOnAfterAClockThatWasAhead(t *testing.T) {
+	tr := New("r1", testTopology([]string{"fra", "ams"}, nil, []string{"checkout"}))
+	begin := epoch.Truncate(StatisticsWindow)
+	say := func(at time.Time, state core.DetectorState, tail float64) {
+		tr.Signal(point("latency", "fra", at, 10*time.Second, state, tail))
+		tr.Judge(at, nil)
+	}
+	for d := time.Duration(0); d <= StatisticsWindow; d += 10 * time.Second {
+		say(begin.Add(d), core.DetectorNormal, 1)
+	}
+	say(begin.Add(24*time.Hour), core.DetectorAnomalous, 1e-9)
+	for d := StatisticsWindow; d <= 4*StatisticsWindow; d += 10 * time.Second {
+		say(begin.Add(d), core.DetectorAnomalous, 1e-9)
+	}
+	if s := &tr.subjects[tr.sIndex[key{"fra", "checkout"}]].statistics; !s.accuses() {
+		t.Errorf("after three windows of anomalies: %+v", s.verdict)
+	}
+}
+
 // The budget is the installation's: the more subjects, the further each has to go.
 func TestTheChanceBudgetIsDivided(t *testing.T) {
 	f := func(want float64, year float64, sites ...string) {
