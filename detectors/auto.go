@@ -397,7 +397,7 @@ func (m *Auto) judge(v *Verdict, o *oddness) {
 	v.Tail = min(1, v.PerWeek/week)
 	v.Score, v.HasScore = 1-v.Tail, true
 
-	reach := math.Expm1(st.Odd.reach(budget-autoPoints, week)+o.forgiven) * o.yard
+	reach := finite(math.Expm1(st.Odd.reach(budget-autoPoints, week)+o.forgiven)) * o.yard
 	reach = finite(max(reach, orFloat(m.AbsoluteFloor, 0), orFloat(m.RelativeFloor, 0)*math.Abs(o.expected)))
 	v.Expected, v.Lower, v.Upper = o.expected, finite(o.expected-reach), finite(o.expected+reach)
 	v.HasExpected, v.HasLower, v.HasUpper = true, true, true

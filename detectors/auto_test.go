@@ -420,3 +420,15 @@ func TestAutoTakesANewLevelOnce(t *testing.T) {
 	f(time.Minute, 25, 150*time.Minute)
 	f(5*time.Minute, 25, 12*time.Hour)
 }
+
+// However seldom an alarm may be, the band of a series that was always zero has numbers for its ends.
+func TestAutoHasABandAroundZero(t *testing.T) {
+	m := &detectors.Auto{FalseAlarmsPerWeek: 1e-12}
+	at := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	for i := range 300 {
+		v := m.Observe(detectors.Point{At: at.Add(time.Duration(i) * 10 * time.Second), Value: 0})
+		if v.HasUpper && !(v.Lower <= 0 && v.Upper >= 0) {
+			t.Fatalf("point %d: from %v to %v", i, v.Lower, v.Upper)
+		}
+	}
+}
