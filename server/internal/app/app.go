@@ -236,11 +236,11 @@ func (s *Server) serve(ctx context.Context) error {
 	background(s.backups)
 	background(s.preflights)
 	background(func(ctx context.Context) { selfStore(ctx, s.registry, s.replica, s.store, s.room("self")) })
-	background(s.followMarks)
 	background(func(ctx context.Context) {
 		if err := s.readMarks(ctx); err != nil && ctx.Err() == nil {
 			s.room("detect").Warn("the detectors begin without knowing of past trouble", slog.Any("error", err))
 		}
+		background(s.followMarks)
 		if err := watchman.Run(ctx); err != nil && ctx.Err() == nil {
 			s.room("detect").Error("watches stopped", slog.Any("error", err))
 		}

@@ -3,7 +3,9 @@ package app
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -16,13 +18,23 @@ import (
 
 const (
 	marksEvery = 10 * time.Second // less than the time for which a change of routing voids statistics anyway
-	marksKept  = 300              // newest episodes, actions and changes that are looked at
+	marksKept  = 2000             // newest episodes, actions and changes that are looked at
+	// historyEvery is how often closed episodes and ended actions are read again; and whenever one has opened, closed or moved users.
+	historyEvery = 5 * time.Minute
 	// changeSuspect is for how long after a change trouble that began in it is still laid to it.
 	changeSuspect = 24 * time.Hour
 )
 
 // marks are the times that the detectors must know of, as the ledger has them.
-type marks struct{ known atomic.Pointer[[]detect.Mark] }
+type marks struct {
+	known atomic.Pointer[[]detect.Mark]
+
+	// What was read of the past. It belongs to the one who reads.
+	episodes []core.Episode
+	actions  []core.Action
+	readAt   time.Time
+	present  string // what was open, and where users were moved, then
+}
 
 // between are those that touch a time.
 func (m *marks) between(from, until time.Time) []detect.Mark {
@@ -48,24 +60,13 @@ func (s *Server) followMarks(ctx context.Context) {
 	})
 }
 
+// readMarks reads what is open and what is moved; and the past, which is more, when that is not what it was, or after a while.
 func (s *Server) readMarks(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, marksEvery)
 	defer cancel()
 	h := history{topology: s.world.current()}
 	var err error
-	if h.episodes, err = s.ledger.Episodes(ctx, marksKept); err != nil {
-		return err
-	}
-	open, err := s.ledger.OpenEpisodes(ctx, marksKept) // an old one may be open yet
-	if err != nil {
-		return err
-	}
-	for _, e := range open {
-		if !slices.ContainsFunc(h.episodes, func(o core.Episode) bool { return o.ID == e.ID }) {
-			h.episodes = append(h.episodes, e)
-		}
-	}
-	if h.actions, err = s.ledger.Actions(ctx, marksKept); err != nil {
+	if h.episodes, err = s.ledger.OpenEpisodes(ctx, 0); err != nil {
 		return err
 	}
 	if h.routing, err = s.ledger.Routing(ctx); err != nil {
@@ -75,6 +76,26 @@ func (s *Server) readMarks(ctx context.Context) error {
 		return err
 	}
 	s.tellChanges(h.changes, time.Now())
+	open := map[string]bool{}
+	for _, e := range h.episodes {
+		open[e.ID] = true
+	}
+	present := fmt.Sprint(slices.Sorted(maps.Keys(open)), h.routing)
+	if m := &s.marks; m.present != present || time.Since(m.readAt) >= historyEvery {
+		if m.episodes, err = s.ledger.Episodes(ctx, marksKept); err != nil {
+			return err
+		}
+		if m.actions, err = s.ledger.Actions(ctx, marksKept); err != nil {
+			return err
+		}
+		m.present, m.readAt = present, time.Now()
+	}
+	for _, e := range s.marks.episodes {
+		if !open[e.ID] {
+			h.episodes = append(h.episodes, e)
+		}
+	}
+	h.actions = s.marks.actions
 	out := h.marks()
 	s.marks.known.Store(&out)
 	return nil

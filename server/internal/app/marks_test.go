@@ -207,4 +207,16 @@ func TestMarksAreReadFromTheLedger(t *testing.T) {
 		t.Error("a ledger that does not answer was read")
 	}
 	all()
+
+	closed := now.Add(-30 * time.Second)
+	episode.ClosedAt = &closed
+	if _, err := l.Commit(t.Context(), []core.Change{{Episode: &episode}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.readMarks(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	incident = "incident checkout at fra -60 -0.5"
+	f(-time.Minute, 0, incident, drained, shifted)
+	f(0, 0, drained, shifted)
 }

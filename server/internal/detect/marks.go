@@ -54,10 +54,10 @@ type marked struct {
 	aside   *Mark   // the oldest of those that make the time no example for others
 	shifted *Mark   // users were moved here
 	load    float64 // users as a multiple of before, 0 when users were moved here and nobody knows how many
-	changes []Mark  // that are under way, or were in the time that is asked for
+	changes []Mark  // that are under way or ended lately
 }
 
-// marksAt are the marks that say something of a subject at a time; changes are those that began by then.
+// marksAt are the marks that say something of a subject at a time.
 func marksAt(marks []Mark, s core.Subject, at time.Time) (out marked) {
 	out.load = 1
 	for i := range marks {
@@ -67,7 +67,7 @@ func marksAt(marks []Mark, s core.Subject, at time.Time) (out marked) {
 			continue
 		}
 		if m.Kind == MarkChange {
-			if !at.Before(m.From) {
+			if !at.Before(m.From) && at.Before(m.Until.Add(changeSettles)) {
 				out.changes = append(out.changes, *m)
 			}
 			continue

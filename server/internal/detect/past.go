@@ -92,8 +92,7 @@ func (p *past) copy() detectors.Model {
 // belongs to the other.
 func (p *past) sinceChange(point detectors.Point, m marked) (v detectors.Verdict, note string) {
 	for i := range m.changes {
-		// One that ended long ago was forgotten, or never seen: what came since is the past by now.
-		if c := m.changes[i]; c.Until.After(p.changedAt) && !point.At.Before(c.Until) && point.At.Before(c.Until.Add(changeSettles)) {
+		if c := m.changes[i]; c.Until.After(p.changedAt) && !point.At.Before(c.Until) {
 			p.settle()
 			p.changed, p.changedAt = &changed{change: c, model: p.fresh()}, c.Until
 		}

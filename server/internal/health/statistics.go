@@ -162,11 +162,16 @@ func oldest(signals []*signalState) int64 {
 
 // stepStatistics ends the windows whose time is over, and takes a step with each subject of which something fresh is known.
 // Windows end at multiples of their length since 1970, so that all replicas step together, and the first one after a start is short.
-// Objections are the anomalies of each subject that are not void.
+// Objections are the anomalies of each subject that are not void. A window in which this replica has doubted itself is no step.
 func (t *Tracker) stepStatistics(now int64, routes []route, objections [][]*signalState, tilted bool) {
 	for i := range t.subjects {
 		if s := &t.subjects[i].statistics; routes[i].away && s.verdict.R > 0 {
 			s.forget()
+		}
+	}
+	if tilted {
+		for _, c := range t.tallies {
+			c.void = true
 		}
 	}
 	length := int64(StatisticsWindow)
@@ -183,7 +188,7 @@ func (t *Tracker) stepStatistics(now int64, routes []route, objections [][]*sign
 	}
 	t.stepped = turn * length
 
-	ended := t.ended(before, turn, tilted)
+	ended := t.ended(before, turn)
 	for i := range t.subjects {
 		s := &t.subjects[i].statistics
 		accused := s.accuses()
@@ -219,11 +224,10 @@ func (t *Tracker) rewindStatistics(now int64) {
 }
 
 // ended are the windows that are over, sorted by detector and subject.
-func (t *Tracker) ended(before, turn int64, tilted bool) []*endedWindow {
+func (t *Tracker) ended(before, turn int64) []*endedWindow {
 	var out []*endedWindow
 	byKey := map[tallyKey]*endedWindow{}
 	for id, c := range t.tallies {
-		c.void = c.void || tilted
 		if n := c.windows(); turn/n > before/n {
 			w := &endedWindow{key: id, tally: c}
 			byKey[id] = w

@@ -150,6 +150,33 @@ func TestStatisticsGoOnAfterAClockThatWasAhead(t *testing.T) {
 	}
 }
 
+// A window in any part of which this replica did not trust its own clock or its own sight is no step.
+func TestATiltInAWindowVoidsIt(t *testing.T) {
+	f := func(want int, jumps ...time.Duration) {
+		t.Helper()
+		tr := New("r1", testTopology([]string{"fra", "ams"}, nil, []string{"checkout"}))
+		begin := epoch.Truncate(StatisticsWindow)
+		for d := time.Duration(0); d <= 4*StatisticsWindow; d += 10 * time.Second {
+			for _, jump := range jumps {
+				if d == jump {
+					tr.ClockJumped(time.Minute, begin.Add(d))
+				}
+			}
+			if d < 4*StatisticsWindow {
+				tr.Signal(point("latency", "fra", begin.Add(d), 10*time.Second, core.DetectorNormal, 1))
+			}
+			tr.Judge(begin.Add(d), nil)
+		}
+		if got := tr.subjects[tr.sIndex[key{"fra", "checkout"}]].statistics.verdict.Steps; got != want {
+			t.Errorf("jumps after %v: %d steps, want %d", jumps, got, want)
+		}
+	}
+	f(4)
+	f(3, StatisticsWindow+10*time.Second)
+	f(2, StatisticsWindow+10*time.Second, 3*StatisticsWindow+10*time.Second)
+	f(3, 2*StatisticsWindow-30*time.Second)
+}
+
 // The budget is the installation's: the more subjects, the further each has to go.
 func TestTheChanceBudgetIsDivided(t *testing.T) {
 	f := func(want float64, year float64, sites ...string) {
