@@ -487,6 +487,24 @@ func TestSubjects(t *testing.T) {
 	f(detect.AboutLinkFrom, "", map[string]string{"link": "fra>ams"}, "none")
 }
 
+// The last tick of a day does not stand for the time until the next day: it is answered and judged as the others are.
+func TestTheLastTickOfACronDay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{at: step(time.Now(), 1, 1)}
+		run(t, w, 9*time.Hour+10*time.Minute, detect.Watch{
+			Name: "lag", Query: "lag", About: detect.AboutTargetSite, Cron: "0,5 9 * * *", Model: detect.ModelThreshold, Threshold: 5, Training: time.Hour,
+		})
+		if len(w.signals) != 2 {
+			t.Fatalf("states %s", states(w))
+		}
+		for _, s := range w.signals {
+			if s.Interval != 5*time.Minute {
+				t.Errorf("the signal of %s stands for %s", s.At, s.Interval)
+			}
+		}
+	})
+}
+
 func TestThresholdCronAndDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now() // midnight UTC

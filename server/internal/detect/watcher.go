@@ -129,11 +129,18 @@ func (w *watcher) countSkipped(tick time.Time) {
 	w.metrics.skipped.WithLabelValues(w.watch.Name).Add(float64(skipped))
 }
 
-// interval is the time from a tick to the next.
+// interval is how far apart the values of the watch are: from a tick to the next, or from there to the one after that where it
+// is less. The last tick of a day, or of a week, says nothing of it.
 func (w *watcher) interval(tick time.Time) time.Duration {
 	if w.watch.Every > 0 {
 		return w.watch.Every
 	}
+	next := w.schedule.Next(tick)
+	return max(minEvery, min(next.Sub(tick), w.schedule.Next(next).Sub(next)))
+}
+
+// pause is the time from a tick to the next.
+func (w *watcher) pause(tick time.Time) time.Duration {
 	return max(minEvery, w.schedule.Next(tick).Sub(tick))
 }
 
@@ -169,7 +176,7 @@ func (w *watcher) tick(ctx context.Context, tick time.Time) {
 	}
 	w.metrics.seconds.WithLabelValues(w.watch.Name).Add(max(0, w.now().Sub(start).Seconds()))
 	if ctx.Err() == nil {
-		w.progress.judge(tick, w.interval(tick), w.sorted())
+		w.progress.judge(tick, w.pause(tick), w.sorted())
 	}
 	w.metrics.cycle.WithLabelValues(w.watch.Name).Set(max(0, w.now().Sub(tick).Seconds()))
 }
