@@ -57,7 +57,7 @@ func (w *world) past(sites ...string) {
 }
 
 // detects is the story of statistics over a real store: an hour of the past before the watch exists, a site that takes
-// much more than usual, evidence with a band, and the same figures in the store.
+// much more than usual, which is shown with its band at once, and the same figures in the store.
 func detects(t *testing.T, storage string) *server {
 	t.Helper()
 	x := newExecutor(t)
@@ -81,8 +81,8 @@ func detects(t *testing.T, storage string) *server {
 	}
 	w.setSurge("fra", 12)
 	var found evidence
-	until(t, "fra has symptom evidence with a band", 60*time.Second, func() bool {
-		for _, e := range s.condition("fra").Evidence {
+	until(t, "something is odd at fra, with a band", 60*time.Second, func() bool {
+		for _, e := range s.condition("fra").Odd {
 			if e.Class == "symptom" && e.Band != nil {
 				found = e
 				return true
@@ -94,6 +94,9 @@ func detects(t *testing.T, storage string) *server {
 	if found.Signal != "anomaly" || !strings.Contains(found.Source, "edge-requests") || b.Value <= b.Upper || b.Expected < 8 || b.Expected > 12 ||
 		b.Lower >= b.Expected || b.Upper <= b.Expected || b.Score < 0.99 || b.Score > 1 {
 		t.Errorf("the evidence is %+v with band %+v", found, *b)
+	}
+	if a := s.condition("ams"); len(a.Odd) > 0 {
+		t.Errorf("ams, where nothing changed, has %+v", a.Odd)
 	}
 	for _, e := range s.condition("ams").Evidence {
 		if e.Band != nil {

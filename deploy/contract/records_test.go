@@ -72,6 +72,7 @@ type (
 		Condition string     `json:"condition"`
 		Kind      string     `json:"kind"`
 		Evidence  []evidence `json:"evidence"`
+		Odd       []evidence `json:"odd"` // what is odd by statistics and not enough to be evidence
 		Sentence  string     `json:"sentence"`
 	}
 )
