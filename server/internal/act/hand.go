@@ -172,8 +172,7 @@ func (h *Hand) Perform(in core.Intent) {
 // with the old one could only end in a refusal as stale, and in a verification of what nobody wants any more.
 func (j *job) overtakenBy(in core.Intent) bool {
 	a, b := j.Subject, in.Subject
-	return j.Target == in.Target && j.Seq < in.Seq && a.Site == b.Site && a.Unit == b.Unit &&
-		(a.Service == b.Service || a.WholeSite() || b.WholeSite())
+	return j.Target == in.Target && j.Seq < in.Seq && a.Unit == b.Unit && a.Overlaps(b)
 }
 
 // Close ends everything under way and waits for it, until ctx ends. Nothing is reported after it was called.

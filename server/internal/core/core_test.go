@@ -119,3 +119,21 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		t.Error("lost")
 	}
 }
+
+func TestSubjectsCoverAndOverlap(t *testing.T) {
+	fra, all := Subject{Site: "fra"}, Subject{Site: "fra", Service: AllServices}
+	cart, unit := Subject{Site: "fra", Service: "cart"}, Subject{Site: "fra", Service: "cart", Unit: "eu"}
+	other, ams := Subject{Site: "fra", Service: "search"}, Subject{Site: "ams", Service: "cart"}
+	f := func(a, b Subject, covers, covered bool) {
+		t.Helper()
+		if a.Covers(b) != covers || b.Covers(a) != covered || a.Overlaps(b) != (covers || covered) || b.Overlaps(a) != (covers || covered) {
+			t.Errorf("%v and %v: covers %t, is covered %t, overlaps %t", a, b, a.Covers(b), b.Covers(a), a.Overlaps(b))
+		}
+	}
+	f(fra, all, true, true)
+	f(all, cart, true, false)
+	f(cart, unit, true, true)
+	f(cart, other, false, false)
+	f(cart, ams, false, false)
+	f(all, ams, false, false)
+}

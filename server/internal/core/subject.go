@@ -31,6 +31,14 @@ func (s Subject) String() string {
 	return out
 }
 
+// Covers reports whether o is the subject or a service of it; units are not told apart.
+func (s Subject) Covers(o Subject) bool {
+	return s.Site == o.Site && (s.WholeSite() || s.Service == o.Service)
+}
+
+// Overlaps reports whether one of the two covers the other.
+func (s Subject) Overlaps(o Subject) bool { return s.Covers(o) || o.Covers(s) }
+
 // Key is a stable text form: site/service or site/service/unit.
 func (s Subject) Key() string {
 	parts := []string{s.Site, s.Service}

@@ -63,8 +63,7 @@ func suspect(v view) *core.DeclaredChange {
 	for i := range v.e.topo.Changes {
 		c := &v.e.topo.Changes[i]
 		about := core.Subject{Site: c.Site, Service: c.Service}
-		same := c.Site == v.ep.Subject.Site && (about.WholeSite() || v.ep.Subject.WholeSite() || c.Service == v.ep.Subject.Service)
-		if same && c.At(v.ep.Onset) && (out == nil || c.Start.After(out.Start)) {
+		if about.Overlaps(v.ep.Subject) && c.At(v.ep.Onset) && (out == nil || c.Start.After(out.Start)) {
 			out = c
 		}
 	}

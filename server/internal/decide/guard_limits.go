@@ -37,17 +37,14 @@ func current(a *core.Action) *core.StepRun {
 // sharesLock reports whether two subjects must not be acted on at the same time: the same site, and the same
 // service, or one of them the whole site, or services that move together.
 func (e *Engine) sharesLock(a, b core.Subject) bool {
-	if a.Site != b.Site {
-		return false
-	}
-	if a.WholeSite() || b.WholeSite() || a.Service == b.Service {
+	if a.Overlaps(b) {
 		return true
 	}
 	moves := func(x, y string) bool {
 		svc, _ := e.topo.Service(x)
 		return slices.Contains(svc.MovesWith, y)
 	}
-	return moves(a.Service, b.Service) || moves(b.Service, a.Service)
+	return a.Site == b.Site && (moves(a.Service, b.Service) || moves(b.Service, a.Service))
 }
 
 // runningOn is the action that holds the lock of exactly this subject's episode, nil when there is none.

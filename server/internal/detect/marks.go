@@ -38,16 +38,6 @@ func (m Mark) holds(at time.Time) bool {
 	return !at.Before(m.From) && (m.Until.IsZero() || at.Before(m.Until))
 }
 
-// touches reports whether what happens to the mark's subject shows in a series about s, and all whether it is all that
-// the series is about.
-func (m Mark) touches(s core.Subject) (some, all bool) {
-	if m.Subject.Site != s.Site {
-		return false, false
-	}
-	all = m.Subject.WholeSite() || m.Subject.Service == s.Service
-	return all || s.WholeSite(), all
-}
-
 // marked is what holds for one series at one time.
 type marked struct {
 	away    *Mark   // users are moved away from all that the series is about
@@ -62,10 +52,10 @@ func marksAt(marks []Mark, s core.Subject, at time.Time) (out marked) {
 	out.load = 1
 	for i := range marks {
 		m := &marks[i]
-		some, all := m.touches(s)
-		if !some {
+		if !m.Subject.Overlaps(s) {
 			continue
 		}
+		all := m.Subject.Covers(s) // that the series is about
 		if m.Kind == MarkChange {
 			if !at.Before(m.From) && at.Before(m.Until.Add(changeSettles)) {
 				out.changes = append(out.changes, *m)

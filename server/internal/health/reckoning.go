@@ -62,7 +62,7 @@ func (t *Tracker) reckon(now int64) {
 	for _, a := range t.alarms {
 		confirmed := false
 		for _, s := range t.subjects {
-			confirmed = confirmed || (a.concerns(s.subject) && s.troubledAt != 0 && s.troubledAt >= a.at-reckonBefore && s.troubledAt <= a.at+reckonAfter)
+			confirmed = confirmed || (a.subject.Covers(s.subject) && s.troubledAt != 0 && s.troubledAt >= a.at-reckonBefore && s.troubledAt <= a.at+reckonAfter)
 		}
 		if confirmed || now > a.at+reckonAfter {
 			t.settle(a, confirmed)
@@ -71,10 +71,6 @@ func (t *Tracker) reckon(now int64) {
 		}
 	}
 	t.alarms = left
-}
-
-func (a alarm) concerns(s core.Subject) bool {
-	return a.subject.Site == s.Site && (a.subject.WholeSite() || a.subject.Service == s.Service)
 }
 
 // objects reports whether something besides statistics objects to subject i: a probe, the edge, a silence; or its users are

@@ -171,8 +171,7 @@ func (t *Tracker) signalEvidence(now int64, routes []route) [][]*signalState {
 		}
 		touched = touched[:0]
 		for i, s := range t.subjects {
-			sub := st.signal.Subject
-			if sub.Site != s.subject.Site || (!sub.WholeSite() && sub.Service != s.subject.Service) {
+			if !st.signal.Subject.Covers(s.subject) {
 				continue
 			}
 			touched = append(touched, i)

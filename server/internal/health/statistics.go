@@ -31,6 +31,8 @@ const (
 // tallyKey names a detector and whom it speaks of.
 type tallyKey struct{ detector, site, service string }
 
+func (k tallyKey) subject() core.Subject { return core.Subject{Site: k.site, Service: k.service} }
+
 // tally counts what one detector said of one subject since its last window ended, of all of its series.
 type tally struct {
 	group    string
@@ -254,11 +256,6 @@ type endedWindow struct {
 	odd   []*signalState
 }
 
-// about reports whether the window says something of the subject.
-func (w *endedWindow) about(s core.Subject) bool {
-	return w.key.site == s.Site && (w.key.service == core.AllServices || w.key.service == s.Service)
-}
-
 // evidence is the sum of the e-values of the series, and how many they are. The score of a point is one minus the expected number of
 // episodes as odd by chance in the time of a point; so many times the points of the window it is the expected number in the window, which
 // bounds the chance of one. What the detector did not raise counts as nothing at all, a p-value of 1, and so does what it raised for less
@@ -298,7 +295,7 @@ func (t *Tracker) step(i int, ended []*endedWindow, r *route) {
 	for _, w := range ended {
 		from := t.stepped - w.tally.windows()*int64(StatisticsWindow)
 		rebased := r.changedAt != 0 && r.changedAt+int64(Rebase) > from
-		if w.tally.points == 0 || w.tally.void || rebased || !w.about(s.subject) {
+		if w.tally.points == 0 || w.tally.void || rebased || !w.key.subject().Covers(s.subject) {
 			continue
 		}
 		g := groups[w.tally.group]
@@ -325,7 +322,7 @@ func (t *Tracker) step(i int, ended []*endedWindow, r *route) {
 // watched reports whether a detector of symptoms has spoken of the subject of late, if only to say that it does not know.
 func (t *Tracker) watched(s core.Subject) bool {
 	for id, c := range t.tallies {
-		if (&endedWindow{key: id}).about(s) && t.stepped <= c.spoken() {
+		if id.subject().Covers(s) && t.stepped <= c.spoken() {
 			return true
 		}
 	}
