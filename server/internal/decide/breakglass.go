@@ -40,13 +40,13 @@ func (s *step) pastServers(c core.Command) core.Reply {
 		s.enter(ep)
 	}
 	a := s.pastGlass(ep, id, *b)
-	what := fmt.Sprintf("past all guards %s took %s to weight %d %% at %s at %s: %s", b.By, sub, b.Weight, b.Target, clockText(b.At), b.Reason)
+	what := fmt.Sprintf("past all guards %s took %s to weight %d %% at %s at %s: %s", b.By, sub, b.Weight, b.Target, core.ClockText(b.At), b.Reason)
 	last, commanded := s.e.routing[sub]
 	switch {
 	case !obeyed(*b):
 		a.Sentence = what + "; the executor did not obey: " + orWord(b.Detail, b.Result)
 	case commanded && last.ChangedAt.After(b.At):
-		a.Sentence = what + "; something newer was commanded since, at " + clockText(last.ChangedAt)
+		a.Sentence = what + "; something newer was commanded since, at " + core.ClockText(last.ChangedAt)
 	default:
 		s.release(ep, b.By)
 		a.Sentence = what

@@ -146,7 +146,7 @@ func (s *step) hold(c core.Command) core.Reply {
 	ep.HeldUntil = &until
 	s.touch(ep)
 	s.wakeAt(until)
-	text := fmt.Sprintf("%s holds %s until %s", c.By, ep.Subject, clockText(until))
+	text := fmt.Sprintf("%s holds %s until %s", c.By, ep.Subject, core.ClockText(until))
 	s.line(lineCommand, ep.ID, ep.Subject, withReason(text, c.Reason))
 	return core.Reply{OK: true, Sentence: text}
 }

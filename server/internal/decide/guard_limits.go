@@ -60,7 +60,7 @@ func (s *step) runningOn(ep *core.Episode) *core.Action {
 // ruleBrake is guard 13.
 func ruleBrake(v view) ruled {
 	if b := v.e.brake; b.On {
-		return object(withReason("the brake is on, by "+b.By+" at "+clockText(b.At), b.Reason))
+		return object(withReason("the brake is on, by "+b.By+" at "+core.ClockText(b.At), b.Reason))
 	}
 	return pass("the brake is off")
 }
@@ -186,7 +186,7 @@ func ruleFreeze(v view) ruled {
 	}
 	for _, f := range v.e.topo.Freezes {
 		if freezes(f, scope) && !v.at.Before(f.From) && v.at.Before(f.Until) {
-			return object(fmt.Sprintf("freeze %s stops %s until %s", f.Name, words, clockText(f.Until)),
+			return object(fmt.Sprintf("freeze %s stops %s until %s", f.Name, words, core.ClockText(f.Until)),
 				seconds("left", f.Until.Sub(v.at)))
 		}
 	}

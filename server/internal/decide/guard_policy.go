@@ -57,7 +57,7 @@ func ruleApproval(v view) ruled {
 		return pass("ordered by " + v.p.person)
 	}
 	if h := v.ep.HeldUntil; h != nil && v.at.Before(*h) {
-		return object("an operator holds this episode until "+clockText(*h), seconds("left", h.Sub(v.at)))
+		return object("an operator holds this episode until "+core.ClockText(*h), seconds("left", h.Sub(v.at)))
 	}
 	if veto := v.ep.Standing.Veto; veto != nil && veto.Plan == v.p.plan.Name && veto.Kind == v.ep.Kind {
 		return object(withReason("vetoed by "+veto.By, veto.Reason))

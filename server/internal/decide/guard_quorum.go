@@ -103,9 +103,9 @@ func ruleFresh(v view) ruled {
 	nums := []core.Number{seconds("age", age), count("fresh_sites", fresh), count("fresh_sites_wanted", freshSites)}
 	switch {
 	case age < -obsReach: // a little is the order in which inputs queue
-		return object(fmt.Sprintf("the last observation is of %s, later than the present %s", clockText(o.At), clockText(v.at)), nums...)
+		return object(fmt.Sprintf("the last observation is of %s, later than the present %s", core.ClockText(o.At), core.ClockText(v.at)), nums...)
 	case age >= obsFresh:
-		return object(fmt.Sprintf("the last observation is of %s, older than %s", clockText(o.At), spanText(obsFresh)), nums...)
+		return object(fmt.Sprintf("the last observation is of %s, older than %s", core.ClockText(o.At), spanText(obsFresh)), nums...)
 	case fresh < freshSites:
 		return object(fewFresh(fresh), nums...)
 	}

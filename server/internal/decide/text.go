@@ -49,8 +49,6 @@ func rateText(v float64) string {
 // stateText is a state in words: "rolled back".
 func stateText(s core.ActionState) string { return strings.ReplaceAll(s.String(), "_", " ") }
 
-func clockText(t time.Time) string { return t.UTC().Format("15:04:05") + " UTC" }
-
 // listText is "a", "a and b" or "a, b and c".
 func listText(names []string) string {
 	switch len(names) {

@@ -98,7 +98,7 @@ func (w *watcher) doubt() {
 	}
 	w.log.Warn("watch is behind, its series are unknown", slog.Duration("since", since), slog.Int("series", len(told)))
 	w.metrics.behind.WithLabelValues(w.watch.Name).Set(1)
-	why := "unknown, detection is behind and has not judged it since " + at.UTC().Format("15:04:05") + " UTC"
+	why := "unknown, detection is behind and has not judged it since " + core.ClockText(at)
 	signals := make([]core.Signal, 0, min(len(told), signalsAtOnce))
 	for _, s := range told {
 		if !s.known {

@@ -129,7 +129,7 @@ func (w *watcher) hear(answer []core.SeriesValue, at time.Time, interval time.Du
 			v.Lower, v.HasLower = x.figure(metricLower)
 			v.Upper, v.HasUpper = x.figure(metricUpper)
 		case core.DetectorUnknown:
-			s.unknown = "unknown, as another replica found at " + v.At.Format("15:04:05") + " UTC"
+			s.unknown = "unknown, as another replica found at " + core.ClockText(v.At)
 		}
 		v.Score, v.HasScore = x.figure(metricScore)
 		s.verdict = v
@@ -140,7 +140,7 @@ func (w *watcher) hear(answer []core.SeriesValue, at time.Time, interval time.Du
 			delete(w.series, key)
 			w.order = nil
 		case silent >= unknownAfter*interval || heard[key] == nil:
-			s.unknown = "unknown, no replica has judged it since " + s.lastAt.UTC().Format("15:04:05") + " UTC"
+			s.unknown = "unknown, no replica has judged it since " + core.ClockText(s.lastAt)
 		}
 	}
 }

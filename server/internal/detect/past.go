@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/detectors"
+	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
 const (
@@ -108,7 +109,7 @@ func (p *past) sinceChange(point detectors.Point, m marked) (v detectors.Verdict
 		return p.model.Observe(point), ""
 	}
 	v = p.asBefore(point)
-	change := "the change " + quoted(c.change.What) + " that ended at " + clock(c.change.Until)
+	change := "the change " + strconv.Quote(c.change.What) + " that ended at " + core.ClockText(c.change.Until)
 	young := point.At.Before(settled)
 	if v.State != detectors.StateAnomalous && !young {
 		return v, ""
@@ -165,7 +166,7 @@ func changing(changes []Mark, v detectors.Verdict) string {
 	}
 	for i := range changes {
 		if c := &changes[i]; c.holds(v.At) {
-			return "while the change " + quoted(c.What) + " is under way since " + clock(c.From)
+			return "while the change " + strconv.Quote(c.What) + " is under way since " + core.ClockText(c.From)
 		}
 	}
 	return ""

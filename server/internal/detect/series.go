@@ -3,7 +3,6 @@ package detect
 import (
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -117,15 +116,11 @@ func (s *series) marked(at time.Time, marks []Mark) marked {
 func (s *series) void(w Watch, m marked, weighed bool) {
 	switch {
 	case m.away != nil && w.class() == core.ClassSymptom:
-		s.unknown = "not judged, its users are moved away since " + clock(m.away.From)
+		s.unknown = "not judged, its users are moved away since " + core.ClockText(m.away.From)
 	case m.shifted != nil && w.Demand && !weighed:
-		s.unknown = "not judged, users are moved here since " + clock(m.shifted.From)
+		s.unknown = "not judged, users are moved here since " + core.ClockText(m.shifted.From)
 	}
 }
-
-func clock(t time.Time) string { return t.UTC().Format("15:04:05") + " UTC" }
-
-func quoted(s string) string { return strconv.Quote(s) }
 
 // state is the series' state on the wire.
 func (s *series) state() core.DetectorState {
@@ -221,9 +216,9 @@ func (s *series) signal(w Watch, interval time.Duration, at time.Time) core.Sign
 	switch {
 	case !s.ours:
 		sig.At = v.At
-		sig.Sentence += ", as another replica judged at " + v.At.Format("15:04:05") + " UTC"
+		sig.Sentence += ", as another replica judged at " + core.ClockText(v.At)
 	case v.State == detectors.StateAnomalous && v.Reason != detectors.ReasonBurn && v.Reason != detectors.ReasonShift: // which say it
-		sig.Sentence += ", since " + v.Since.UTC().Format("15:04:05") + " UTC"
+		sig.Sentence += ", since " + core.ClockText(v.Since)
 	}
 	return sig
 }

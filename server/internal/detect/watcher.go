@@ -252,7 +252,7 @@ func (w *watcher) age(at time.Time, interval time.Duration) {
 			continue
 		}
 		if missing >= (unknownAfter-1)*interval && !s.absent {
-			s.unknown = "unknown, no data since " + s.lastAt.UTC().Format("15:04:05") + " UTC"
+			s.unknown = "unknown, no data since " + core.ClockText(s.lastAt)
 		}
 	}
 }

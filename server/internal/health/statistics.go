@@ -102,10 +102,8 @@ func (s *statistics) text() string {
 	if v.Calm > 0 {
 		return fmt.Sprintf("calm for %d of %d windows", v.Calm, v.NeedCalm)
 	}
-	return fmt.Sprintf("crossed at %s, since %s; by chance %s", clock(v.Crossed), clock(stamp(s.onset)), perYear(s.year))
+	return fmt.Sprintf("crossed at %s, since %s; by chance %s", core.ClockText(v.Crossed), core.ClockText(stamp(s.onset)), perYear(s.year))
 }
-
-func clock(t time.Time) string { return t.UTC().Format("15:04:05") + " UTC" }
 
 // perYear is how often the whole installation is to see the like.
 func perYear(times float64) string {
