@@ -99,18 +99,11 @@ func (w *watcher) doubt() {
 	w.log.Warn("watch is behind, its series are unknown", slog.Duration("since", since), slog.Int("series", len(told)))
 	w.metrics.behind.WithLabelValues(w.watch.Name).Set(1)
 	why := "unknown, detection is behind and has not judged it since " + core.ClockText(at)
-	signals := make([]core.Signal, 0, min(len(told), signalsAtOnce))
+	signals := newBatch(w.tell, len(told))
 	for _, s := range told {
-		if !s.known {
-			continue
+		if s.known {
+			signals.add(s.doubted(w.watch, interval, now, why))
 		}
-		if len(signals) == signalsAtOnce {
-			w.tell(signals)
-			signals = signals[:0]
-		}
-		signals = append(signals, s.doubted(w.watch, interval, now, why))
 	}
-	if len(signals) > 0 {
-		w.tell(signals)
-	}
+	signals.flush()
 }

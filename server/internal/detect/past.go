@@ -9,8 +9,6 @@ import (
 )
 
 const (
-	// asideLongest is how long a time may be no example. What lasts longer is how things are.
-	asideLongest = 24 * time.Hour
 	// changeSettles is for how long after a declared change the series must still be as before it, and changeTrial for how
 	// long after that it may be either as before or as since.
 	changeSettles = time.Hour
@@ -21,14 +19,10 @@ const (
 // is; what is none, because of trouble or of what we did about it; and what came after a declared change, which has
 // to prove itself beside what was before.
 type past struct {
-	fresh  func() detectors.Model
-	model  detectors.Model
-	learns bool // the model has a memory to keep clean
-	// aside stands in for the model while the time is no example: it begins as a copy and is thrown away after.
-	aside      detectors.Model
-	asideSince time.Time
-	changed    *changed
-	changedAt  time.Time // end of the newest change that was seen
+	kept[detectors.Model]
+	learns    bool // the model has a memory to keep clean
+	changed   *changed
+	changedAt time.Time // end of the newest change that was seen
 }
 
 // changed is what is known of the series since a declared change.
@@ -40,7 +34,7 @@ type changed struct {
 }
 
 func newPast(fresh func() detectors.Model, learns bool) *past {
-	return &past{fresh: fresh, model: fresh(), learns: learns}
+	return &past{kept: newKept(fresh), learns: learns}
 }
 
 // observe judges a value. Load is how many times more users the value comes of than the model has learned from. The note
@@ -50,13 +44,10 @@ func (p *past) observe(at time.Time, value, load float64, m marked) (v detectors
 	if !p.learns {
 		return p.model.Observe(point), ""
 	}
-	switch {
-	case m.aside == nil:
-		p.back(at)
-	case p.aside == nil:
-		p.aside, p.asideSince = p.copy(), at
+	if p.turn(at, m.aside != nil) {
+		p.changed = nil // a change in the midst of it is part of how things are
 	}
-	if p.aside != nil {
+	if p.on {
 		v = p.aside.Observe(point)
 	} else {
 		v, note = p.sinceChange(point, m)
@@ -66,26 +57,6 @@ func (p *past) observe(at time.Time, value, load float64, m marked) (v detectors
 		note = "with " + strconv.FormatFloat(load, 'g', 3, 64) + " times the users it had"
 	}
 	return v, note
-}
-
-// back ends a time that was no example. The model goes on where it was, unless that is long ago.
-func (p *past) back(at time.Time) {
-	if p.aside == nil {
-		return
-	}
-	if at.Sub(p.asideSince) > asideLongest {
-		p.model, p.changed = p.aside, nil // a change in the midst of it is too
-	}
-	p.aside = nil
-}
-
-// copy is the model as it is now; the model itself when it cannot be copied, which then learns what it should not.
-func (p *past) copy() detectors.Model {
-	m := p.fresh()
-	if snap, err := p.model.Snapshot(); err != nil || m.Restore(snap) != nil {
-		return p.model
-	}
-	return m
 }
 
 // sinceChange judges by what was before a declared change, and after a while also by what came since: then it is

@@ -19,10 +19,8 @@ type rows map[string]*row
 // else those of one subject, which is the one series. A value that is not there is NaN, and never zero.
 type row struct {
 	peers *detectors.Peers
-	whole *detectors.Service
+	whole *kept[*detectors.Service]
 	burn  *detectors.BurnRate
-	kept  *detectors.Service // whole as it was before a time that is no example for others, and goes on after it
-	since time.Time          // begin of that
 
 	places map[string]int // of a value in the row
 	names  []string       // of the values in sentences
@@ -44,7 +42,8 @@ func (w Watch) newRow(zone *time.Location) *row {
 	case ModelPeers:
 		r.peers = w.peers()
 	case ModelService:
-		r.whole = w.whole(zone)
+		whole := newKept(func() *detectors.Service { return w.whole(zone) })
+		r.whole = &whole
 	case ModelBurnRate:
 		r.burn = w.burnRate()
 		for i, name := range []string{questionBad, questionTotal} {
@@ -134,8 +133,7 @@ func (w *watcher) takeRows(answers []answer[core.SeriesValue], at time.Time) {
 	seen := map[*series]bool{}
 	for _, key := range slices.Sorted(maps.Keys(w.rows)) {
 		r := w.rows[key]
-		r.keepAside(w, at, marks)
-		r.judge(at, func(s *series) {
+		r.judge(at, marks, func(s *series) {
 			seen[s] = true
 			s.unknown, s.gone = "", time.Time{}
 			if !s.known {
@@ -208,27 +206,11 @@ func (all rows) seats() int {
 	return n
 }
 
-// keepAside keeps the model of a whole from learning what is no example, as past does.
-func (r *row) keepAside(w *watcher, at time.Time, marks []Mark) {
-	if r.whole == nil {
-		return
-	}
-	switch aside := r.series[0].marked(at, marks).aside != nil; {
-	case aside && r.kept == nil:
-		then := w.watch.whole(w.zone(r.series[0].subject.Site))
-		if snap, err := r.whole.Snapshot(); err == nil && then.Restore(snap) == nil {
-			r.kept, r.since, r.whole = r.whole, at, then
-		}
-	case !aside && r.kept != nil:
-		if at.Sub(r.since) <= asideLongest {
-			r.whole = r.kept
-		}
-		r.kept = nil
-	}
-}
-
 // judge gives the row to its model, and begins the next one. Seen hears of each series that had a value.
-func (r *row) judge(at time.Time, seen func(*series)) {
+func (r *row) judge(at time.Time, marks []Mark, seen func(*series)) {
+	if r.whole != nil {
+		r.whole.turn(at, r.series[0].marked(at, marks).aside != nil)
+	}
 	defer func() {
 		for i := range r.values {
 			r.values[i] = math.NaN()
@@ -248,7 +230,7 @@ func (r *row) judge(at time.Time, seen func(*series)) {
 	case r.whole != nil:
 		s := r.series[0]
 		seen(s)
-		v := r.whole.Observe(at, r.values)
+		v := r.whole.judge().Observe(at, r.values)
 		s.judged(v, at)
 		if v.State == detectors.StateAnomalous {
 			s.contributors = r.contributors()
@@ -271,7 +253,7 @@ const topContributors = 3
 // contributors are the values that the anomaly of the last row comes from.
 func (r *row) contributors() []core.Contributor {
 	var top [topContributors]detectors.Contributor
-	n := r.whole.Contributors(top[:])
+	n := r.whole.judge().Contributors(top[:])
 	out := make([]core.Contributor, 0, n)
 	for _, c := range top[:n] {
 		out = append(out, core.Contributor{Name: r.names[c.Index], Value: c.Value, Expected: c.Expected, PerWeek: c.PerWeek})
@@ -320,8 +302,7 @@ func (w *watcher) replayRows(pasts []answer[core.SeriesRange], marks []Mark) {
 				}
 				l.Times, l.Values = l.Times[1:], l.Values[1:]
 			}
-			r.keepAside(w, at, marks)
-			r.judge(at, func(s *series) { s.unknown = "" })
+			r.judge(at, marks, func(s *series) { s.unknown = "" })
 		}
 	}
 }

@@ -28,8 +28,7 @@ const (
 	maxQueryTime  = 30 * time.Second
 	maxSkipCount  = 10_000
 	maxClockSleep = time.Minute // a jump of the clock is noticed within it
-	signalsAtOnce = 256
-	samplesAtOnce = 5000 // so that what agents send is stored in between
+	samplesAtOnce = 5000        // so that what agents send is stored in between
 )
 
 // watcher runs one watch. Everything in it belongs to its goroutine, except what is shared by all watches: the
@@ -274,7 +273,7 @@ func (w *watcher) forget() {
 // short time is passed over: what was said of it stands.
 func (w *watcher) report(ctx context.Context, at time.Time, interval time.Duration) {
 	w.samples = w.samples[:0]
-	signals := make([]core.Signal, 0, min(len(w.series), signalsAtOnce))
+	signals := newBatch(w.tell, len(w.series))
 	anomalous := 0
 	for _, s := range w.sorted() {
 		if !s.gone.IsZero() && s.unknown == "" && !s.absent {
@@ -284,19 +283,13 @@ func (w *watcher) report(ctx context.Context, at time.Time, interval time.Durati
 			anomalous++
 		}
 		if s.known {
-			if len(signals) == signalsAtOnce {
-				w.tell(signals)
-				signals = signals[:0]
-			}
-			signals = append(signals, s.signal(w.watch, interval, at))
+			signals.add(s.signal(w.watch, interval, at))
 		}
 		if w.ours {
 			w.samples = s.samples(w.samples, at)
 		}
 	}
-	if len(signals) > 0 {
-		w.tell(signals)
-	}
+	signals.flush()
 	models := 0
 	if w.ours {
 		models = len(w.series)

@@ -1,0 +1,57 @@
+package detect
+
+import "time"
+
+// asideLongest is how long a time may be no example. What lasts longer is how things are.
+const asideLongest = 24 * time.Hour
+
+// learner is a model whose memory can be copied.
+type learner interface {
+	Snapshot() ([]byte, error)
+	Restore([]byte) error
+}
+
+// kept is a model that is kept from learning what is no example of how things are: meanwhile a copy stands in, which is
+// thrown away after.
+type kept[M learner] struct {
+	fresh func() M
+	model M
+	aside M    // stands in
+	on    bool // it does
+	since time.Time
+}
+
+func newKept[M learner](fresh func() M) kept[M] { return kept[M]{fresh: fresh, model: fresh()} }
+
+// turn tells of a time whether it is no example. When that has lasted for long the stand-in becomes the model, and stays is
+// true; else the model goes on where it was.
+func (k *kept[M]) turn(at time.Time, aside bool) (stays bool) {
+	switch {
+	case aside && !k.on:
+		k.aside, k.on, k.since = k.copy(), true, at
+	case !aside && k.on:
+		var none M
+		if stays = at.Sub(k.since) > asideLongest; stays {
+			k.model = k.aside
+		}
+		k.aside, k.on = none, false
+	}
+	return stays
+}
+
+// judge is the model that judges now.
+func (k *kept[M]) judge() M {
+	if k.on {
+		return k.aside
+	}
+	return k.model
+}
+
+// copy is the model as it is now; the model itself when it cannot be copied, which then learns what it should not.
+func (k *kept[M]) copy() M {
+	m := k.fresh()
+	if snap, err := k.model.Snapshot(); err != nil || m.Restore(snap) != nil {
+		return k.model
+	}
+	return m
+}
