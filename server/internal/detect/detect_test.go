@@ -107,7 +107,14 @@ func errorsWatch() detect.Watch {
 func run(t *testing.T, w *world, d time.Duration, watches ...detect.Watch) *prometheus.Registry {
 	t.Helper()
 	reg := prometheus.NewRegistry()
-	m, err := detect.New(detect.Options{Watches: watches, Querier: w, Writer: w, Signals: w.signal, Registry: reg})
+	runFor(t, d, detect.Options{Watches: watches, Querier: w, Writer: w, Signals: w.signal, Registry: reg})
+	return reg
+}
+
+// runFor lets a watchman work for a time, inside a bubble.
+func runFor(t *testing.T, d time.Duration, o detect.Options) {
+	t.Helper()
+	m, err := detect.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +123,6 @@ func run(t *testing.T, w *world, d time.Duration, watches ...detect.Watch) *prom
 	if err := m.Run(ctx); err != nil {
 		t.Fatal(err)
 	}
-	return reg
 }
 
 // figure is the value of an own metric of the watch of errorsWatch.
@@ -278,18 +284,10 @@ func TestAQueryErrorIsUnknownNeverNormal(t *testing.T) {
 		}}
 		var log strings.Builder
 		reg := prometheus.NewRegistry()
-		m, err := detect.New(detect.Options{
+		runFor(t, 75*time.Second, detect.Options{
 			Watches: []detect.Watch{errorsWatch()}, Querier: w, Writer: w, Signals: w.signal, Registry: reg,
 			Log: slog.New(slog.NewTextHandler(&log, nil)),
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 75*time.Second)
-		defer cancel()
-		if err := m.Run(ctx); err != nil {
-			t.Fatal(err)
-		}
 		if got := states(w); got != "normal*2 unknown*3 normal*2" {
 			t.Fatalf("states %s", got)
 		}
@@ -330,15 +328,7 @@ func TestSlowQueriesDoNotOverlap(t *testing.T) {
 		w.at = func(time.Time) ([]core.SeriesValue, error) { return one(1), nil }
 		slow := &slowWriter{world: w, takes: 35 * time.Second, enter: func() { running++; most = max(most, running) }, leave: func() { running-- }}
 		reg := prometheus.NewRegistry()
-		m, err := detect.New(detect.Options{Watches: []detect.Watch{errorsWatch()}, Querier: w, Writer: slow, Signals: w.signal, Registry: reg})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 85*time.Second)
-		defer cancel()
-		if err := m.Run(ctx); err != nil {
-			t.Fatal(err)
-		}
+		runFor(t, 85*time.Second, detect.Options{Watches: []detect.Watch{errorsWatch()}, Querier: w, Writer: slow, Signals: w.signal, Registry: reg})
 		if most != 1 {
 			t.Fatalf("%d evaluations at the same time", most)
 		}

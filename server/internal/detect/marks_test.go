@@ -1,7 +1,6 @@
 package detect_test
 
 import (
-	"context"
 	"math"
 	"strings"
 	"testing"
@@ -50,15 +49,7 @@ func watchedBy(
 		}
 		return out
 	}
-	m, err := detect.New(detect.Options{Watches: []detect.Watch{watch}, Querier: by, Writer: w, Signals: w.signal, Marks: asked})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	defer cancel()
-	if err := m.Run(ctx); err != nil {
-		t.Fatal(err)
-	}
+	runFor(t, d, detect.Options{Watches: []detect.Watch{watch}, Querier: by, Writer: w, Signals: w.signal, Marks: asked})
 	out := map[time.Duration]core.Signal{}
 	for _, s := range w.signals {
 		out[s.At.Sub(start)] = s

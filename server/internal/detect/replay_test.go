@@ -95,15 +95,7 @@ func (a *archive) replayed(t *testing.T, step time.Duration) time.Duration {
 
 func (a *archive) run(t *testing.T, d time.Duration, watches ...detect.Watch) {
 	t.Helper()
-	m, err := detect.New(detect.Options{Watches: watches, Querier: a, Writer: a, Signals: a.signal})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	defer cancel()
-	if err := m.Run(ctx); err != nil {
-		t.Fatal(err)
-	}
+	runFor(t, d, detect.Options{Watches: watches, Querier: a, Writer: a, Signals: a.signal})
 }
 
 // The whole training window is read, in parts that fit into memory and in the answer of a store.
@@ -205,15 +197,7 @@ func TestALongReplayDelaysNoOtherWatch(t *testing.T) {
 		}
 		watches = append(watches, errorsWatch())
 		watches[8].Model, watches[8].Floor, watches[8].Threshold, watches[8].Training = detect.ModelThreshold, detect.Floor{}, 5, 10*time.Second
-		m, err := detect.New(detect.Options{Watches: watches, Querier: &two{long: long, quick: quick}, Writer: quick, Signals: long.signal})
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-		defer cancel()
-		if err := m.Run(ctx); err != nil {
-			t.Fatal(err)
-		}
+		runFor(t, 10*time.Minute, detect.Options{Watches: watches, Querier: &two{long: long, quick: quick}, Writer: quick, Signals: long.signal})
 		if len(quick.queries) < 55 || quick.queries[0].Sub(start) > time.Minute {
 			t.Errorf("the quick watch was asked %d times, first at %s", len(quick.queries), quick.queries[0].Sub(start))
 		}

@@ -50,15 +50,7 @@ func (q *questions) QueryRange(ctx context.Context, expr string, from, to time.T
 func watchOver(t *testing.T, q *questions, d time.Duration, watch detect.Watch) *prometheus.Registry {
 	t.Helper()
 	reg := prometheus.NewRegistry()
-	m, err := detect.New(detect.Options{Watches: []detect.Watch{watch}, Querier: q, Writer: q, Signals: q.signal, Registry: reg})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	defer cancel()
-	if err := m.Run(ctx); err != nil {
-		t.Fatal(err)
-	}
+	runFor(t, d, detect.Options{Watches: []detect.Watch{watch}, Querier: q, Writer: q, Signals: q.signal, Registry: reg})
 	return reg
 }
 
