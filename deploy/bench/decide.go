@@ -21,27 +21,36 @@ func benchDecide(ctx context.Context, b *bench) error {
 		{"detectors", "detectors", "^BenchmarkObserve$"},
 		{"ledger", "server/internal/ledger", "^BenchmarkCommit$"},
 	} {
-		cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", p.pattern, "-benchmem", "-benchtime", b.o.Time,
-			"github.com/evenkeel/evenkeel/"+p.pkg)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("go test -bench of %s: %w\n%s", p.pkg, err, bytes.TrimSpace(out))
-		}
-		found := 0
-		for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
-			name, figures := benchmarkLine(lines.Text())
-			if name == "" {
-				continue
-			}
-			found++
+		err := goBench(ctx, p.pkg, p.pattern, b.o.Time, func(name string, figures map[string]float64) {
 			name = p.prefix + "_" + name
 			b.figure(name, figures["ns/op"]/1000, "us")
 			b.figure(name+"_allocs", figures["allocs/op"], "count")
+		}, "-benchmem")
+		if err != nil {
+			return err
 		}
-		if found == 0 {
-			return fmt.Errorf("%s has no benchmark that matches %s", p.pkg, p.pattern)
+	}
+	return nil
+}
+
+// goBench runs Go benchmarks of one package, each for so long, and tells of every one its name and figures by unit.
+func goBench(ctx context.Context, pkg, pattern, lasts string, tell func(name string, figures map[string]float64), flags ...string) error {
+	args := append([]string{"test", "-run", "^$", "-bench", pattern, "-benchtime", lasts, "-timeout", "0"}, flags...)
+	cmd := exec.CommandContext(ctx, "go", append(args, "github.com/evenkeel/evenkeel/"+pkg)...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("go test -bench %s of %s: %w\n%s", pattern, pkg, err, bytes.TrimSpace(out))
+	}
+	found := 0
+	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
+		if name, figures := benchmarkLine(lines.Text()); name != "" {
+			found++
+			tell(name, figures)
 		}
+	}
+	if found == 0 {
+		return fmt.Errorf("%s has no benchmark that matches %s", pkg, pattern)
 	}
 	return nil
 }

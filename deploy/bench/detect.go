@@ -1,13 +1,8 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 )
@@ -15,41 +10,24 @@ import (
 // benchDetect runs the Go benchmarks of detection: one point of one series, the live engine at several sizes, each in a
 // process of its own, and the replay of a start.
 func benchDetect(ctx context.Context, b *bench) error {
-	err := b.goBench(ctx, "server/internal/detect", "^BenchmarkObserve$", b.o.Time, "detect")
+	err := b.detection(ctx, "server/internal/detect", "^BenchmarkObserve$", b.o.Time)
 	for _, n := range b.o.Series {
 		pattern := "^BenchmarkEngine$/^" + strconv.Itoa(n) + "$"
-		err = errors.Join(err, b.goBench(ctx, "server/internal/app", pattern, strconv.Itoa(b.o.Cycles)+"x", "detect"))
+		err = errors.Join(err, b.detection(ctx, "server/internal/app", pattern, strconv.Itoa(b.o.Cycles)+"x"))
 	}
 	pattern := "^BenchmarkReplay$/^" + strconv.Itoa(b.o.Days) + "$"
-	return errors.Join(err, b.goBench(ctx, "server/internal/app", pattern, "1x", "detect"))
+	return errors.Join(err, b.detection(ctx, "server/internal/app", pattern, "1x"))
 }
 
-// goBench runs Go benchmarks of one package and prints every figure that they report, by its unit.
-func (b *bench) goBench(ctx context.Context, pkg, pattern, lasts, prefix string) error {
-	cmd := exec.CommandContext(ctx, "go", "test", "-run", "^$", "-bench", pattern, "-benchtime", lasts, "-timeout", "0",
-		"github.com/evenkeel/evenkeel/"+pkg)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("go test -bench %s of %s: %w\n%s", pattern, pkg, err, bytes.TrimSpace(out))
-	}
-	found := 0
-	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
-		name, figures := benchmarkLine(lines.Text())
-		if name == "" {
-			continue
-		}
-		found++
+// detection runs benchmarks of one package and prints every figure that they report, by its unit.
+func (b *bench) detection(ctx context.Context, pkg, pattern, lasts string) error {
+	return goBench(ctx, pkg, pattern, lasts, func(name string, figures map[string]float64) {
 		for _, unit := range detectUnits() {
 			if v, ok := figures[unit.reported]; ok {
-				b.figure(strings.Trim(prefix+"_"+name+"_"+unit.name, "_"), v, unit.unit)
+				b.figure(strings.Trim("detect_"+name+"_"+unit.name, "_"), v, unit.unit)
 			}
 		}
-	}
-	if found == 0 {
-		return fmt.Errorf("%s has no benchmark that matches %s", pkg, pattern)
-	}
-	return nil
+	})
 }
 
 // detectUnit is a figure as a benchmark reports it, and as it is printed.
