@@ -57,7 +57,7 @@ const (
 // again after 27 that come less than half or more than twice as far apart.
 //
 // While a series is anomalous the short forecasters keep what they knew, for an hour and 30 points at least
-// (AdaptAfter); what stands for longer is the new level. A series costs 13 kB.
+// (AdaptAfter); what stands for longer is the new level. A series costs 14 kB.
 type Auto struct {
 	// FalseAlarmsPerWeek is how many episodes a series may raise in a week by chance. Zero means 1.
 	FalseAlarmsPerWeek float64
