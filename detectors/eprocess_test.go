@@ -258,6 +258,21 @@ func TestEProcessGoesOnFromASnapshot(t *testing.T) {
 	}
 }
 
+// The values are those of the tables of Garwood (1936).
+func TestCountIntervalByTheTables(t *testing.T) {
+	f := func(n int, low, high float64) {
+		t.Helper()
+		l, h := detectors.CountInterval(n, 0.95)
+		if math.Abs(l-low) > 0.005*low || math.Abs(h-high) > 0.005*high {
+			t.Errorf("%d counts: %.4f to %.4f, want %.4f to %.4f", n, l, h, low, high)
+		}
+	}
+	f(0, 0, 3.689)
+	f(1, 0.0253, 5.572)
+	f(10, 4.795, 18.39)
+	f(100, 81.36, 121.6)
+}
+
 func TestCountInterval(t *testing.T) {
 	f := func(n int, lower, upper float64) {
 		t.Helper()

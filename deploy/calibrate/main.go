@@ -49,7 +49,7 @@ func (p plan) run(out io.Writer) error {
 		for _, budget := range p.budgets {
 			n := p.alarms(k, budget)
 			exposed := float64(p.series * p.weeks)
-			low, high := interval(n)
+			low, high := detectors.CountInterval(n, 0.95)
 			if _, err := fmt.Fprintf(out, "| %s | %.2f | %d | %.3f | %.3f to %.3f | %.2f |\n", k.name, budget, n,
 				float64(n)/exposed, low/exposed, high/exposed, float64(n)/exposed/budget); err != nil {
 				return fmt.Errorf("write the table: %w", err)
@@ -144,35 +144,4 @@ func poisson(r *rand.Rand, mean float64) float64 {
 		n++
 	}
 	return n
-}
-
-// interval is the exact interval of 95 % of the mean of a Poisson count.
-func interval(n int) (low, high float64) {
-	// The chance of at most k counts falls with the mean: the mean at which it is p.
-	at := func(k int, p float64) float64 {
-		from, to := 0.0, 10+2*float64(k)+10*math.Sqrt(float64(k))
-		for range 100 {
-			mean := (from + to) / 2
-			if atMost(k, mean) > p {
-				from = mean
-			} else {
-				to = mean
-			}
-		}
-		return from
-	}
-	if n > 0 {
-		low = at(n-1, 0.975)
-	}
-	return low, at(n, 0.025)
-}
-
-// atMost is the chance of at most k counts at a mean.
-func atMost(k int, mean float64) float64 {
-	sum := 0.0
-	for i := range k + 1 {
-		g, _ := math.Lgamma(float64(i + 1))
-		sum += math.Exp(float64(i)*math.Log(mean) - mean - g)
-	}
-	return sum
 }
