@@ -96,6 +96,14 @@ func (t *Tracker) Signal(s core.Signal) (matters bool) {
 	return matters
 }
 
+// sortedSignals are the keys of the signals in their order.
+func (t *Tracker) sortedSignals() []string {
+	if t.signalIDs == nil {
+		t.signalIDs = slices.Sorted(maps.Keys(t.signals))
+	}
+	return t.signalIDs
+}
+
 // forget makes room for an anomaly of a time: what is over or too old goes. It looks once for each time, for it looks at
 // all, and reports whether there is room.
 func (t *Tracker) forget(at int64) bool {
@@ -161,10 +169,7 @@ func (t *Tracker) signalEvidence(now int64, routes []route) [][]*signalState {
 		}
 		out[i] = append(out[i], st)
 	}
-	if t.signalIDs == nil {
-		t.signalIDs = slices.Sorted(maps.Keys(t.signals))
-	}
-	for _, id := range t.signalIDs {
+	for _, id := range t.sortedSignals() {
 		st := t.signals[id]
 		if st.onset == 0 || now > st.until {
 			continue

@@ -237,7 +237,7 @@ func (t *Tracker) ended(before, turn int64) []*endedWindow {
 	slices.SortFunc(out, func(a, b *endedWindow) int {
 		return cmp.Or(strings.Compare(a.key.detector, b.key.detector), strings.Compare(a.key.site, b.key.site), strings.Compare(a.key.service, b.key.service))
 	})
-	for _, id := range slices.Sorted(maps.Keys(t.signals)) {
+	for _, id := range t.sortedSignals() {
 		st := t.signals[id]
 		sub := st.signal.Subject
 		if w := byKey[tallyKey{st.signal.Detector, sub.Site, sub.Service}]; w != nil && st.signal.Class == core.ClassSymptom && st.least != 0 {
