@@ -18,7 +18,9 @@ type client struct {
 	reserve *reserve
 	mu      sync.Mutex
 	serves  bool                 // it has handed out an item
-	owed    []*storage.Operation // writes that the disk did not take, at most one a key
+	owed    []*storage.Operation // writes that wait for the next new item, or that the disk did not take; at most one a key
+	fresh   map[string][]byte    // new items that nobody has taken up yet
+	size    int                  // bytes of fresh
 	room    int                  // items removed while the reserve is gone, less those that came
 	tried   time.Time            // when an item was tried without room
 	failed  bool                 // what was last logged
@@ -27,8 +29,11 @@ type client struct {
 var _ storage.Client = (*client)(nil)
 
 func newClient(inner storage.Client, r *reserve, log *zap.Logger) *client {
-	return &client{Client: inner, reserve: r, log: log}
+	return &client{Client: inner, reserve: r, log: log, fresh: map[string][]byte{}}
 }
+
+// freshLimit is how many bytes of new items are kept at hand: what waits longer is read from the disk.
+const freshLimit = 256 << 10
 
 // Get reads a value.
 func (c *client) Get(ctx context.Context, key string) ([]byte, error) {
@@ -50,6 +55,9 @@ func (c *client) Delete(ctx context.Context, key string) error {
 // Batch does all operations or none. New items are refused while the disk has no room but the reserve. A batch that
 // reads or removes something may use the reserve, and does not fail because its writes did: the queue would take the
 // item for lost. These writes are owed then, and done with the next batch that succeeds.
+//
+// They are owed as well when a fresh item is taken up, and when any is done with: each commit costs two syncs of the file, and the next
+// new item brings one. A kill before that has the items sent once more that were done with since the last one.
 func (c *client) Batch(ctx context.Context, ops ...*storage.Operation) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -75,23 +83,25 @@ func (c *client) Batch(ctx context.Context, ops ...*storage.Operation) error {
 		c.note(storage.ErrStorageFull)
 		return storage.ErrStorageFull
 	}
-	all := slices.Concat(c.owed, ops)
-	err := c.Client.Batch(ctx, all...)
-	if err != nil && !isNew {
-		if failed := c.reserve.release(time.Now()); failed != nil {
-			return errors.Join(err, failed)
-		}
-		err = c.Client.Batch(ctx, all...)
+	if c.serves && !isNew && !c.failed && c.reserve.whole() && c.atHand(reads) {
+		c.owe(writes...)
+		return nil
 	}
+	if isNew {
+		err := c.commit(ctx, ops...)
+		if err != nil && len(c.owed) > 0 && c.force(ctx) == nil && c.fits(time.Now()) {
+			err = c.commit(ctx, ops...) // what was owed has made room
+		}
+		if c.note(err); err == nil {
+			c.keep(writes)
+		}
+		return err
+	}
+	err := c.force(ctx, ops...)
 	if err == nil {
-		c.owed = nil
-		c.settle(isNew, all)
 		return nil
 	}
 	c.note(err)
-	if isNew {
-		return err
-	}
 	if len(reads) > 0 {
 		if failed := c.Client.Batch(ctx, reads...); failed != nil {
 			return errors.Join(err, failed)
@@ -100,6 +110,67 @@ func (c *client) Batch(ctx context.Context, ops ...*storage.Operation) error {
 	}
 	c.owe(writes...)
 	return nil
+}
+
+// commit does the operations after what is owed, all or none.
+func (c *client) commit(ctx context.Context, ops ...*storage.Operation) error {
+	all := slices.Concat(c.owed, ops)
+	if err := c.Client.Batch(ctx, all...); err != nil {
+		return err
+	}
+	c.owed = nil
+	for _, op := range all {
+		switch op.Type {
+		case storage.Get:
+			continue
+		case storage.Delete:
+			c.room++
+		default:
+		}
+		c.drop(op.Key)
+	}
+	return nil
+}
+
+// force is a commit for which the reserve may be given up.
+func (c *client) force(ctx context.Context, ops ...*storage.Operation) error {
+	err := c.commit(ctx, ops...)
+	if err == nil {
+		return nil
+	}
+	if failed := c.reserve.release(time.Now()); failed != nil {
+		return errors.Join(err, failed)
+	}
+	return c.commit(ctx, ops...)
+}
+
+// keep has what was stored at hand until it is taken up, as much of it as may be.
+func (c *client) keep(writes []*storage.Operation) {
+	for _, op := range writes {
+		if c.size+len(op.Value) <= freshLimit {
+			c.size += len(op.Value)
+			c.fresh[op.Key] = op.Value
+		}
+	}
+}
+
+// atHand reads what is fresh, which is no more from then on. It reports false, and changes nothing, when something is not.
+func (c *client) atHand(reads []*storage.Operation) bool {
+	for _, get := range reads {
+		if _, ok := c.fresh[get.Key]; !ok {
+			return false
+		}
+	}
+	for _, get := range reads {
+		get.Value = c.fresh[get.Key]
+		c.drop(get.Key)
+	}
+	return true
+}
+
+func (c *client) drop(key string) {
+	c.size -= len(c.fresh[key])
+	delete(c.fresh, key)
 }
 
 // recall puts what is owed into what was read without it.
@@ -129,21 +200,10 @@ func (c *client) fits(now time.Time) bool {
 	return true
 }
 
-// settle notes what a batch that succeeded has changed.
-func (c *client) settle(isNew bool, ops []*storage.Operation) {
-	if isNew {
-		c.note(nil)
-	}
-	for _, op := range ops {
-		if op.Type == storage.Delete {
-			c.room++
-		}
-	}
-}
-
 // owe keeps writes; an older one to the same key is void.
 func (c *client) owe(writes ...*storage.Operation) {
 	for _, op := range writes {
+		c.drop(op.Key)
 		c.owed = slices.DeleteFunc(c.owed, func(old *storage.Operation) bool { return old.Key == op.Key })
 		c.owed = append(c.owed, op)
 	}

@@ -1,12 +1,14 @@
 package storageextension
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -19,15 +21,18 @@ import (
 	"go.opentelemetry.io/collector/extension/xextension/storage"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
+	"pgregory.net/rapid"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // disk is a storage whose disk can be full: then it reads, and takes nothing.
 type disk struct {
-	values map[string]string
-	full   bool
-	writes int
+	values  map[string]string
+	full    bool
+	most    int // values that fit, those that a batch removes included; 0: any number
+	writes  int
+	commits int
 }
 
 var _ storage.Client = (*disk)(nil)
@@ -37,7 +42,7 @@ func (d *disk) Set(context.Context, string, []byte) error   { panic("not used") 
 func (d *disk) Delete(context.Context, string) error        { panic("not used") }
 func (d *disk) Close(context.Context) error                 { return nil }
 func (d *disk) Batch(_ context.Context, ops ...*storage.Operation) error {
-	next, writes := maps.Clone(d.values), 0
+	next, writes, held := maps.Clone(d.values), 0, maps.Clone(d.values)
 	for _, op := range ops {
 		switch op.Type {
 		case storage.Get:
@@ -46,16 +51,17 @@ func (d *disk) Batch(_ context.Context, ops ...*storage.Operation) error {
 			}
 		case storage.Set:
 			next[op.Key] = string(op.Value)
+			held[op.Key] = ""
 			writes++
 		case storage.Delete:
 			delete(next, op.Key)
 			writes++
 		}
 	}
-	if d.full && writes > 0 {
+	if (d.full && writes > 0) || (d.most > 0 && len(held) > d.most) {
 		return syscall.ENOSPC
 	}
-	d.values, d.writes = next, d.writes+writes
+	d.values, d.writes, d.commits = next, d.writes+writes, d.commits+1
 	return nil
 }
 
@@ -215,6 +221,127 @@ func TestNewItemsDoNotTakeTheReserve(t *testing.T) {
 		}
 		if err := put(c, "m", "5"); !errors.Is(err, storage.ErrStorageFull) {
 			t.Errorf("and for no more: %v", err)
+		}
+	})
+}
+
+// serving is a client whose queue has handed out something, with its reserve.
+func serving(t *testing.T, d *disk) *client {
+	t.Helper()
+	r, _ := room(t)
+	if !r.hold(time.Now()) {
+		t.Fatal("there is no reserve")
+	}
+	c := newClient(d, r, zap.NewNop())
+	if err := put(c, "m", "first"); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := take(c, "m", "first"); v != "item first" || err != nil {
+		t.Fatalf("took %q, %v", v, err)
+	}
+	if err := done(c, "m", "first"); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// A queue that keeps pace costs one commit an item. What a kill leaves is the item that was done with last.
+func TestAnItemCostsOneCommit(t *testing.T) {
+	d := &disk{values: map[string]string{}}
+	c := serving(t, d)
+	before := d.commits
+	const items = 50
+	for i := range items {
+		key := strconv.Itoa(i)
+		if err := put(c, "put "+key, key); err != nil {
+			t.Fatal(err)
+		}
+		if v, err := take(c, "take "+key, key); v != "item "+key || err != nil {
+			t.Fatalf("took %q, %v", v, err)
+		}
+		if err := done(c, "done "+key, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := d.commits - before; n != items {
+		t.Errorf("%d commits for %d items", n, items)
+	}
+	if want := map[string]string{"meta": "put 49", "49": "item 49"}; !maps.Equal(d.values, want) {
+		t.Errorf("a kill leaves %v, want %v", d.values, want)
+	}
+	if err := c.Close(t.Context()); err != nil || !maps.Equal(d.values, map[string]string{"meta": "done 49"}) {
+		t.Errorf("an end leaves %v, %v", d.values, err)
+	}
+}
+
+// What is done with and still on the disk takes no room from what comes.
+func TestWhatIsOwedMakesRoom(t *testing.T) {
+	d := &disk{values: map[string]string{}, most: 2}
+	c := serving(t, d)
+	for _, key := range []string{"0", "1", "2"} {
+		if err := put(c, "m", key); err != nil {
+			t.Fatalf("item %s: %v", key, err)
+		}
+		if v, err := take(c, "m", key); v != "item "+key || err != nil {
+			t.Fatalf("took %q, %v", v, err)
+		}
+		if err := done(c, "m", key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !c.reserve.whole() {
+		t.Error("the reserve was given up, and was not needed")
+	}
+}
+
+// Whatever comes in whatever order, what was taken in and is not done with is on the disk and is read as it was, and little is kept at hand.
+func TestNothingAtHandIsMissingOnTheDisk(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		d := &disk{values: map[string]string{}}
+		c := serving(t, d)
+		waiting, taken := []string{}, []string{}
+		value := func(key string) []byte {
+			n, _ := strconv.Atoi(key)
+			return bytes.Repeat(text(key+" "), 1+n%3*freshLimit/8)
+		}
+		meta := storage.SetOperation("meta", text("m"))
+		for i := range rapid.IntRange(1, 60).Draw(rt, "steps") {
+			key := strconv.Itoa(i)
+			var err error
+			switch what := rapid.SampledFrom([]string{"put", "take", "done", "kill"}).Draw(rt, "what"); {
+			case what == "put":
+				err = c.Batch(t.Context(), meta, storage.SetOperation(key, value(key)))
+				waiting = append(waiting, key)
+			case what == "take" && len(waiting) > 0:
+				get := storage.GetOperation(waiting[0])
+				if err = c.Batch(t.Context(), meta, get); !bytes.Equal(get.Value, value(get.Key)) {
+					rt.Fatalf("item %s was read as %d bytes", get.Key, len(get.Value))
+				}
+				waiting, taken = waiting[1:], append(taken, waiting[0])
+			case what == "done" && len(taken) > 0:
+				err = done(c, "m", taken[0])
+				taken = taken[1:]
+			case what == "kill": // the queue reads again what was taken up, and does not hand out what it knows to be done with
+				reserve := c.reserve
+				c = newClient(d, reserve, zap.NewNop())
+				c.serves = true
+				waiting, taken = append(taken, waiting...), nil
+			}
+			if err != nil {
+				rt.Fatal(err)
+			}
+			for _, key := range slices.Concat(waiting, taken) {
+				if d.values[key] != string(value(key)) {
+					rt.Fatalf("item %s is not on the disk", key)
+				}
+			}
+			held := 0
+			for _, v := range c.fresh {
+				held += len(v)
+			}
+			if held != c.size || held > freshLimit {
+				rt.Fatalf("%d bytes at hand, counted as %d", held, c.size)
+			}
 		}
 	})
 }

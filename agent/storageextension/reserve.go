@@ -47,6 +47,13 @@ func (r *reserve) hold(now time.Time) bool {
 	return true
 }
 
+// whole reports whether the room is held, as far as is known.
+func (r *reserve) whole() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.held
+}
+
 // release gives the room up, also that of an earlier run.
 func (r *reserve) release(now time.Time) error {
 	r.mu.Lock()
