@@ -16,8 +16,8 @@ import (
 // epochFile holds the highest epoch that a writer of this agent has begun.
 const epochFile = "heartbeat.epoch"
 
-// epochs keeps the highest epoch of all writers over restarts. A writer also begins above what is stored at its server, so that
-// the loss of the file does no harm by itself.
+// epochs keeps the highest epoch of all writers over restarts. A writer also begins above what is stored at its server, and above
+// the time of its start, so that the loss of the file does no harm.
 type epochs struct {
 	path string // empty: it is not kept
 	fail func(error)

@@ -1,7 +1,6 @@
 package replicationlagreceiver
 
 import (
-	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -105,6 +104,15 @@ func sqlBeats(t *testing.T, f sitetest.Flavor) {
 	r.isChanged(b)
 	r.isReadOnly(b)
 	r.isRestarted(a, b)
+	a.losesAll(atoB, func() {
+		for _, table := range []string{"heartbeat", "canary"} {
+			r.db["a"].Local(t, `DELETE FROM evenkeel.evenkeel_`+table+` WHERE origin_site = 'a'`)
+		}
+	})
+	exposedFor(a, atoB, 5)
+	if v := b.last(atoB, "target"); v.reason == string(replica.ReasonSplitBrain) {
+		t.Error("a writer that lost all is no split brain")
+	}
 	r.isClaimedTwice(a, newAgent(t, "a", 0, r.server("a", "a", nil, nil)), b)
 	r.meet(a, b)
 	r.isInDoubt(a)
@@ -213,9 +221,8 @@ func (r *ring) isRestarted(a, b *agent) {
 	if after := epoch(); after <= before {
 		r.t.Errorf("the epoch was %d and is %d", before, after)
 	}
-	kept, err := os.ReadFile(filepath.Join(a.dir, epochFile))
-	if err != nil || strings.TrimSpace(string(kept)) != fmt.Sprint(epoch()) {
-		r.t.Errorf("kept %q, %v", kept, err)
+	if kept, stored := a.kept(), epoch(); kept != stored {
+		r.t.Errorf("kept %d, stored %d", kept, stored)
 	}
 	r.wire["a"].Cut(false)
 	exposedFor(a, atoB, 5)

@@ -87,6 +87,14 @@ func TestHeartbeatPostgreSQL(t *testing.T) {
 	db["b"].Do(t, `SELECT pg_reload_conf()`)
 	b.until("the writer goes on", btoA, "source", writer(WritingOn))
 
+	// The agent and the database lose what they have of the beats at once.
+	a.losesAll(atoB, func() {
+		db["a"].Do(t, `DELETE FROM evenkeel_heartbeat WHERE origin_site = 'a'`)
+		db["a"].Do(t, `DELETE FROM evenkeel_canary WHERE origin_site = 'a'`)
+	})
+	b.until("the beats of the new writer bound the link", atoB, "target", bounded)
+	exposedFor(a, atoB, 5)
+
 	// Two agents write for one site into the same primary.
 	other := newAgent(t, "a", 0, server("a", "a"))
 	torn(a, atoB, "source")

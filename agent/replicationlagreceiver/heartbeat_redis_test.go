@@ -97,6 +97,9 @@ func TestHeartbeatRedis(t *testing.T) {
 	}
 	b.until("the missing rows are told", atoB, "target", func(v told) bool { n, _ := v.of("canary.diverged"); return n > before })
 
+	a.losesAll(atoB, func() { source.ask("", "DEL evenkeel:hb:a") })
+	b.until("the beats of the new writer bound the link", atoB, "target", func(v told) bool { upper, ok := v.of("lag.upper"); return alive(v) && ok && upper < 3 })
+
 	other := newAgent(t, "a", 0, one(source, "a", "source"))
 	// Which of the two gives way is a matter of moments: Redis has no write that compares.
 	replicatest.Until(t, "one of the two writers finds the other", func() bool {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -75,6 +76,37 @@ func (a *agent) start(skew time.Duration) {
 				a.t.Error(err)
 			}
 		})
+	}
+}
+
+// kept is the epoch that the agent's writer keeps on disk.
+func (a *agent) kept() int64 {
+	a.t.Helper()
+	raw, err := os.ReadFile(filepath.Join(a.dir, epochFile))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(raw)), 10, 64)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return n
+}
+
+// losesAll: what the agent keeps and what is stored at its server, which lose takes away, are gone at once. The writer that begins then
+// is not taken for the one before, and goes on above it.
+func (a *agent) losesAll(link string, lose func()) {
+	a.t.Helper()
+	a.stop()
+	before := a.kept()
+	if err := os.Remove(filepath.Join(a.dir, epochFile)); err != nil {
+		a.t.Fatal(err)
+	}
+	lose()
+	a.start(0)
+	a.until("it writes again", link, "source", func(v told) bool { n, _ := v.of("writer.beats"); return n > 3 })
+	if after := a.kept(); after <= before {
+		a.t.Errorf("the epoch was %d and is %d after all was lost", before, after)
 	}
 }
 

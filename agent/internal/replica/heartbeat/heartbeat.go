@@ -25,7 +25,7 @@ import (
 // Beat is a heartbeat: what the writer of an origin site wrote last, as far as the server asked has it.
 type Beat struct {
 	Origin   string
-	Epoch    int64         // grows with each start and change of the writer
+	Epoch    int64         // of one writer alone; grows with each start and change of the writer
 	Seq      int64         // one more with each write
 	At       time.Time     // the writer's wall clock before it wrote; microseconds
 	Interval time.Duration // between writes; milliseconds

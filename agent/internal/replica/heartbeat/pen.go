@@ -1,6 +1,7 @@
 package heartbeat
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
@@ -9,11 +10,11 @@ import (
 // Pen decides what the writer of one origin writes next. It reads no clock.
 //
 // Within an epoch each seq is written once and none is left out: after a write of which it is not known whether it happened,
-// and where an older copy came back, a new epoch begins.
+// and where an older copy came back, a new epoch begins. An epoch is no count but a name that grows: newEpoch says how.
 type Pen struct {
 	Origin   string
 	Interval time.Duration
-	// Kept is the highest epoch that was ever used here, also by earlier runs; the caller keeps it before it writes a beat.
+	// Kept is the highest epoch that was ever used here, as far as that is known; the caller keeps it before it writes a beat.
 	Kept int64
 
 	memory Writer
@@ -35,7 +36,7 @@ const takeover = 5 * time.Second
 // was replaced waits until the other is still.
 func (p *Pen) Next(stored replica.Opt[Beat], at, wall time.Time) replica.Opt[Beat] {
 	own := p.memory.Wrote
-	next := Beat{Origin: p.Origin, Epoch: max(p.Kept, stored.V.Epoch) + 1, Seq: 1, At: wall, Interval: p.Interval}
+	next := Beat{Origin: p.Origin, Epoch: newEpoch(max(p.Kept, stored.V.Epoch), wall), Seq: 1, At: wall, Interval: p.Interval}
 	switch {
 	case !own.OK:
 		p.begin(next, stored)
@@ -54,6 +55,17 @@ func (p *Pen) Next(stored replica.Opt[Beat], at, wall time.Time) replica.Opt[Bea
 	}
 	p.rival = replica.Opt[Beat]{}
 	return replica.Some(next)
+}
+
+// epochsPerSecond is of how many epochs one is drawn.
+const epochsPerSecond = 1 << 20
+
+// newEpoch is an epoch above another one that nobody else uses, even where what was kept and what is stored are both lost or set
+// back: it has the second of the wall clock, above which a number is drawn, so that two writers that know no better have the same one
+// only by a chance of one in a million, and only when they begin in the same second. Where the clock is behind the other epoch
+// the number is drawn above that.
+func newEpoch(above int64, wall time.Time) int64 {
+	return max(above, wall.Unix()*epochsPerSecond) + 1 + rand.Int64N(epochsPerSecond)
 }
 
 // begin replaces the writer of what is stored.

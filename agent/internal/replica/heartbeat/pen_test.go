@@ -2,6 +2,7 @@ package heartbeat
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,9 +17,10 @@ type row struct {
 	t      *testing.T
 	stored replica.Opt[Beat]
 	now    time.Time
+	epochs []int64 // in the order in which they were begun
 }
 
-// write lets a pen write once and says what it did: a beat, or refused.
+// write lets a pen write once and says what it did: the how manieth epoch and the seq, or refused.
 func (r *row) write(p *Pen) string {
 	r.t.Helper()
 	r.now = r.now.Add(time.Second)
@@ -29,7 +31,16 @@ func (r *row) write(p *Pen) string {
 	p.Try(next.V)
 	p.Done()
 	r.stored = next
-	return fmt.Sprintf("%d/%d", next.V.Epoch, next.V.Seq)
+	return fmt.Sprintf("%d/%d", r.epoch(next.V), next.V.Seq)
+}
+
+// epoch is the how manieth one a beat is of. A new one is above all before.
+func (r *row) epoch(b Beat) int {
+	r.t.Helper()
+	if len(r.epochs) == 0 || b.Epoch > r.epochs[len(r.epochs)-1] {
+		r.epochs = append(r.epochs, b.Epoch)
+	}
+	return slices.Index(r.epochs, b.Epoch) + 1
 }
 
 func TestPen(t *testing.T) {
@@ -48,6 +59,7 @@ func TestPen(t *testing.T) {
 	// An answer that was lost: whether it was written or not, a new epoch begins.
 	next := a.Next(r.stored, r.now, r.now)
 	a.Try(next.V)
+	r.epoch(next.V)
 	f("after a beat that was lost", r.write(a), "2/1")
 	next = a.Next(r.stored, r.now, r.now)
 	a.Try(next.V)
@@ -70,7 +82,7 @@ func TestPen(t *testing.T) {
 	f("after the row was deleted", r.write(a), "5/1")
 
 	// Another agent begins to write for the same site.
-	b := pen(2)
+	b := pen(r.epochs[1])
 	f("a second writer", r.write(b), "6/1")
 	f("the first one gives way", r.write(a), "refused")
 	for range 3 * deadAfter {
@@ -86,8 +98,63 @@ func TestPen(t *testing.T) {
 	f("and harms nothing", r.write(a), "7/3")
 
 	// Two primaries that meet again: the row of an older writer comes over ours.
-	r.stored = replica.Some(Beat{Origin: "a", Epoch: 6, Seq: 90, At: r.now, Interval: time.Second})
+	r.stored = replica.Some(Beat{Origin: "a", Epoch: r.epochs[5], Seq: 90, At: r.now, Interval: time.Second})
 	f("the row of the other one", r.write(a), "refused")
+}
+
+// What was kept and what is stored are both lost, or set back to the same state: the writer that begins there is told from the one before, also
+// where both begin in the same second, or by a clock that was set back with them.
+func TestAnEpochDoesNotComeBack(t *testing.T) {
+	f := func(what string, kept int64, stored replica.Opt[Beat], walls ...time.Time) {
+		t.Helper()
+		used := map[int64]bool{}
+		for _, wall := range walls {
+			p := &Pen{Origin: "a", Interval: time.Second, Kept: kept}
+			next := p.Next(stored, start, wall)
+			if !next.OK || next.V.Epoch <= max(kept, stored.V.Epoch) {
+				t.Errorf("%s: %+v over %d", what, next, stored.V.Epoch)
+			}
+			if b, ok := ParseBeat("a", next.V.Text()); !ok || b.Epoch != next.V.Epoch {
+				t.Errorf("%s: %q cannot be read", what, next.V.Text())
+			}
+			used[next.V.Epoch] = true
+		}
+		// Of three that are drawn two may be the same once in 300 000 times, all three hardly ever.
+		if len(used) == 1 {
+			t.Errorf("%s: the same epoch again: %v", what, used)
+		}
+	}
+	none, one := replica.Opt[Beat]{}, replica.Some(Beat{Origin: "a", Epoch: 4, Seq: 900, At: start, Interval: time.Second})
+	later := start.Add(time.Hour)
+	f("both lost", 0, none, start, later)
+	f("both set back", 4, one, start, later)
+	f("both lost, in the same second", 0, none, start, start, start)
+	f("both set back, in the same second", 4, one, start, start, start)
+	f("the clock as well", 4, one, time.Unix(5, 0), time.Unix(5, 0), time.Unix(5, 0))
+	ahead := newEpoch(0, later)
+	f("a clock that was ahead", ahead, none, start, start, start)
+
+	// What the observer echoed of the writer that is gone says nothing of this one's writes.
+	before, after := &Pen{Origin: "a", Interval: time.Second}, &Pen{Origin: "a", Interval: time.Second}
+	var sent Sent
+	echo := Echo{Observer: "b", Origin: "a", Epoch: before.Next(none, start, start).V.Epoch, Seq: 1}
+	sent.Note(after.Next(none, later, later).V, later)
+	if sent.Before(echo).OK || sent.Exactly(echo).OK {
+		t.Error("an echo of the writer before bounds what this one exposes")
+	}
+	// And two writers that meet find each other, though neither knows of an earlier one.
+	a, b := &row{t: t, now: start}, &row{t: t, now: later}
+	here, there := &Pen{Origin: "a", Interval: time.Second}, &Pen{Origin: "a", Interval: time.Second}
+	for range 5 {
+		a.write(here)
+	}
+	for range 3 {
+		b.write(there)
+	}
+	a.stored = b.stored // fewer beats, which in the same epoch would be a failover to an older copy
+	if got := a.write(here); got != "refused" {
+		t.Errorf("the row of a second writer was taken for an older own one: %s", got)
+	}
 }
 
 // Whatever happens, no epoch and seq is written twice, and what one pen writes grows.

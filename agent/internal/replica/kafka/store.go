@@ -12,7 +12,8 @@ import (
 )
 
 // Store is the heartbeats of one cluster as the agent keeps them: those of the own site are written into one topic, those of
-// the others are read from MirrorMaker's copies of theirs. There are no canaries: a record does not change.
+// the others are read from MirrorMaker's copies of theirs. There are no canaries: a record does not change, and one that is
+// missing would be a canary only by chance.
 type Store struct {
 	client client
 	topic  string            // where the own beats are written; empty: nowhere

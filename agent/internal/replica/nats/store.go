@@ -9,7 +9,8 @@ import (
 )
 
 // Store is the heartbeats of one server as the agent keeps them: those of the own site are written into one stream, those of
-// the others are read from the copies of theirs. There are no canaries: a message of a stream does not change.
+// the others are read from the copies of theirs. There are no canaries: a message of a stream does not change, and one that is
+// missing would be a canary only by chance.
 type Store struct {
 	conn   *conn
 	stream string              // where the own beats are written; empty: nowhere
