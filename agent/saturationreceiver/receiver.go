@@ -96,6 +96,7 @@ func (g *gauge) run(ctx context.Context) {
 	ticker := time.NewTicker(lookEvery)
 	defer ticker.Stop()
 	reader, window := &saturation.Reader{Root: g.cfg.Root}, &saturation.Window{}
+	defer reader.Close()
 	reported, trouble := time.Now(), ""
 	for {
 		now := time.Now()

@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,6 +40,7 @@ func (h host) is(got, want Shares) {
 func TestShares(t *testing.T) {
 	h := host{t, t.TempDir()}
 	r := &Reader{Root: h.root}
+	defer r.Close()
 	at := time.Unix(1_790_000_000, 0)
 	h.is(r.Look(at), Shares{}) // a system without such files
 
@@ -72,6 +74,33 @@ func TestShares(t *testing.T) {
 	h.write("proc/pressure/io", "")
 	at = at.Add(time.Second)
 	h.is(r.Look(at), Shares{})
+}
+
+// What is kept open is read anew each time, however long it gets; what a disk or link is, is asked again after a while.
+func TestWhatChangesWhileItIsOpen(t *testing.T) {
+	h := host{t, t.TempDir()}
+	r := &Reader{Root: h.root}
+	defer r.Close()
+	at := time.Unix(1_790_000_000, 0)
+	look := func(later time.Duration) Shares { at = at.Add(later); return r.Look(at) }
+	h.write("proc/meminfo", "MemTotal: 1000 kB\nMemAvailable: 250 kB\n")
+	h.is(look(time.Second), Shares{Memory: 0.75})
+	h.write("proc/meminfo", "%sMemTotal: 1000 kB\nMemAvailable: 500 kB\n", strings.Repeat("Other: 1 kB\n", 3000))
+	h.is(look(time.Second), Shares{Memory: 0.5})
+	h.write("proc/meminfo", "MemTotal: 1000 kB\nMemAvailable: 100 kB\n")
+	h.is(look(time.Second), Shares{Memory: 0.9})
+
+	bytes := 0
+	passes := func(later time.Duration) Shares {
+		bytes += 12_500_000 * int(later/time.Second)
+		h.write("proc/net/dev", "  eth0:%d 1 0 0 0 0 0 0 5000 1 0 0 0 0 0 0\n", bytes)
+		return look(later)
+	}
+	h.write("sys/class/net/eth0/speed", "1000\n")
+	passes(time.Second)
+	h.is(passes(time.Second), Shares{Memory: 0.9, Network: 0.1})
+	h.write("sys/class/net/eth0/speed", "200\n")
+	h.is(passes(seldom), Shares{Memory: 0.9, Network: 0.5})
 }
 
 func TestPercentileOfAMinute(t *testing.T) {
@@ -129,6 +158,7 @@ func TestThisHost(t *testing.T) {
 		t.Skip("no /proc here")
 	}
 	r := &Reader{Root: "/"}
+	defer r.Close()
 	r.Look(time.Now().Add(-time.Second))
 	for resource, share := range r.Look(time.Now()) {
 		if resource.String() == "unknown" || share < 0 || math.IsNaN(share) {
@@ -139,6 +169,7 @@ func TestThisHost(t *testing.T) {
 
 func BenchmarkLook(b *testing.B) {
 	r := &Reader{Root: "/"}
+	defer r.Close()
 	at := time.Now()
 	b.ReportAllocs()
 	for b.Loop() {
