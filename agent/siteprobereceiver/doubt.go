@@ -1,7 +1,7 @@
 package siteprobereceiver
 
 import (
-	"sync/atomic"
+	"sync"
 	"time"
 )
 
@@ -12,50 +12,48 @@ const watchBeat = 25 * time.Millisecond
 // shorter pause still leaves an answer three quarters of the deadline.
 func pauseLimit(deadline time.Duration) time.Duration { return deadline / 4 }
 
-// watch measures the longest time this process stood still (stopped, starved, suspended) while a probe ran.
+// watch measures the longest time this process stood still (stopped, starved, suspended) while a probe ran. It has no goroutine of its
+// own: most probes are over before its first beat.
 type watch struct {
 	began time.Time
-	last  atomic.Int64 // ns since began, of the latest beat
-	worst atomic.Int64 // longest time between two beats
-	done  chan struct{}
-	over  chan struct{}
+	beats *time.Timer
+
+	mu    sync.Mutex
+	last  time.Duration // since began, of the latest beat
+	worst time.Duration // longest time between two beats
+	over  bool
 }
 
 func startWatch() *watch {
-	w := &watch{began: time.Now(), done: make(chan struct{}), over: make(chan struct{})}
-	go w.run()
+	w := &watch{began: time.Now()}
+	w.mu.Lock() // the first beat waits until beats is set
+	defer w.mu.Unlock()
+	w.beats = time.AfterFunc(watchBeat, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if !w.over {
+			w.beat(time.Since(w.began))
+			w.beats.Reset(watchBeat)
+		}
+	})
 	return w
 }
 
-func (w *watch) run() {
-	defer close(w.over)
-	beat := time.NewTicker(watchBeat)
-	defer beat.Stop()
-	for {
-		select {
-		case <-w.done:
-			return
-		case <-beat.C:
-			w.beat(time.Since(w.began))
-		}
-	}
-}
-
 func (w *watch) beat(at time.Duration) {
-	if gap := int64(at) - w.last.Swap(int64(at)); gap > w.worst.Load() {
-		w.worst.Store(gap)
-	}
+	w.worst, w.last = max(w.worst, at-w.last), at
 }
 
 // stop ends the watch and returns the longest stand-still. The time since the latest beat counts as well:
 // after a stop the probe may be back before the watch is. A host that slept shows as wall time that the
 // monotonic clock did not see.
 func (w *watch) stop() time.Duration {
-	close(w.done)
-	<-w.over
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.over = true
+	w.beats.Stop()
 	now := time.Now()
 	w.beat(now.Sub(w.began))
-	return standstill(time.Duration(w.worst.Load()), now.Sub(w.began), now.Round(0).Sub(w.began.Round(0)))
+	return standstill(w.worst, now.Sub(w.began), now.Round(0).Sub(w.began.Round(0)))
 }
 
 // standstill is the longest of what the beats missed and what the monotonic clock missed.

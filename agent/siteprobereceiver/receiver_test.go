@@ -304,3 +304,21 @@ func TestWhatIsReportedIsDeclared(t *testing.T) {
 		t.Errorf("an unknown result is reported in %d metrics", n)
 	}
 }
+
+// The watch beats for as long as the probe runs, and a process that goes on all the time did not stand still.
+func TestTheWatchBeatsWhileAProbeRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := startWatch()
+		time.Sleep(10*watchBeat + watchBeat/2)
+		w.mu.Lock()
+		last := w.last
+		w.mu.Unlock()
+		if stood := w.stop(); last != 10*watchBeat || stood != 0 {
+			t.Errorf("the last beat was at %s, and it stood still for %s", last, stood)
+		}
+		time.Sleep(10 * watchBeat)
+		if w.last != 10*watchBeat+watchBeat/2 {
+			t.Errorf("it beats after its end, at %s", w.last)
+		}
+	})
+}
