@@ -27,7 +27,7 @@ const (
 	answerLimit = 64 << 10
 )
 
-// lane is the way to one server. One goroutine sends; ConsumeMetrics only files and wakes it.
+// lane is the way to one server. One goroutine sends; ConsumeMetrics only files, and sets the time at which it wakes.
 type lane struct {
 	log     *zap.Logger
 	cfg     *Config
@@ -37,8 +37,9 @@ type lane struct {
 	line    *transport.Line
 	cancel  context.CancelFunc
 	done    sync.WaitGroup
-	news    chan struct{} // holds one token when something waits
+	due     *time.Timer // runs while something waits, for others to come
 	mu      sync.Mutex
+	runs    bool // due does
 	waiting *newest
 	trouble string // what was last logged; the sending goroutine owns it
 }
@@ -46,10 +47,12 @@ type lane struct {
 var _ exporter.Metrics = (*lane)(nil)
 
 func newLane(log *zap.Logger, cfg *Config, version string, v *vitals.Vitals) *lane {
+	due := time.NewTimer(time.Hour)
+	due.Stop()
 	return &lane{
 		log: log.With(zap.String("server", cfg.Endpoint)), cfg: cfg, vitals: v,
 		url: strings.TrimSuffix(cfg.Endpoint, "/") + "/v1/metrics", agent: "evenkeel-agent/" + version,
-		news: make(chan struct{}, 1), waiting: newNewest(cfg.MaxSeries),
+		due: due, waiting: newNewest(cfg.MaxSeries),
 	}
 }
 
@@ -85,34 +88,34 @@ func (l *lane) Shutdown(context.Context) error {
 func (l *lane) ConsumeMetrics(_ context.Context, md pmetric.Metrics) error {
 	l.mu.Lock()
 	displaced := l.waiting.put(md)
+	l.wake()
 	l.mu.Unlock()
 	if displaced > 0 {
 		l.vitals.Lose(l.cfg.Endpoint, displaced, 0)
 	}
-	l.wake()
 	return nil
 }
 
+// wake has the sender look after Coalesce, unless it will already. The caller holds mu.
 func (l *lane) wake() {
-	select {
-	case l.news <- struct{}{}:
-	default:
+	if !l.runs {
+		l.runs = true
+		l.due.Reset(l.cfg.Coalesce)
 	}
 }
 
 // run sends what is new. After a failure it waits, then sends what is newest by then.
 func (l *lane) run(ctx context.Context) {
+	defer l.due.Stop()
 	wait := firstRetry
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-l.news:
-		}
-		if !sleep(ctx, l.cfg.Coalesce) {
-			return
+		case <-l.due.C:
 		}
 		l.mu.Lock()
+		l.runs = false
 		batch, stale := l.waiting.take(time.Now(), l.cfg.MaxAge)
 		l.mu.Unlock()
 		if stale > 0 {
@@ -133,8 +136,8 @@ func (l *lane) run(ctx context.Context) {
 		if verdict.retry {
 			l.mu.Lock()
 			l.waiting.back(batch)
-			l.mu.Unlock()
 			l.wake()
+			l.mu.Unlock()
 		} else {
 			l.vitals.Lose(l.cfg.Endpoint, 0, int64(len(batch)))
 		}
