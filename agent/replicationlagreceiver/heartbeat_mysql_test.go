@@ -2,8 +2,6 @@ package replicationlagreceiver
 
 import (
 	"maps"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
