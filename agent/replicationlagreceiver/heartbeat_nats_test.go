@@ -80,6 +80,10 @@ func TestHeartbeatNATS(t *testing.T) {
 	b.until("the link is well", atoB, "target", bounded)
 	exposedFor(a, atoB, 5)
 
+	a.losesAll(atoB, func() { nodeA.Purge(t, "ORDERS", "evenkeel.hb.a") })
+	b.until("the beats of the new writer bound the link", atoB, "target", bounded)
+	exposedFor(a, atoB, 5)
+
 	other := newAgent(t, "a", 0, server(nodeA, "a", "b"))
 	torn(a, atoB, "source")
 	other.stop()

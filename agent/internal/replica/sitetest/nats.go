@@ -149,6 +149,18 @@ func (n *NATS) Stream(t *testing.T, name string, subjects ...string) {
 	}
 }
 
+// Purge removes the messages of a subject from a stream.
+func (n *NATS) Purge(t *testing.T, stream, subject string) {
+	t.Helper()
+	of, err := n.js.Stream(t.Context(), stream)
+	if err == nil {
+		err = of.Purge(t.Context(), jetstream.WithPurgeSubject(subject))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Mirror makes a copy of another server's stream, as soon as that server is in sight.
 func (n *NATS) Mirror(t *testing.T, name, of string, from *NATS) {
 	t.Helper()
