@@ -120,12 +120,8 @@ func (c *client) commit(ctx context.Context, ops ...*storage.Operation) error {
 	}
 	c.owed = nil
 	for _, op := range all {
-		switch op.Type {
-		case storage.Get:
-			continue
-		case storage.Delete:
+		if op.Type == storage.Delete {
 			c.room++
-		default:
 		}
 		c.drop(op.Key)
 	}
