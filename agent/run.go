@@ -19,13 +19,9 @@ import (
 	"go.opentelemetry.io/collector/otelcol"
 )
 
-const (
-	// memoryLimit is where the garbage collector starts to work harder. The live heap of a site agent is a
-	// third of it.
-	memoryLimit = 48 << 20
-	// gcPercent trades a little CPU, of which an agent uses next to none, for memory.
-	gcPercent = 50
-)
+// memoryLimit is where the garbage collector starts to work harder. The live heap of a site agent is a
+// tenth of it.
+const memoryLimit = 48 << 20
 
 // newCollector builds the Collector for the settings.
 func newCollector(s settings) (*otelcol.Collector, error) {
@@ -117,9 +113,6 @@ func portFree(flag, address string) error {
 func limitMemory(lookup func(string) (string, bool)) {
 	if _, ok := lookup("GOMEMLIMIT"); !ok {
 		debug.SetMemoryLimit(memoryLimit)
-	}
-	if _, ok := lookup("GOGC"); !ok {
-		debug.SetGCPercent(gcPercent)
 	}
 }
 
