@@ -77,15 +77,25 @@ func (c *control) doubts(r *replica, reason string) error {
 func (c *control) outage(site string) {
 	c.t.Helper()
 	began, known := time.Now(), len(c.exec.Calls())
-	c.agents[site].Kill()
-	c.shops[site].Close()
+	c.takeAway(site)
 	c.moved(time.Minute, site, 0)
 	for _, call := range c.exec.Calls()[known:] {
 		if call.Effective {
-			c.t.Logf("ha_clock_off_drain %.1f s, the hold is %s", call.Applied.Sub(began).Seconds(), c.wide.hold)
+			c.t.Logf("drained after %.1f s, the hold is %s", call.Applied.Sub(began).Seconds(), c.wide.hold)
 			break
 		}
 	}
+	c.giveBack(site)
+}
+
+// takeAway kills the shop and the agent of a site, giveBack brings them back.
+func (c *control) takeAway(site string) {
+	c.agents[site].Kill()
+	c.shops[site].Close()
+}
+
+func (c *control) giveBack(site string) {
+	c.t.Helper()
 	c.openShop(site)
 	c.startAgent(site)
 }
