@@ -32,6 +32,8 @@ type control struct {
 	edge   *edgeDesk
 	leads  *leads
 	wide   wide
+
+	storage *Process // of the cluster, where there is one
 }
 
 // wide says how far apart the replicas are: the pattern of their ledger, and how late what one sends another arrives; nil
@@ -42,6 +44,7 @@ type wide struct {
 	hold    time.Duration
 	disk    int64    // bytes of the disk that each replica has for itself; 0: that of the machine
 	sites   []string // one with each replica; none: three
+	cluster bool     // one VictoriaMetrics cluster keeps the samples of all of them
 }
 
 // replica is one server and the place it stands at.
@@ -84,6 +87,9 @@ func newControl(t *testing.T, w wide) *control {
 		for _, place := range w.places() {
 			c.mount(place)
 		}
+	}
+	if w.cluster {
+		c.startStore()
 	}
 	t.Cleanup(c.end)
 	for i, place := range w.places() {
@@ -165,6 +171,10 @@ plans:
   restore:
     - {target: hand, weights: [100], verify: {success_above: 90%%, within: 15s}, on_fail: stop}
 `, hold, cooldown, c.n.IP(edgePlace))
+	if c.wide.cluster {
+		fmt.Fprintf(&b, "storage: {insert: \"http://%[1]s:8480\", select: \"http://%[1]s:8481\", share_detectors: true}\n", c.n.IP(edgePlace))
+		b.WriteString(watchesText())
+	}
 	return b.String()
 }
 
