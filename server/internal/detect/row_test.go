@@ -8,7 +8,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -128,29 +127,6 @@ func TestPeersJudgeASiteByTheOthers(t *testing.T) {
 		s := of["shop at waw anomalous"]
 		if !strings.Contains(s, "is above") || !strings.Contains(s, "since 00:01:10 UTC") {
 			t.Errorf("sentence %s", s)
-		}
-	})
-}
-
-// A clock that was ahead for a while leaves no row that waits for that time to come.
-func TestRowsOfAClockThatGoesBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var ahead atomic.Int64
-		q := ask(map[string]func(time.Time) []core.SeriesValue{"q": func(at time.Time) []core.SeriesValue {
-			return []core.SeriesValue{value("ams", 100+wobble(at, 1)), value("fra", 100+wobble(at, 0)), value("waw", 150+wobble(at, 2))}
-		}})
-		go func() {
-			time.Sleep(5 * time.Minute)
-			ahead.Store(int64(24 * time.Hour))
-			time.Sleep(5 * time.Minute)
-			ahead.Store(0)
-		}()
-		runFor(t, 15*time.Minute+5*time.Second, detect.Options{
-			Watches: []detect.Watch{rowWatch(detect.ModelPeers)}, Querier: q, Writer: q, Signals: q.signal,
-			Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
-		})
-		if s := last(t, q, "waw"); s.State != core.DetectorAnomalous || !s.At.Equal(time.Now().Add(-5*time.Second)) {
-			t.Errorf("minutes after the clock was set back: %s at %s: %s", s.State, s.At, s.Sentence)
 		}
 	})
 }

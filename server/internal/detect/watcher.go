@@ -267,7 +267,6 @@ func (w *watcher) sorted() []*series {
 // forget begins with no series, and with nothing replayed.
 func (w *watcher) forget() {
 	w.series, w.order, w.replayed, w.replay, w.asked = map[string]*series{}, nil, false, nil, time.Time{}
-	clear(w.rows)
 }
 
 // report tells the state of every series, and writes it back when the watch is ours. A series that is missing for a
