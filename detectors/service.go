@@ -64,7 +64,7 @@ func (m *Service) Validate() error {
 	return auto.Validate()
 }
 
-// Observe judges one row. The i-th value is always of the same series; NaN, an infinity and the lack of a value say that
+// Observe judges one row. The i-th value is always of the same series, but after Forget; NaN, an infinity and the lack of a value say that
 // it has none. A longer row brings new series. The row is not kept.
 func (m *Service) Observe(at time.Time, values []float64) Verdict {
 	v := Verdict{At: at, Points: m.st.Odd.Rows, Needed: peakFirst}
@@ -73,7 +73,7 @@ func (m *Service) Observe(at time.Time, values []float64) Verdict {
 		return v
 	}
 	for len(m.series) < len(values) {
-		m.series = append(m.series, serviceSeries{model: Auto{AdaptAfter: m.AdaptAfter, Location: m.Location}})
+		m.series = append(m.series, m.newSeries())
 	}
 	m.st.Odd.Combined, m.st.Shown.Combined, m.st.Stands.Combined = true, true, true
 	interval, any := m.measure(at, values)
@@ -90,6 +90,18 @@ func (m *Service) Observe(at time.Time, values []float64) Verdict {
 		}
 	}
 	return v
+}
+
+func (m *Service) newSeries() serviceSeries {
+	return serviceSeries{model: Auto{AdaptAfter: m.AdaptAfter, Location: m.Location}}
+}
+
+// Forget makes the i-th value that of another series, of which nothing is known: so the place of a host that is gone goes to a
+// new one. What is known of the row as a whole stays. A place that the model does not have is none to forget.
+func (m *Service) Forget(i int) {
+	if i >= 0 && i < len(m.series) {
+		m.series[i] = m.newSeries()
+	}
 }
 
 // judge fills in the verdict of a row at the interval, in seconds, that was just measured.
@@ -260,7 +272,7 @@ func (m *Service) Restore(b []byte) error {
 	}
 	series := make([]serviceSeries, len(in.Series))
 	for i, raw := range in.Series {
-		series[i].model = Auto{AdaptAfter: m.AdaptAfter, Location: m.Location}
+		series[i] = m.newSeries()
 		if err := series[i].model.Restore(raw); err != nil {
 			return fmt.Errorf("series %d: %w", i, err)
 		}

@@ -94,6 +94,37 @@ func TestServiceGoesOnWithoutASeries(t *testing.T) {
 	}
 }
 
+// The place of a series that is gone goes to another one, which is not judged by what the first one was.
+func TestServiceForgetsASeries(t *testing.T) {
+	f := func(forget bool) (anomalous int) {
+		m := &detectors.Service{}
+		rows := serviceRows(1, 6000)
+		feedService(m, 0, rows[:4000])
+		for i := range 3 {
+			if forget {
+				m.Forget(i)
+			}
+			for _, row := range rows[4000:] {
+				row[i] = 1000 - 7*row[i]
+			}
+		}
+		m.Forget(-1)
+		m.Forget(6)
+		for i, row := range rows[4000:] {
+			if m.Observe(at(4000+i), row).State == detectors.StateAnomalous {
+				anomalous++
+			}
+		}
+		return anomalous
+	}
+	if n := f(false); n == 0 {
+		t.Error("three other series in the places of three are no news: nothing is shown of Forget")
+	}
+	if n := f(true); n > 0 {
+		t.Errorf("%d of 2000 rows are anomalous after three series were forgotten", n)
+	}
+}
+
 func TestServiceRestores(t *testing.T) {
 	a := &detectors.Service{}
 	rows := serviceRows(2, 1500)

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,7 +18,7 @@ import (
 	"github.com/evenkeel/evenkeel/remediations"
 )
 
-// control is a control plane of three replicas, each at a site of its own, with a real agent and a shop at each, users and
+// control is a control plane of three or more replicas, each at a site of its own, with a real agent and a shop at each, users and
 // an executor at the edge, on a network whose links can be cut.
 type control struct {
 	t      *testing.T
@@ -31,6 +32,8 @@ type control struct {
 	edge   *edgeDesk
 	leads  *leads
 	wide   wide
+
+	storage *Process // of the cluster, where there is one
 }
 
 // wide says how far apart the replicas are: the pattern of their ledger, and how late what one sends another arrives; nil
@@ -39,7 +42,9 @@ type wide struct {
 	pattern string
 	delay   func(from, to string) time.Duration
 	hold    time.Duration
-	disk    int64 // bytes of the disk that each replica has for itself; 0: that of the machine
+	disk    int64    // bytes of the disk that each replica has for itself; 0: that of the machine
+	sites   []string // one with each replica; none: three
+	cluster bool     // one VictoriaMetrics cluster keeps the samples of all of them
 }
 
 // replica is one server and the place it stands at.
@@ -54,15 +59,22 @@ const edgePlace = "edge"
 
 func controlSites() []string { return []string{"fra", "ams", "waw"} }
 
+func (w wide) places() []string {
+	if len(w.sites) > 0 {
+		return slices.Clone(w.sites)
+	}
+	return controlSites()
+}
+
 // newControl starts all of it and waits until everybody sees that all is well.
 func newControl(t *testing.T, w wide) *control {
 	t.Helper()
-	c := &control{wide: w, t: t, p: programs(t), dir: folder(t), n: newNetwork(t, append(controlSites(), edgePlace)...), agents: map[string]*Process{}, shops: map[string]*Shop{}}
+	c := &control{wide: w, t: t, p: programs(t), dir: folder(t), n: newNetwork(t, append(w.places(), edgePlace)...), agents: map[string]*Process{}, shops: map[string]*Shop{}}
 	text := remediations.GenerateSecret()
 	secret := must[remediations.Secret](t)(remediations.ParseSecret(text))
 	writeFile(t, filepath.Join(c.dir, "hand.key"), text)
 	writeFile(t, c.config(), c.configText())
-	c.exec = must[*Executor](t)(NewExecutor("", c.dir, controlSites(), secret))
+	c.exec = must[*Executor](t)(NewExecutor("", c.dir, w.places(), secret))
 	hook := &http.Server{Handler: c.exec, ReadHeaderTimeout: 5 * time.Second}
 	l, err := c.n.Listen(edgePlace, c.n.IP(edgePlace)+":7000")
 	if err != nil {
@@ -72,12 +84,15 @@ func newControl(t *testing.T, w wide) *control {
 	serving.Go(func() { _ = hook.Serve(l) })
 	t.Cleanup(func() { _ = hook.Close(); serving.Wait() })
 	if w.disk > 0 {
-		for _, place := range controlSites() {
+		for _, place := range w.places() {
 			c.mount(place)
 		}
 	}
+	if w.cluster {
+		c.startStore()
+	}
 	t.Cleanup(c.end)
-	for i, place := range controlSites() {
+	for i, place := range w.places() {
 		c.openShop(place)
 		if w.delay != nil {
 			relay := must[*Relay](t)(StartRelay(c.n, place, c.n.IP(place)+":8453", c.n.IP(place)+":8452", w.delay))
@@ -98,7 +113,7 @@ func newControl(t *testing.T, w wide) *control {
 	c.leads = watchLeads(c)
 	t.Cleanup(c.leads.close)
 	tokens := map[string]string{}
-	for _, place := range append(controlSites(), edgePlace) {
+	for _, place := range append(w.places(), edgePlace) {
 		kind := "site"
 		if place == edgePlace {
 			kind = "edge"
@@ -107,7 +122,7 @@ func newControl(t *testing.T, w wide) *control {
 		raw := must[[]byte](t)(os.ReadFile(c.token(place)))
 		tokens[place] = strings.TrimSpace(string(raw))
 	}
-	for _, place := range controlSites() {
+	for _, place := range w.places() {
 		c.startAgent(place)
 	}
 	c.edge = newEdgeDesk(c, tokens[edgePlace])
@@ -129,7 +144,7 @@ func (c *control) configText() string {
 		b.WriteString("lab: true\n")
 	}
 	fmt.Fprintf(&b, "ledger: {pattern: %s}\nreplicas:\n", c.wide.pattern)
-	for i, s := range controlSites() {
+	for i, s := range c.wide.places() {
 		peer := 8452
 		if c.wide.delay != nil {
 			peer = 8453 // the relay's
@@ -137,11 +152,11 @@ func (c *control) configText() string {
 		fmt.Fprintf(&b, "  - {name: r%d, at: %s, peer: \"https://%s:%d\", listen: \"%s:8452\", url: %q}\n", i+1, s, c.n.IP(s), peer, c.n.IP(s), c.url(s))
 	}
 	b.WriteString("sites:\n")
-	for _, s := range controlSites() {
+	for _, s := range c.wide.places() {
 		fmt.Fprintf(&b, "  - {name: %s, time_zone: Europe/Berlin, region: eu, pattern: cross-region, capacity: {checkout: 1000}}\n", s)
 	}
 	b.WriteString("services:\n  - name: checkout\n    entries:\n")
-	for _, s := range controlSites() {
+	for _, s := range c.wide.places() {
 		fmt.Fprintf(&b, "      %s: \"http://%s:%d/healthz\"\n", s, c.n.IP(s), shopPort)
 	}
 	fmt.Fprintf(&b, `policies:
@@ -156,6 +171,10 @@ plans:
   restore:
     - {target: hand, weights: [100], verify: {success_above: 90%%, within: 15s}, on_fail: stop}
 `, hold, cooldown, c.n.IP(edgePlace))
+	if c.wide.cluster {
+		fmt.Fprintf(&b, "storage: {insert: \"http://%[1]s:8480\", select: \"http://%[1]s:8481\", share_detectors: true}\n", c.n.IP(edgePlace))
+		b.WriteString(watchesText())
+	}
 	return b.String()
 }
 
@@ -175,7 +194,7 @@ func (c *control) startServer(r *replica, more ...string) {
 func (c *control) startAgent(place string) {
 	c.t.Helper()
 	var servers []string
-	for _, s := range controlSites() {
+	for _, s := range c.wide.places() {
 		servers = append(servers, c.url(s))
 	}
 	c.agents[place] = must[*Process](c.t)(c.n.Start(place, c.p.Agent, "run", "--role", "site", "--site", place, "--servers", strings.Join(servers, ","),

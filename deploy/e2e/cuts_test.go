@@ -20,6 +20,7 @@ func TestReplicasApart(t *testing.T) {
 	c.part("no quorum", (*control).noQuorum)
 	c.part("leader asleep", (*control).leaderAsleep)
 	c.part("leader naps", (*control).leaderNaps)
+	c.part("clocks jump", (*control).clocksJump)
 	c.part("disk full", (*control).diskFull)
 }
 

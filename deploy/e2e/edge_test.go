@@ -29,7 +29,7 @@ func newEdgeDesk(c *control, token string) *edgeDesk {
 	e := &edgeDesk{c: c, token: token, cancel: cancel, counts: map[[2]string]float64{}}
 	e.all.Go(func() { e.users(ctx) })
 	start := time.Now()
-	for _, place := range controlSites() {
+	for _, place := range c.wide.places() {
 		e.all.Go(func() { e.report(ctx, place, start) })
 	}
 	return e
@@ -93,7 +93,7 @@ func (e *edgeDesk) pick() string {
 		return ""
 	}
 	at := rand.IntN(sum)
-	for _, site := range controlSites() {
+	for _, site := range e.c.wide.places() {
 		if at -= weights[site]; at < 0 {
 			return site
 		}
@@ -108,7 +108,7 @@ func (e *edgeDesk) report(ctx context.Context, place string, start time.Time) {
 		now := time.Now()
 		requests, weight := Metric{Name: "evenkeel.edge.requests", Sum: true}, Metric{Name: "evenkeel.edge.weight"}
 		e.mu.Lock()
-		for _, site := range controlSites() {
+		for _, site := range e.c.wide.places() {
 			attrs := []string{"target_site", site, "service", "checkout"}
 			for _, class := range []string{"2xx", "error"} {
 				requests.Points = append(requests.Points, Point{

@@ -33,7 +33,7 @@ func placedControl(t *testing.T, w wide) *control {
 	asRoot(t)
 	began := time.Now()
 	c := newControl(t, w)
-	t.Logf("three replicas, agents and users after %s", time.Since(began).Round(time.Second))
+	t.Logf("%d replicas, agents and users after %s", len(c.nodes), time.Since(began).Round(time.Second))
 	return c
 }
 

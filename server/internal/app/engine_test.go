@@ -219,17 +219,21 @@ func benchReplay(b *testing.B, days int) {
 	load := newEngineLoad(n)
 	for i := range load.samples {
 		load.samples[i].Name = "engine_gauge_0"
+		load.samples[i].Labels[1].Value = fmt.Sprintf("host-%06d", i)
 	}
-	now := time.Now().Truncate(engineEvery)
 	span := time.Duration(days) * 24 * time.Hour
-	for at := now.Add(-span); at.Before(now); at = at.Add(engineEvery) {
-		for part := range engineParts {
-			load.at(part, at)
-		}
-		if err := s.store.Append(b.Context(), load.samples); err != nil {
-			b.Fatal(err)
+	at := time.Now().Truncate(engineEvery).Add(-span)
+	write := func(ctx context.Context) { // up to now, which goes on meanwhile
+		for ; at.Before(time.Now()) && ctx.Err() == nil; at = at.Add(engineEvery) {
+			for part := range engineParts {
+				load.at(part, at)
+			}
+			if err := s.store.Append(ctx, load.samples); err != nil && ctx.Err() == nil {
+				b.Error(err)
+			}
 		}
 	}
+	write(b.Context())
 	watch := detect.Watch{Name: "long", Query: "engine_gauge_0", About: detect.AboutTargetSite, Every: engineEvery, Training: span}
 	other := detect.Watch{Name: "other", Query: `count(engine_gauge_0)`, About: detect.AboutTargetSite, Every: time.Second, Training: time.Minute}
 	sizes := []float64{engineRSS(b)}
@@ -248,8 +252,16 @@ func benchReplay(b *testing.B, days int) {
 				b.Error(err)
 			}
 		})
+		all.Go(func() { // the agents: a watch keeps no series that is gone
+			for ; ctx.Err() == nil; rest(ctx, time.Until(at)) {
+				write(ctx)
+			}
+		})
 		began, cpu, late := time.Now(), engineCPU(), 0.0
 		for engineFigure(b, registry, "evenkeel_detect_series", true) < n {
+			if time.Since(began) > engineSettle {
+				b.Fatalf("the past is not read within %s", engineSettle)
+			}
 			rest(ctx, 20*time.Millisecond)
 			sizes = append(sizes, engineRSS(b))
 			late = max(late, engineFigure(b, registry, "evenkeel_detect_cycle_seconds", true))

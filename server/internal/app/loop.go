@@ -152,6 +152,10 @@ func (l *loop) step(ctx context.Context, in input) {
 		if in.Observation == nil {
 			in.At = started // and not when it was sent: time must not run backwards past an observation
 		}
+		if in.Topology != nil {
+			newest := l.topology() // of two that were sent at once the older one may come last
+			in.Topology = &newest
+		}
 		out := l.engine.Step(in.Input)
 		if in.order != nil && out.Reply != nil {
 			out.Changes = append(out.Changes, core.Change{Answer: &core.OrderAnswer{OrderID: in.order.ID, Reply: *out.Reply}})

@@ -27,6 +27,7 @@ type book struct {
 	lost     bool // another leads
 	orders   []core.Order
 	answers  map[string]core.Reply
+	inputs   chan<- input
 }
 
 func (b *book) Commit(_ context.Context, changes []core.Change) (int64, error) {
@@ -144,6 +145,19 @@ func TestALateOrderIsNotCarriedOut(t *testing.T) {
 	})
 }
 
+// Of two topologies that are sent at once the older one may come last. It is not the one that is decided by.
+func TestAnOlderTopologyThatComesLater(t *testing.T) {
+	b := &book{}
+	runLoop(t, b, func(_ *loop, order func() chan core.Reply) {
+		older := testTopology()
+		older.Sites, older.Services[0].Entries = nil, nil
+		b.inputs <- input{Input: decide.Input{Topology: &older}}
+		if r := <-order(); !r.OK {
+			t.Errorf("decided by an older one: %+v", r)
+		}
+	})
+}
+
 func testTopology() core.Topology {
 	t := core.Topology{
 		Lab: true, Probe: core.DefaultProbeTiming(),
@@ -184,6 +198,7 @@ func runLoop(t *testing.T, b *book, f func(l *loop, order func() chan core.Reply
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		inputs := make(chan input)
+		b.inputs = inputs
 		b.answers = map[string]core.Reply{}
 		l := &loop{
 			orders: b.waiting,

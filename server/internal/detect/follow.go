@@ -30,6 +30,7 @@ func (w *watcher) turn() {
 	}
 	w.log.Info("watch is left to another replica")
 	w.order, w.replay = nil, nil
+	clear(w.rows)
 	for key, s := range w.series {
 		w.series[key] = &series{key: key, labels: s.labels, written: s.written, subject: s.subject, known: s.known, lastAt: s.lastAt}
 	}

@@ -47,6 +47,14 @@ func (k *kept[M]) judge() M {
 	return k.model
 }
 
+// each is done to the model, and to the copy that stands in.
+func (k *kept[M]) each(f func(M)) {
+	f(k.model)
+	if k.on {
+		f(k.aside)
+	}
+}
+
 // copy is the model as it is now; the model itself when it cannot be copied, which then learns what it should not.
 func (k *kept[M]) copy() M {
 	m := k.fresh()

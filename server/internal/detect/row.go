@@ -26,6 +26,8 @@ type row struct {
 	names  []string       // of the values in sentences
 	series []*series      // one a place for peers, and else one
 	values []float64
+	heard  []time.Time // when each place had a value last
+	at     time.Time   // of the last row
 }
 
 // newRows is nil for the models of one series.
@@ -47,12 +49,34 @@ func (w Watch) newRow(zone *time.Location) *row {
 	case ModelBurnRate:
 		r.burn = w.burnRate()
 		for i, name := range []string{questionBad, questionTotal} {
-			r.places[name] = i
-			r.names = append(r.names, name)
-			r.values = append(r.values, math.NaN())
+			r.add(name, i, name)
 		}
 	}
 	return r
+}
+
+// add gives a value a place, which is the next one or one that is free again.
+func (r *row) add(place string, i int, name string) {
+	if i == len(r.values) {
+		r.names, r.values, r.heard = append(r.names, ""), append(r.values, 0), append(r.heard, time.Time{})
+	}
+	r.places[place], r.names[i], r.values[i], r.heard[i] = i, name, math.NaN(), r.at
+}
+
+// free lets a value go that has not been there for so long, and returns its place; false: there is none. Only a service has so
+// many values that come and go: those of its hosts.
+func (r *row) free(gone time.Duration) (i int, ok bool) {
+	if r.whole == nil {
+		return 0, false
+	}
+	for place, i := range r.places {
+		if r.at.Sub(r.heard[i]) >= gone {
+			delete(r.places, place)
+			r.whole.each(func(m *detectors.Service) { m.Forget(i) })
+			return i, true
+		}
+	}
+	return 0, false
 }
 
 // place says of a value which row it belongs to, which of its places is its own, and what it is called; and which labels
@@ -168,14 +192,18 @@ func (w *watcher) seat(question string, labels map[string]string) (r *row, i int
 		r = w.watch.newRow(w.zone(subject.Site))
 	}
 	i, ok := r.places[place]
-	if !ok {
+	again := false
+	if !ok && !r.at.IsZero() {
+		i, again = r.free(w.watch.forgetAfter(w.interval(r.at)))
+	}
+	if !ok && !again {
 		i = len(r.values)
 	}
 	j := 0
 	if r.peers != nil {
 		j = i
 	}
-	if !ok && w.rows.seats() >= w.watch.maxSeries() {
+	if !ok && !again && w.rows.seats() >= w.watch.maxSeries() {
 		return nil, 0
 	}
 	if j >= len(r.series) || w.series[r.series[j].key] != r.series[j] {
@@ -190,9 +218,9 @@ func (w *watcher) seat(question string, labels map[string]string) (r *row, i int
 		r.series[j] = s
 	}
 	if !ok {
-		r.places[place] = i
-		r.names, r.values = append(r.names, name), append(r.values, math.NaN())
+		r.add(place, i, name)
 	}
+	r.heard[i] = r.at // it is among the answers, and nobody else's place
 	w.rows[key] = r
 	return r, i
 }
@@ -211,8 +239,12 @@ func (r *row) judge(at time.Time, marks []Mark, seen func(*series)) {
 	if r.whole != nil {
 		r.whole.turn(at, r.series[0].marked(at, marks).aside != nil)
 	}
+	r.at = at
 	defer func() {
 		for i := range r.values {
+			if !math.IsNaN(r.values[i]) {
+				r.heard[i] = at
+			}
 			r.values[i] = math.NaN()
 		}
 	}()
@@ -261,48 +293,73 @@ func (r *row) contributors() []core.Contributor {
 	return out
 }
 
-// replayRows gives the rows of the past to their models.
+// lane is the past of one value of a row.
+type lane struct {
+	question, key string // the key of its place
+	place         int    // -1: it has none yet
+	core.SeriesRange
+}
+
+// replayRows gives the rows of the past to their models. A value has its place from when it was there first, so that those who
+// came after others were gone have the places of these.
 func (w *watcher) replayRows(pasts []answer[core.SeriesRange], marks []Mark) {
-	type lane struct {
-		place int
-		core.SeriesRange
-	}
-	lanes := map[*row][]lane{}
+	lanes := map[string][]lane{}
 	for _, past := range pasts {
 		for _, x := range past.series {
-			r, i := w.seat(past.name, x.Labels)
-			switch {
-			case r == nil:
-				w.metrics.refused.WithLabelValues(w.watch.Name).Inc()
-			case slices.ContainsFunc(lanes[r], func(l lane) bool { return l.place == i }):
+			row, key, _, _ := w.watch.place(past.name, x.Labels)
+			if slices.ContainsFunc(lanes[row], func(l lane) bool { return l.key == key }) {
 				w.ignore(ignoredDuplicate)
-			default:
-				lanes[r] = append(lanes[r], lane{i, x})
+				continue
 			}
+			lanes[row] = append(lanes[row], lane{past.name, key, -1, x})
 		}
 	}
-	for r, of := range lanes {
+	for _, of := range lanes {
+		var r *row
 		for {
 			var at time.Time
-			for _, l := range of {
-				if len(l.Times) > 0 && (at.IsZero() || l.Times[0].Before(at)) {
+			for i := range of {
+				if l := &of[i]; len(l.Times) > 0 && (at.IsZero() || l.Times[0].Before(at)) {
 					at = l.Times[0]
 				}
 			}
 			if at.IsZero() {
 				break
 			}
-			for k := range of {
-				l := &of[k]
-				if len(l.Times) == 0 || !l.Times[0].Equal(at) {
-					continue
-				}
-				if x := l.Values[0]; !math.IsInf(x, 0) {
-					r.values[l.place] = x
-				}
-				l.Times, l.Values = l.Times[1:], l.Values[1:]
+			if r = w.fill(r, of, at); r != nil {
+				r.judge(at, marks, func(s *series) { s.unknown = "" })
 			}
-			r.judge(at, marks, func(s *series) { s.unknown = "" })
 		}
 	}
+}
+
+// fill puts the values of a time into their row, which is nil as long as none of them has a place.
+func (w *watcher) fill(r *row, of []lane, at time.Time) *row {
+	for i := range of {
+		l := &of[i]
+		if len(l.Times) == 0 || !l.Times[0].Equal(at) {
+			continue
+		}
+		x := l.Values[0]
+		l.Times, l.Values = l.Times[1:], l.Values[1:]
+		if r == nil || l.place < 0 || !r.has(l.key, l.place) {
+			found, place := w.seat(l.question, l.Labels)
+			if found == nil {
+				w.metrics.refused.WithLabelValues(w.watch.Name).Inc()
+				l.Times = nil
+				continue
+			}
+			r, l.place = found, place
+		}
+		if !math.IsInf(x, 0) {
+			r.values[l.place] = x
+		}
+	}
+	return r
+}
+
+// has reports whether a value has still the place that it had.
+func (r *row) has(key string, place int) bool {
+	i, ok := r.places[key]
+	return ok && i == place
 }

@@ -209,6 +209,32 @@ func TestAServiceIsJudgedByAllItsMetrics(t *testing.T) {
 	})
 }
 
+// The places of hosts that are gone go to those that come, also while the past is read: a watch of a service with hosts
+// that are replaced each hour does not fill up.
+func TestPlacesOfHostsThatAreGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		hosts := func(at time.Time) (out []core.SeriesValue) {
+			age := int(at.Sub(start).Hours() + 1000)
+			for i := range 3 { // one of three is replaced each hour
+				born := (age + i) / 3
+				out = append(out, value("fra", 100+wobble(at, i), "host", fmt.Sprintf("h%d-%d", i, born)))
+			}
+			return out
+		}
+		q := ask(map[string]func(time.Time) []core.SeriesValue{"c": hosts, "m": func(at time.Time) []core.SeriesValue {
+			return []core.SeriesValue{value("fra", 50+wobble(at, 4))}
+		}})
+		watch := rowWatch(detect.ModelService)
+		watch.Query, watch.Metrics, watch.Every, watch.MaxSeries, watch.Training = "", map[string]string{"cpu": "c", "memory": "m"}, time.Minute, 7, 24*time.Hour
+		reg := watchOver(t, q, 24*time.Hour+time.Second, watch)
+		figure(t, reg, "evenkeel_detect_refused_series_total", "w 0")
+		if s := last(t, q, "fra"); s.State != core.DetectorNormal {
+			t.Errorf("%s: %s", s.State, s.Sentence)
+		}
+	})
+}
+
 // A metric that is silent leaves the others to speak, and is none of them.
 func TestAMetricThatIsMissingIsNoContributor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

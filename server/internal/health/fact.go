@@ -45,6 +45,9 @@ func (t *Tracker) Fact(f core.Fact, at time.Time) {
 		}
 		w := &t.vantages[v]
 		newer(&w.beatAt, &w.beatIvl, factAt, ivl)
+		if factAt == w.beatAt {
+			w.clockOff, w.clockKnown = int64(f.ClockOffset), f.ClockKnown
+		}
 	case core.FactEdgeRequests, core.FactEdgeWeight:
 		t.edgeFact(f, factAt, id, ivl, now)
 	case core.FactLink:
@@ -64,12 +67,30 @@ func (t *Tracker) tick(at time.Time) int64 {
 		return now
 	}
 	if back := t.now - now; back > int64(jumpLimit) {
+		t.rewind(now)
 		t.doubt(now, "the clock went back by "+seconds(back))
-		t.rewindLinks(now)
 		t.now = now
 	}
 	t.now = max(t.now, now)
 	return now
+}
+
+// rewind forgets what was seen by a clock that was ahead: it would stay the newest word for as long as the clock had been
+// ahead. All of it comes again within an interval or two, and we doubt ourselves for longer than that.
+func (t *Tracker) rewind(now int64) {
+	for i := range t.vantages {
+		v := &t.vantages[i]
+		v.beatAt, v.beatIvl, v.factAt, v.factIvl, v.clockKnown = 0, 0, 0, 0, false
+	}
+	for _, s := range t.subjects {
+		clear(s.user)
+		clear(s.private)
+		s.fronts, s.judged, s.onset, s.healthySince, s.symptomSince = nil, 0, 0, 0, 0
+		s.graySince, s.gray, s.slowSince, s.troubledAt = 0, false, 0, 0
+	}
+	t.edges, t.tilt = nil, doubt{}
+	t.rewindLinks(now)
+	t.rewindSignals(now)
 }
 
 // newer keeps the newest time and its interval; of two at one time the longer interval.

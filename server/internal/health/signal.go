@@ -216,3 +216,9 @@ func (t *Tracker) signalEvidence(now int64, routes []route) [][]*signalState {
 	}
 	return out
 }
+
+// rewindSignals forgets what was said after now: the clock went back, and newer words would look older.
+func (t *Tracker) rewindSignals(now int64) {
+	maps.DeleteFunc(t.signals, func(_ string, st *signalState) bool { return st.at > now })
+	t.signalIDs, t.forgotAt = nil, 0
+}

@@ -215,8 +215,7 @@ func (t *Tracker) stepStatistics(now int64, routes []route, objections [][]*sign
 func (t *Tracker) rewindStatistics(now int64) {
 	t.stepped = 0
 	clear(t.tallies)
-	maps.DeleteFunc(t.signals, func(_ string, st *signalState) bool { return st.at > now })
-	t.signalIDs, t.forgotAt = nil, 0
+	t.rewindSignals(now)
 	for _, s := range t.subjects {
 		s.statistics = statistics{}
 	}

@@ -101,6 +101,9 @@ type vantage struct {
 	factAt   int64
 	factIvl  int64
 	userPath []string // by target vantage
+
+	clockOff   int64 // how far the agent's clock is ahead of ours, as its newest heartbeat says
+	clockKnown bool
 }
 
 // heardAt is when the agent was last heard, 0 for never.

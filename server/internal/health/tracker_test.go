@@ -402,6 +402,66 @@ func TestTilt(t *testing.T) {
 	f(false, func(tr *Tracker) { tr.Canary(false, epoch) })
 }
 
+// What was seen by a clock that was ahead does not stay the newest word when the clock is right again, nor does its doubt.
+func TestAClockThatWasAheadIsForgotten(t *testing.T) {
+	tr := New("r1", twoAndWitness())
+	see := func(state core.ProbeState, at time.Time) core.Assessment {
+		t.Helper()
+		for _, from := range []string{"ams", "lon"} {
+			tr.Fact(probeFact(from, "fra", state, at), at)
+		}
+		return find(t, tr.Judge(at, nil), "fra")
+	}
+	see(core.ProbeUp, epoch)
+	tr.ClockJumped(time.Hour, epoch.Add(time.Hour))
+	if a := see(core.ProbeDown, epoch.Add(time.Hour)); a.Condition != core.Failing {
+		t.Fatalf("%+v", a)
+	}
+	back := epoch.Add(2 * time.Second)
+	if a := see(core.ProbeUp, back); a.Condition != core.Healthy {
+		t.Errorf("the clock is back and all answer: %s: %s", a.Condition, a.Sentence)
+	}
+	if tilt := tr.Judge(back, nil).Tilt; !tilt.On || tilt.Since.After(back) || tilt.Until.After(back.Add(TiltFor)) {
+		t.Errorf("tilt %+v", tilt)
+	}
+}
+
+// A replica whose clock is not that of the agents doubts itself until it is; one agent whose clock is wrong is alone with it.
+func TestAClockThatIsNotThatOfTheAgents(t *testing.T) {
+	f := func(want string, offs ...time.Duration) {
+		t.Helper()
+		tr := New("r1", testTopology([]string{"fra", "ams", "waw"}, []string{"lon"}, []string{"checkout"}))
+		at := epoch
+		for range 100 {
+			for i, site := range []string{"fra", "ams", "waw", "lon"}[:len(offs)] {
+				tr.Fact(core.Fact{
+					Kind: core.FactHeartbeat, Site: site, Agent: site, Target: site, AgentAt: at.Add(offs[i]), ReceivedAt: at, Interval: time.Second,
+					ClockOffset: offs[i], ClockKnown: true,
+				}, at)
+			}
+			at = at.Add(time.Second)
+		}
+		got := tr.Judge(at, nil).Tilt
+		if got.On != (want != "") || !strings.Contains(got.Reason, want) {
+			t.Errorf("offsets %v: %+v, want %q", offs, got, want)
+		}
+		if late := tr.Judge(at.Add(time.Minute), nil).Tilt; late.On {
+			t.Errorf("a tilt that does not end: %+v", late)
+		}
+	}
+	h := time.Hour
+	f("", 0, 0, 0, 0)
+	f("", 0, 0, h, 0)
+	f("", h, -h, 0, 0)
+	f("", h, h, 0, 0)
+	f("", h)
+	f("", 29*time.Second, 29*time.Second)
+	f("3600.0 s behind those of the agents at 2 locations", h, h)
+	f("3600.0 s ahead of those of the agents at 3 locations", -h, -h, 0, -h)
+	f("31.0 s ahead of", -31*time.Second, -31*time.Second, -31*time.Second, -h)
+	f("", h, 2*h, 3*h, 4*h)
+}
+
 // A new configuration keeps what is known of those who stay.
 func TestSetTopologyKeeps(t *testing.T) {
 	w := newWorld(t, twoAndWitness())
