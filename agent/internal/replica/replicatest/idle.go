@@ -81,7 +81,8 @@ func (tr *Truth) calm(s *subject) {
 			default:
 				after++
 				most = max(most, r.Upper.V)
-				if all := last.Upper.V + r.At.Sub(last.At) + time.Millisecond; last.Upper.OK && r.Upper.V > all {
+				took := r.At.Sub(r.began) // a slow look is as uncertain as it is long
+				if all := last.Upper.V + r.At.Sub(last.At) + took + time.Millisecond; last.Upper.OK && r.Upper.V > all {
 					t.Errorf("%s: %v %q within %s after a rest, with at most %s known to be missing", s.name, r.State, r.Detail, r.Upper.V, all)
 				}
 			}
