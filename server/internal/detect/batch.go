@@ -1,6 +1,10 @@
 package detect
 
-import "github.com/evenkeel/evenkeel/server/internal/core"
+import (
+	"runtime"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
 
 // signalsAtOnce is how many signals are told at a time.
 const signalsAtOnce = 256
@@ -27,5 +31,6 @@ func (b *batch) flush() {
 	if len(b.signals) > 0 {
 		b.tell(b.signals)
 		b.signals = b.signals[:0]
+		runtime.Gosched()
 	}
 }

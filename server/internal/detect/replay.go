@@ -151,9 +151,12 @@ func (w *watcher) replaySeries(past []core.SeriesRange, marks []Mark, interval t
 	})
 }
 
+// yieldAfter is after how many series the processor is offered to others: a probe's result is not to wait for a whole cycle.
+const yieldAfter = 64
+
 // parallel calls f for 0 to n-1, from several goroutines when there are many.
 func parallel(n int, f func(i int)) {
-	const block = 64
+	const block = yieldAfter
 	var next atomic.Int64
 	work := func() {
 		for {
@@ -164,6 +167,7 @@ func parallel(n int, f func(i int)) {
 			for i := end - block; i < min(end, n); i++ {
 				f(i)
 			}
+			runtime.Gosched()
 		}
 	}
 	var wait sync.WaitGroup

@@ -69,14 +69,18 @@ func (r *row) free(gone time.Duration) (i int, ok bool) {
 	if r.whole == nil {
 		return 0, false
 	}
-	for place, i := range r.places {
-		if r.at.Sub(r.heard[i]) >= gone {
-			delete(r.places, place)
-			r.whole.each(func(m *detectors.Service) { m.Forget(i) })
-			return i, true
+	longest := ""
+	for place, i := range r.places { // the one that is gone for the longest time, wherever the map begins
+		if j, ok := r.places[longest]; !ok || r.heard[i].Before(r.heard[j]) || (r.heard[i].Equal(r.heard[j]) && i < j) {
+			longest = place
 		}
 	}
-	return 0, false
+	if i, ok = r.places[longest]; !ok || r.at.Sub(r.heard[i]) < gone {
+		return 0, false
+	}
+	delete(r.places, longest)
+	r.whole.each(func(m *detectors.Service) { m.Forget(i) })
+	return i, true
 }
 
 // place says of a value which row it belongs to, which of its places is its own, and what it is called; and which labels

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -207,7 +208,8 @@ func (w *watcher) evaluate(ctx context.Context, tick time.Time) {
 func (w *watcher) take(answer []core.SeriesValue, at time.Time) {
 	w.points = w.points[:0]
 	seen := make(map[string]bool, len(answer))
-	for _, a := range answer {
+	for i, a := range answer {
+		yield(i)
 		if math.IsNaN(a.Value) || math.IsInf(a.Value, 0) {
 			w.ignore(ignoredNotFinite)
 			continue
@@ -230,11 +232,22 @@ func (w *watcher) take(answer []core.SeriesValue, at time.Time) {
 		w.points = append(w.points, seriesPoint{s, a.Value})
 	}
 	marks := w.marks(at.Add(-changeSettles), at)
-	parallel(len(w.points), func(i int) { w.points[i].series.observe(w.watch, at, w.points[i].value, marks) })
+	// One after the other: watches run side by side, and more of them would only keep the results of probes waiting.
+	for i, p := range w.points {
+		p.series.observe(w.watch, at, p.value, marks)
+		yield(i)
+	}
 	for key, s := range w.series {
 		if !seen[key] {
 			w.miss(s, at)
 		}
+	}
+}
+
+// yield offers the processor to others now and then; i counts.
+func yield(i int) {
+	if i%yieldAfter == yieldAfter-1 {
+		runtime.Gosched()
 	}
 }
 
