@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -79,7 +78,7 @@ func openReplica(t *testing.T, r ledger.Replicas) *sick {
 		t.Fatal(err)
 	}
 	x.Server = &Server{
-		opts:   Options{Replica: r.Name, Log: slog.New(slog.NewTextHandler(io.Discard, nil))},
+		opts:   Options{Replica: r.Name, Log: slog.New(slog.DiscardHandler)},
 		ledger: l, store: kept, urgent: make(chan struct{}, 1), world: newWorld(testTopology()),
 	}
 	x.eyes = newEyes(r.Name, testTopology(), time.Now)
