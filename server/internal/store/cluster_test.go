@@ -208,8 +208,13 @@ func TestACluster(t *testing.T) {
 	_, err = s.Query(t.Context(), "sum by (", time.Now(), 0)
 	wantCode(t, err, core.CodeUnavailable, "unexpected token") // this version does not say whose fault it is
 
-	// What a storage node has shown it may lose by a kill until it is on disk.
-	time.Sleep(6 * time.Second)
+	// What a storage node has shown it may lose by a kill until it is on disk, and it is there once the node has ended
+	// by itself.
+	for _, p := range c.storage {
+		p.stop(syscall.SIGTERM)
+		p.start()
+	}
+	wantCount(t, s, "kept", 200)
 
 	// While a storage node dies, stays away and comes back, an answer is whole or none.
 	done := make(chan struct{})
