@@ -71,6 +71,10 @@ func TestServiceNamesItsContributors(t *testing.T) {
 	if n := m.Contributors(nil); n != 0 {
 		t.Errorf("%d contributors in no room", n)
 	}
+	m.Forget(2)
+	if n := m.Contributors(top[:]); n != 1 || top[0].Index != 4 {
+		t.Errorf("one of them is forgotten: %+v", top[:n])
+	}
 }
 
 // A series without a value takes no part, and its return is no news.
@@ -215,12 +219,12 @@ func TestServiceGoesByItsQuickestSeries(t *testing.T) {
 func TestServiceForgetsAndRestoresInAnyOrder(t *testing.T) {
 	const untold = 60 // points of a series that say nothing of it yet
 	rapid.Check(t, func(t *rapid.T) {
-		rows := serviceRows(rapid.Uint64().Draw(t, "seed"), 250)
+		rows := serviceRows(rapid.Uint64().Draw(t, "seed"), 150)
 		a, b := &detectors.Service{}, &detectors.Service{}
 		var top, topB [6]detectors.Contributor
 		var told [6]int // points of each place since it was forgotten or new
 		for i := 0; i < len(rows); {
-			switch rapid.SampledFrom([]string{"rows", "rows", "forget", "restore", "jump", "gap"}).Draw(t, "what") {
+			switch rapid.SampledFrom([]string{"rows", "rows", "forget", "forget", "jump", "jump", "gap", "restore"}).Draw(t, "what") {
 			case "forget":
 				k := rapid.IntRange(-1, 6).Draw(t, "place")
 				a.Forget(k)
