@@ -513,9 +513,9 @@ func FuzzRestore(f *testing.F) {
 }
 
 func BenchmarkObserve(b *testing.B) {
-	run := func(name string, m detectors.Model) {
+	run := func(name string, build func() detectors.Model) {
 		b.Run(name, func(b *testing.B) {
-			xs := noise(3, 4096, 10, 1)
+			m, xs := build(), noise(3, 4096, 10, 1) // a model of its own for each count
 			m.Observe(detectors.Point{At: start()})
 			b.ReportAllocs()
 			i := 0
@@ -525,12 +525,12 @@ func BenchmarkObserve(b *testing.B) {
 			}
 		})
 	}
-	run("robust-z", &detectors.RobustZ{})
-	run("seasonal", &detectors.Seasonal{})
-	run("absence", &detectors.Absence{})
-	run("cusum", &detectors.CUSUM{})
-	run("burn-rate", &detectors.BurnRate{})
-	run("trend", &detectors.Trend{Limit: 100})
-	run("local-fit", &detectors.LocalFit{})
-	run("threshold", &detectors.Threshold{Limit: 11})
+	run("robust-z", func() detectors.Model { return &detectors.RobustZ{} })
+	run("seasonal", func() detectors.Model { return &detectors.Seasonal{} })
+	run("absence", func() detectors.Model { return &detectors.Absence{} })
+	run("cusum", func() detectors.Model { return &detectors.CUSUM{} })
+	run("burn-rate", func() detectors.Model { return &detectors.BurnRate{} })
+	run("trend", func() detectors.Model { return &detectors.Trend{Limit: 100} })
+	run("local-fit", func() detectors.Model { return &detectors.LocalFit{} })
+	run("threshold", func() detectors.Model { return &detectors.Threshold{Limit: 11} })
 }

@@ -71,7 +71,8 @@ type EVerdict struct {
 	Steps int
 	// R is the evidence, from 0 to Crossing.
 	R, Crossing float64
-	// Since is the step at which R went above 2 and has stayed there, and Crossed when it crossed; zero times while there is neither.
+	// Since is the step at which R went above 2, or crossed below that, and has stayed there, and Crossed when it crossed; zero times
+	// while there is neither.
 	Since, Crossed time.Time
 	// M is the evidence that it is over, Calm the calm windows in a row so far and NeedCalm how many it takes.
 	M              float64
@@ -139,6 +140,9 @@ func (p *EProcess) Step(at time.Time, e float64) EVerdict {
 	switch {
 	case !st.On && st.R >= crossing:
 		st.On, st.M, st.Calm, st.Crossed = true, 0, 0, instantOf(at)
+		if !st.Since.Set { // Crossing is eproQuiet or less
+			st.Since = st.Crossed
+		}
 	case st.On && raw < 1:
 		st.Calm++
 		st.M = (1 + st.M) / share

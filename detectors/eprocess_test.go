@@ -291,9 +291,28 @@ func TestCountInterval(t *testing.T) {
 	}
 }
 
+// A crossing below 2, from where on evidence counts as beginning, and one that is lowered to below the evidence there is, have a
+// beginning as well: the crossing itself.
+func TestEProcessHasABeginningWhereverItCrosses(t *testing.T) {
+	f := func(first, then float64) {
+		t.Helper()
+		p := &detectors.EProcess{Crossing: first}
+		p.Step(at(0), 0.7)
+		p.Crossing = then
+		v := p.Step(at(1), 1.1)
+		if v.State != detectors.StateAnomalous || !v.Since.Equal(at(1)) || !v.Crossed.Equal(at(1)) {
+			t.Errorf("crossing %v, then %v: %+v", first, then, v)
+		}
+	}
+	f(1.5, 1.5)
+	f(2, 1.8)
+	f(1e6, 1.8)
+}
+
 func FuzzEProcess(f *testing.F) {
 	f.Add(0.5, 1e-9, math.Inf(1), math.NaN(), 1e6)
 	f.Add(-1.0, 0.0, 1e308, 5e-324, math.NaN())
+	f.Add(10.7, 9e-10, math.Inf(1), math.NaN(), 1.94)
 	f.Fuzz(func(t *testing.T, a, b, c, d, crossing float64) {
 		p := &detectors.EProcess{Crossing: crossing, MaxStep: d, Recovery: c, CalmShare: b}
 		for i := range 40 {

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/evenkeel/evenkeel/detectors"
 	"github.com/evenkeel/evenkeel/detectors/detectortest"
+	"pgregory.net/rapid"
 )
 
 // serviceRows are the figures of a service: noise of different size and level, the last one the sum of two others.
@@ -68,6 +70,10 @@ func TestServiceNamesItsContributors(t *testing.T) {
 	}
 	if n := m.Contributors(nil); n != 0 {
 		t.Errorf("%d contributors in no room", n)
+	}
+	m.Forget(2)
+	if n := m.Contributors(top[:]); n != 1 || top[0].Index != 4 {
+		t.Errorf("one of them is forgotten: %+v", top[:n])
 	}
 }
 
@@ -206,4 +212,96 @@ func TestServiceGoesByItsQuickestSeries(t *testing.T) {
 			t.Fatalf("row %d: %v rows a week, want %d", i, v.PerWeek/v.Tail, week)
 		}
 	}
+}
+
+// However places are forgotten and states are restored in between, a restored service goes on as the one that was never
+// stopped, its verdicts are whole, and nothing is said of a place before it has been learned anew.
+func TestServiceForgetsAndRestoresInAnyOrder(t *testing.T) {
+	const untold = 60 // points of a series that say nothing of it yet
+	rapid.Check(t, func(t *rapid.T) {
+		rows := serviceRows(rapid.Uint64().Draw(t, "seed"), 150)
+		a, b := &detectors.Service{}, &detectors.Service{}
+		var top, topB [6]detectors.Contributor
+		var told [6]int // points of each place since it was forgotten or new
+		for i := 0; i < len(rows); {
+			switch rapid.SampledFrom([]string{"rows", "rows", "forget", "forget", "jump", "jump", "gap", "restore"}).Draw(t, "what") {
+			case "forget":
+				k := rapid.IntRange(-1, 6).Draw(t, "place")
+				a.Forget(k)
+				b.Forget(k)
+				if k >= 0 && k < len(told) {
+					told[k] = 0
+				}
+				for _, c := range top[:a.Contributors(top[:])] {
+					if c.Index == k {
+						t.Fatalf("row %d: place %d contributes, which is forgotten", i, k)
+					}
+				}
+				continue
+			case "restore":
+				snap, err := b.Snapshot()
+				if err != nil {
+					t.Fatal(err)
+				}
+				b = &detectors.Service{}
+				if err := b.Restore(snap); err != nil {
+					t.Fatal(err)
+				}
+				continue
+			case "jump":
+				for k := range rows[i] {
+					rows[i][k] *= 50
+				}
+			case "gap":
+				rows[i][rapid.IntRange(0, 5).Draw(t, "none")] = math.NaN()
+			}
+			for range min(len(rows)-i, rapid.IntRange(1, 40).Draw(t, "rows")) {
+				va, vb := a.Observe(at(i), rows[i]), b.Observe(at(i), rows[i])
+				if va != vb {
+					t.Fatalf("row %d: the restored one says\n%+v\nthe other\n%+v", i, vb, va)
+				}
+				if s := detectortest.Check(va); s != "" {
+					t.Fatalf("row %d: %s: %+v", i, s, va)
+				}
+				for k, x := range rows[i] {
+					if !math.IsNaN(x) {
+						told[k]++
+					}
+				}
+				names, others := top[:a.Contributors(top[:])], topB[:b.Contributors(topB[:])]
+				if !slices.Equal(names, others) {
+					t.Fatalf("row %d: the restored one names %+v, the other %+v", i, others, names)
+				}
+				for _, c := range names {
+					if told[c.Index] <= untold {
+						t.Fatalf("row %d: place %d contributes after %d rows", i, c.Index, told[c.Index])
+					}
+				}
+				i++
+			}
+		}
+	})
+}
+
+// To forget a place is to have it new: what stood there before makes no difference to what is said of the next series.
+func TestServiceForgetsWhateverWasThere(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		rows := serviceRows(rapid.Uint64().Draw(t, "seed"), 300)
+		place := rapid.IntRange(0, 5).Draw(t, "place")
+		before := rapid.IntRange(0, 60).Draw(t, "before") // fewer than it takes to know anything of the row as a whole
+		a, b := &detectors.Service{}, &detectors.Service{}
+		for i, row := range rows {
+			if i == before {
+				a.Forget(place)
+				b.Forget(place)
+			}
+			other := slices.Clone(row)
+			if i < before {
+				other[place] = 1e6 - 3*row[place]
+			}
+			if va, vb := a.Observe(at(i), row), b.Observe(at(i), other); va != vb {
+				t.Fatalf("row %d:\n%+v\n%+v", i, va, vb)
+			}
+		}
+	})
 }

@@ -33,7 +33,7 @@ const (
 // Two buckets in a row that are far off the line, as after a clean-up, a resize or a reset, begin a new one. A series
 // with a season needs a Window of at least that season, or else each morning is a trend. Points and Needed of a
 // verdict are buckets, of which it takes 12: a quarter of Window. It keeps 10 kB; a point is cheap, and the last
-// of a bucket costs a sort of about 1100 numbers.
+// of a bucket costs the slopes of about 1100 pairs and a few passes over them.
 type Trend struct {
 	// Limit is the last value that is all right.
 	Limit float64
@@ -269,8 +269,7 @@ func (m *Trend) fit() {
 			s = append(s, finite(finite(ys[j]-ys[i])/float64(xs[j]-xs[i])))
 		}
 	}
-	slices.Sort(s)
-	l := trendLine{centre: xs[n/2], slope: middle(s[(len(s)-1)/2], s[len(s)/2])}
+	l := trendLine{centre: xs[n/2], slope: middle(ranked(s, (len(s)-1)/2), ranked(s, len(s)/2))}
 
 	var room [trendBuckets]float64
 	rest := room[:n]
@@ -297,7 +296,7 @@ func (m *Trend) fit() {
 	}
 	z := distuv.UnitNormal.Quantile(confidence)
 	reach := z * wide * math.Sqrt(float64(n*(n-1)*(2*n+5))/18)
-	at := func(rank float64) float64 { return s[max(0, min(len(s)-1, int(rank)))] }
+	at := func(rank float64) float64 { return ranked(s, max(0, min(len(s)-1, int(rank)))) }
 	l.low, l.high = at(math.Floor((float64(len(s))-reach)/2)), at(math.Ceil((float64(len(s))+reach)/2))
 	// The median of n has 1.2533 times the error of the mean.
 	l.err = finite(z * wide * sizeToSigma * sigma / math.Sqrt(float64(n)))

@@ -3,6 +3,7 @@ package detectors
 import (
 	"math"
 	"slices"
+	"sort"
 
 	"gonum.org/v1/gonum/stat"
 )
@@ -60,25 +61,31 @@ func (w *window) median() float64 {
 	return middle(w.sorted[(n-1)/2], w.sorted[n/2])
 }
 
-// mad is the median absolute deviation from m, which must be the median of the window: the absolute deviations
-// grow outwards from the middle on both sides, so the two sides are merged up to the half.
+// mad is the median absolute deviation from m, which must be the median of the window. The absolute deviations grow outwards
+// from the middle on both sides, so the smaller half of them is the nearest few on the left and the nearest of the right;
+// how many are of the left is found by bisection.
 func (w *window) mad(m float64) float64 {
 	n := len(w.sorted)
-	// With an odd length the middle value itself has deviation 0 and counts as merged.
-	l, r, seen := n/2-1, (n+1)/2, n%2
-	var low, high float64
-	for seen <= n/2 {
-		var d float64
-		switch {
-		case r >= n || (l >= 0 && m-w.sorted[l] <= w.sorted[r]-m):
-			d = m - w.sorted[l]
-			l--
-		default:
-			d = w.sorted[r] - m
-			r++
+	if n < 2 {
+		return 0
+	}
+	left, right := (n+1)/2, n/2 // the middle value of an odd window is of the left
+	l := func(i int) float64 { return m - w.sorted[left-1-i] }
+	r := func(i int) float64 { return w.sorted[left+i] - m }
+	i := 1 + sort.Search(left-1, func(i int) bool { return l(i+1) >= r(right-1-i) })
+	j := right + 1 - i
+	if j == 0 {
+		return finite(l(i - 1))
+	}
+	low, high := l(i-1), r(j-1)
+	switch {
+	case low > high:
+		low, high = high, low
+		if i > 1 {
+			low = max(low, l(i-2))
 		}
-		low, high = high, d
-		seen++
+	case j > 1:
+		low = max(low, r(j-2))
 	}
 	if n%2 == 1 {
 		low = high
