@@ -57,7 +57,7 @@ const (
 // again after 27 that come less than half or more than twice as far apart.
 //
 // While a series is anomalous the short forecasters keep what they knew, for an hour and 30 points at least
-// (AdaptAfter); what stands for longer is the new level. A series costs 14 kB.
+// (AdaptAfter); what stands for longer is the new level. A series costs 12 kB, one whose points are an hour apart 4 kB.
 type Auto struct {
 	// FalseAlarmsPerWeek is how many episodes a series may raise in a week by chance. Zero means 1.
 	FalseAlarmsPerWeek float64
@@ -72,24 +72,22 @@ type Auto struct {
 	// AdaptAfter is how long a deviation stands before it is the new level, but at least 30 points. Zero means 1 hour.
 	AdaptAfter time.Duration
 
-	weights []float64 // of the curve
-	st      autoState
+	st autoState
 }
 
 // autoState is what Auto has learned.
 type autoState struct {
 	Last     instant
 	Interval float64 // s; 0 while it is not known
-	Gaps     [autoGaps]float64
-	GapCount int // of the present nine
-	Other    int // nines in a row with another interval
+	Gaps     [autoGaps]float32
+	GapCount uint8 // of the present nine
+	Other    uint8 // nines in a row with another interval
 
-	Local local
-	Curve curve
-	Daily daily
-	Yards [forecasters]yardstick
-	All   spread
-	Fall  fallback
+	Recent recent
+	Daily  daily
+	Yards  [forecasters]yardstick
+	All    spread
+	Fall   fallback
 
 	Usual    usual
 	UsualSum float64 // of the present slot
@@ -181,17 +179,17 @@ func (m *Auto) interval(at time.Time) bool {
 	if !st.Last.Set {
 		return st.Interval > 0
 	}
-	st.Gaps[st.GapCount] = at.Sub(st.Last.time()).Seconds()
+	st.Gaps[st.GapCount] = float32(at.Sub(st.Last.time()).Seconds())
 	if st.GapCount++; st.GapCount < autoGaps {
 		return st.Interval > 0
 	}
 	st.GapCount = 0
 	g := st.Gaps
 	slices.Sort(g[:])
-	usual := max(1e-3, g[autoGaps/2])
+	apart := max(1e-3, float64(g[autoGaps/2]))
 	switch {
 	case st.Interval == 0:
-	case usual >= st.Interval/2 && usual <= st.Interval*2:
+	case apart >= st.Interval/2 && apart <= st.Interval*2:
 		st.Other = 0
 		return true
 	default:
@@ -199,10 +197,10 @@ func (m *Auto) interval(at time.Time) bool {
 			return true
 		}
 	}
-	st.Interval, st.Other = usual, 0
-	if n := slotsOf(usual); n != st.Daily.Slots {
+	st.Interval, st.Other = apart, 0
+	if n := slotsOf(apart); n != st.Daily.Slots {
 		st.Daily.start(n)
-		st.Usual = [daySlots]float32{}
+		st.Usual = usual{}
 	}
 	return true
 }
@@ -216,8 +214,8 @@ func (m *Auto) slot(at time.Time) {
 		return
 	}
 	if was >= 0 && st.UsualN > 0 {
-		u := &st.Usual[was]
-		*u += float32(autoUsual * (st.UsualSum/float64(st.UsualN) - float64(*u)))
+		u := st.Usual.at(was)
+		st.Usual.set(was, u+autoUsual*(st.UsualSum/float64(st.UsualN)-u))
 	}
 	st.UsualSum, st.UsualN = 0, 0
 }
@@ -225,17 +223,14 @@ func (m *Auto) slot(at time.Time) {
 // measure says how odd the value is. The forecasters learn nothing of it yet.
 func (m *Auto) measure(at time.Time, x float64) oddness {
 	st := &m.st
-	if m.weights == nil {
-		m.weights = forecastWeights(curvePoints, curveDegree)
-	}
 	timed := m.interval(at)
 	st.Last = instantOf(at)
 	if timed {
 		m.slot(at)
 	}
 	o := oddness{x: x, least: math.Inf(1)}
-	o.f[byLocal], o.has[byLocal] = st.Local.forecast()
-	o.f[byCurve], o.has[byCurve] = st.Curve.forecast(m.weights)
+	o.f[byLocal], o.has[byLocal] = st.Recent.median()
+	o.f[byCurve], o.has[byCurve] = st.Recent.curve()
 	if st.Daily.has {
 		o.f[byDay], o.has[byDay] = st.Daily.median+st.Daily.Level, true
 		o.f[byNearest], o.has[byNearest] = st.Daily.nearest(x, st.Daily.Level)
@@ -311,8 +306,7 @@ func (m *Auto) learn(o *oddness, on, held bool) {
 	}
 	st.All.learn(o.x)
 	st.Fall.learn(o.x)
-	st.Local.learn(o.x)
-	st.Curve.learn(o.x)
+	st.Recent.learn(o.x)
 }
 
 // residual is how far x is from the forecast on the side that is watched, in yardsticks, 0 below the floors.
@@ -331,7 +325,7 @@ func (m *Auto) residual(x, f, yard float64) float64 {
 func (m *Auto) combine(o *oddness) {
 	st := &m.st
 	if st.Daily.Slots > 0 {
-		o.forgiven = autoWeigh * float64(st.Usual[st.Daily.Slot])
+		o.forgiven = autoWeigh * st.Usual.at(st.Daily.Slot)
 	}
 	o.odd = max(0, math.Log1p(o.least)-o.forgiven)
 	if !o.has[byLocal] {

@@ -11,7 +11,6 @@ import (
 const (
 	localPoints  = 15
 	curvePoints  = 30
-	curveDegree  = 2
 	daySlots     = 288 // of five minutes; slower series use fewer
 	dayCount     = 7
 	daySlotLeast = 300 // seconds
@@ -66,76 +65,88 @@ func (s *spread) learn(x float64) {
 
 func (s *spread) deviation() float64 { return math.Sqrt(s.Var) }
 
-// local forecasts the median of the last points.
-type local struct {
-	Ring   [localPoints]float64
-	Sorted [localPoints]float64
-	Pos    int
-	N      int
+// recent is the last points. It forecasts by the median of the last 15 of them, and by a quadratic fitted to all 30 by least
+// squares: the one-sided form of a local polynomial (Savitzky and Golay, Analytical Chemistry 36 (1964); Fan and Gijbels,
+// 1996).
+type recent struct {
+	Ring   [curvePoints]float64
+	Order  [localPoints]uint8 // places in the ring of the last of them, the smallest first
+	Pos, N uint8
 }
 
-func (l *local) forecast() (float64, bool) { return l.Sorted[localPoints/2], l.N == localPoints }
+// last is how many the median is of.
+func (c *recent) last() int { return min(int(c.N), localPoints) }
 
-func (l *local) learn(x float64) {
-	n := l.N
-	if n == localPoints {
-		old := l.Ring[l.Pos]
-		i := 0
-		for l.Sorted[i] != old {
-			i++
-		}
-		copy(l.Sorted[i:], l.Sorted[i+1:])
-		n--
-	} else {
-		l.N++
-	}
-	i := n
-	for i > 0 && l.Sorted[i-1] > x {
-		l.Sorted[i] = l.Sorted[i-1]
-		i--
-	}
-	l.Sorted[i] = x
-	l.Ring[l.Pos] = x
-	l.Pos = (l.Pos + 1) % localPoints
-}
+func (c *recent) median() (float64, bool) { return c.Ring[c.Order[localPoints/2]], c.N >= localPoints }
 
-// curve forecasts by a quadratic fitted to the last points by least squares: the one-sided form of a local polynomial
-// (Savitzky and Golay, Analytical Chemistry 36 (1964); Fan and Gijbels, 1996).
-type curve struct {
-	Ring [curvePoints]float64
-	Pos  int
-	N    int
-}
+// Of points at -(n-1)/2 to (n-1)/2, one apart, the sums of squares and of fourth powers; and the weight of the one at t in the
+// value of the fitted quadratic one step after the last is curveA + curveB*t + curveC*t*t.
+const (
+	curveSquares = curvePoints * (curvePoints*curvePoints - 1) / 12.0
+	curveFourths = curveSquares * (3*curvePoints*curvePoints - 7) / 20
+	curveFirst   = -(curvePoints - 1) / 2.0
+	curveAhead   = (curvePoints + 1) / 2.0
+	curveMean    = curveSquares / curvePoints
 
-// forecast takes the weights that forecastWeights gives for its points.
-func (c *curve) forecast(weights []float64) (float64, bool) {
+	curveA = 1.0/curvePoints - curveMean*curveC
+	curveB = curveAhead / curveSquares
+	curveC = (curveAhead*curveAhead - curveMean) / (curveFourths - curveSquares*curveMean)
+)
+
+func (c *recent) curve() (float64, bool) {
 	if c.N < curvePoints {
 		return 0, false
 	}
-	f := 0.0
-	k := 0
+	f, t := 0.0, curveFirst
 	for _, x := range c.Ring[c.Pos:] {
-		f += weights[k] * x
-		k++
+		f += (curveA + t*(curveB+t*curveC)) * x
+		t++
 	}
 	for _, x := range c.Ring[:c.Pos] {
-		f += weights[k] * x
-		k++
+		f += (curveA + t*(curveB+t*curveC)) * x
+		t++
 	}
 	return f, true
 }
 
-func (c *curve) learn(x float64) {
+func (c *recent) learn(x float64) {
+	n := c.last()
+	if n == localPoints {
+		old := (c.Pos + curvePoints - localPoints) % curvePoints
+		i := 0
+		for c.Order[i] != old {
+			i++
+		}
+		copy(c.Order[i:], c.Order[i+1:])
+		n--
+	}
+	i := n
+	for i > 0 && c.Ring[c.Order[i-1]] > x {
+		c.Order[i] = c.Order[i-1]
+		i--
+	}
+	c.Order[i] = c.Pos
 	c.Ring[c.Pos] = x
 	c.Pos = (c.Pos + 1) % curvePoints
 	c.N = min(c.N+1, curvePoints)
 }
 
+// usual is how odd each slot of the day is used to be, from 0 to autoClip, to 5e-5.
+type usual [daySlots]uint16
+
+const usualUnit = autoClip / 65535.0
+
+func (u *usual) at(slot int) float64 { return usualUnit * float64(u[slot]) }
+
+func (u *usual) set(slot int, x float64) {
+	u[slot] = uint16(max(0, min(autoClip, x))/usualUnit + 0.5)
+}
+
 // daily remembers the last seven days slot by slot, in civil time. The value of a slot is the mean of its points, and
 // NaN without any. A slot of today takes the place of that of a week ago when it is over.
 type daily struct {
-	Slots int // a day; 0 before the first point
-	Days  days
+	Slots int   // a day; 0 before the first point
+	Days  days  // a slot after the other, a day after the other
 	Day   int64 // number of the present day
 	Slot  int
 	First int64 // number of the first day
@@ -146,8 +157,8 @@ type daily struct {
 	// What the days before say of this slot and its neighbours: worked out of the above when the slot begins.
 	median float64
 	has    bool // there are days enough for it
-	near   [dayCount][3]float64
-	nnear  [dayCount]int
+	near   [dayCount][3]float32
+	nnear  [dayCount]uint8
 }
 
 // slotsOf is how many slots a day has for points at an interval in seconds.
@@ -157,7 +168,7 @@ func slotsOf(interval float64) int {
 
 // start forgets all days.
 func (d *daily) start(slots int) {
-	*d = daily{Slots: slots, Slot: -1}
+	*d = daily{Slots: slots, Slot: -1, Days: make(days, dayCount*slots)}
 	for i := range d.Days {
 		d.Days[i] = float32(math.NaN())
 	}
@@ -181,7 +192,7 @@ func civil(t time.Time, where *time.Location) (day int64, second int) {
 
 func (d *daily) at(day int64, slot int) *float32 {
 	k := int(((day % dayCount) + dayCount) % dayCount)
-	return &d.Days[k*daySlots+slot]
+	return &d.Days[k*d.Slots+slot]
 }
 
 // turn moves to the slot of the time.
@@ -233,11 +244,12 @@ func (d *daily) gather() {
 			if day >= d.Day || day < d.Day-dayCount || (day == d.Day-dayCount && slot < d.Slot) || day < d.First {
 				continue
 			}
-			v := float64(*d.at(day, slot))
+			near := *d.at(day, slot)
+			v := float64(near)
 			if v != v {
 				continue
 			}
-			d.near[k][d.nnear[k]] = v
+			d.near[k][d.nnear[k]] = near
 			d.nnear[k]++
 			i := n
 			for i > 0 && all[i-1] > v {
@@ -262,8 +274,8 @@ func (d *daily) nearest(x, level float64) (float64, bool) {
 	for k := range d.near {
 		best, v := math.Inf(1), 0.0
 		for _, y := range d.near[k][:d.nnear[k]] {
-			if e := math.Abs(x - y - level); e < best {
-				best, v = e, y+level
+			if e := math.Abs(x - float64(y) - level); e < best {
+				best, v = e, float64(y)+level
 			}
 		}
 		switch {

@@ -24,19 +24,20 @@ type peaks struct {
 	// Combined says that the score is made of calibrated ones, so that more is known of it: see prior.
 	Combined bool
 
-	Rows   int     // seen
-	Level  float64 // about the quantile 1-peakShare of the score
-	Sigma  float64 // mean excess over the level
-	Rate   float64 // episodes a row above the level
-	Peak   float64 // of the present episode
-	Calm   int     // rows below the level since
-	In     bool
-	N, Pos int
-	Keep   int     // excesses that the estimate rests on
-	Bend   float64 // growth of the hazard per mean excess: 0 is exponential
-	Sure   float64 // information about it
-	Peaks  peakRing
-	When   [peakCount]uint32 // row, modulo 2^32: see age
+	In           bool  // an episode
+	Calm         uint8 // rows below the level since its last above
+	N, Pos, Keep uint8 // peaks kept; the place of the next; excesses that the estimate rests on
+
+	Rows  int     // seen
+	Last  int     // rows at the newest peak
+	Level float64 // about the quantile 1-peakShare of the score
+	Sigma float64 // mean excess over the level
+	Rate  float64 // episodes a row above the level
+	Peak  float64 // of the present episode
+	Bend  float64 // growth of the hazard per mean excess: 0 is exponential
+	Sure  float64 // information about it
+	Peaks peakRing
+	Gaps  peakGaps // rows between a peak and the one before it, at most 65535: the age of the oldest may be taken for less
 }
 
 const (
@@ -94,10 +95,18 @@ func (k *peaks) rate(x, week float64) float64 {
 		return fit
 	}
 	like := 0
-	for i := range k.N {
-		if float64(k.age(i)) <= peakMemory*week && float64(k.Peaks[i]) >= x-peakSlack*k.Sigma {
+	age, i := k.Rows-k.Last, int(k.Pos)
+	for range k.N {
+		if float64(age) > peakMemory*week {
+			break
+		}
+		if i--; i < 0 {
+			i = peakCount - 1
+		}
+		if float64(k.Peaks[i]) >= x-peakSlack*k.Sigma {
 			like++
 		}
+		age += int(k.Gaps[i])
 	}
 	if like == 0 {
 		return fit
@@ -215,20 +224,19 @@ func (k *peaks) first() {
 	}
 	k.Sigma = (sum + k.prior()*peakUsual) / (float64(n) + k.prior())
 	k.Rate = peakRate
-	k.Keep = n
-}
-
-// age is how many rows ago a peak came, which are fewer than 2^32: of points a millisecond apart, seven weeks.
-func (k *peaks) age(i int) int {
-	return int(uint32(k.Rows) - k.When[i]) //nolint:gosec // what is beyond 2^32 cancels out
+	k.Keep = uint8(n) //nolint:gosec // at most peakCount
 }
 
 // span is how many rows the peaks kept go back.
 func (k *peaks) span() int {
-	if k.N == peakCount {
-		return k.age(k.Pos)
+	if k.N < peakCount {
+		return k.Rows - peakEarly
 	}
-	return k.Rows - peakEarly
+	rows := k.Rows - k.Last - int(k.Gaps[k.Pos]) // that of the oldest goes back to one that is no longer kept
+	for _, gap := range k.Gaps {
+		rows += int(gap)
+	}
+	return rows
 }
 
 // add takes the peak of an episode that is over, and estimates again.
@@ -236,7 +244,8 @@ func (k *peaks) add(peak float64) {
 	if k.N >= peakFew && !k.Combined {
 		k.bend(peak)
 	}
-	k.Peaks[k.Pos], k.When[k.Pos] = float32(peak), uint32(k.Rows) //nolint:gosec // see age
+	k.Peaks[k.Pos], k.Gaps[k.Pos] = float32(peak), uint16(min(k.Rows-k.Last, math.MaxUint16)) //nolint:gosec // it fits
+	k.Last = k.Rows
 	k.Pos = (k.Pos + 1) % peakCount
 	k.N = min(k.N+1, peakCount)
 	if k.N < peakFew {
@@ -262,5 +271,5 @@ func (k *peaks) add(peak float64) {
 	// The estimate of greatest likelihood where all above the largest kept are only known to be above it.
 	top := float64(v[keep-1]) - k.Level
 	k.Sigma = max(peakSigma, (sum+float64(len(v)-keep)*top+k.prior()*peakUsual)/(float64(keep)+k.prior()))
-	k.Keep = len(v)
+	k.Keep = uint8(len(v)) //nolint:gosec // at most peakCount
 }

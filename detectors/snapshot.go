@@ -10,8 +10,14 @@ import (
 // ErrSnapshot is wrapped by every error of Restore.
 var ErrSnapshot = errors.New("snapshot cannot be used")
 
-// snapshotVersion is raised when the meaning of a state changes; older ones are refused and the model warms up.
-const snapshotVersion = 1
+// snapshotVersion of a model is raised when the meaning of its state changes; older ones are refused and the model warms up.
+func snapshotVersion(model string) int {
+	switch model {
+	case "auto", "service": // 2: days as long as the series needs, peaks by their distances
+		return 2
+	}
+	return 1
+}
 
 // envelope is the outer form of every snapshot. JSON writes finite floats so that they read back exactly.
 type envelope struct {
@@ -26,7 +32,7 @@ func seal(model string, state any) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode %s state: %w", model, err)
 	}
-	out, err := json.Marshal(envelope{model, snapshotVersion, crc32.ChecksumIEEE(b), b})
+	out, err := json.Marshal(envelope{model, snapshotVersion(model), crc32.ChecksumIEEE(b), b})
 	if err != nil {
 		return nil, fmt.Errorf("encode %s snapshot: %w", model, err)
 	}
@@ -41,8 +47,8 @@ func unseal(model string, b []byte, state any) error {
 	switch {
 	case e.Model != model:
 		return fmt.Errorf("%w: it is of model %q, want %q", ErrSnapshot, e.Model, model)
-	case e.Version != snapshotVersion:
-		return fmt.Errorf("%w: version %d, want %d", ErrSnapshot, e.Version, snapshotVersion)
+	case e.Version != snapshotVersion(model):
+		return fmt.Errorf("%w: version %d, want %d", ErrSnapshot, e.Version, snapshotVersion(model))
 	case e.Sum != crc32.ChecksumIEEE(e.State):
 		return fmt.Errorf("%w: checksum does not match", ErrSnapshot)
 	}

@@ -3,7 +3,6 @@ package detectors
 import (
 	"fmt"
 	"math"
-	"slices"
 )
 
 // A snapshot with the right checksum may still hold what no points lead to: it was written by other code or by hand. The
@@ -37,19 +36,17 @@ func ring(pos, n, size int) bool {
 func (st *autoState) check() error {
 	timed := st.Interval != 0
 	switch {
-	case timed && !between(st.Interval, 1e-3, maxInterval), !between(st.GapCount, 0, autoGaps-1), !between(st.Other, 0, autoOther-1),
+	case timed && !between(st.Interval, 1e-3, maxInterval), st.GapCount >= autoGaps, st.Other >= autoOther,
 		!allBetween(st.Gaps[:], 0, maxInterval):
 		return fmt.Errorf("%w: interval of %v s after %d points", ErrSnapshot, st.Interval, st.GapCount)
-	case !st.Local.usable():
+	case !st.Recent.usable():
 		return fmt.Errorf("%w: last points", ErrSnapshot)
-	case !ring(st.Curve.Pos, st.Curve.N, curvePoints), !allBetween(st.Curve.Ring[:], -biggest, biggest):
-		return fmt.Errorf("%w: points of the curve", ErrSnapshot)
 	case !st.Daily.usable(), timed != (st.Daily.Slots > 0):
 		return fmt.Errorf("%w: slot %d of %d a day", ErrSnapshot, st.Daily.Slot, st.Daily.Slots)
 	case !between(st.All.N, 0, spreadMemory), !between(st.All.Mean, -biggest, biggest), !between(st.All.Var, 0, maxResidual*maxResidual),
 		!between(st.Fall.N, 0, maxRows), !between(st.Fall.Mean, -biggest, biggest), !between(st.Fall.Var, 0, maxResidual*maxResidual):
 		return fmt.Errorf("%w: mean and variance", ErrSnapshot)
-	case !allBetween(st.Usual[:], 0, 2*autoClip), !between(st.UsualN, 0, maxRows), !between(st.UsualSum, 0, autoClip*float64(st.UsualN)):
+	case !between(st.UsualN, 0, maxRows), !between(st.UsualSum, 0, autoClip*float64(st.UsualN)):
 		return fmt.Errorf("%w: usual oddness", ErrSnapshot)
 	case !between(st.Quick, 0, maxScore), !between(st.Slow, 0, maxScore), !st.Lasting.usable(), !st.Unseen.usable():
 		return fmt.Errorf("%w: last oddness", ErrSnapshot)
@@ -66,13 +63,19 @@ func (r *inRow) usable() bool {
 	return between(r.Pos, 0, autoRow-1) && allBetween(r.Odd[:], 0, maxScore)
 }
 
-func (l *local) usable() bool {
-	if !ring(l.Pos, l.N, localPoints) || !allBetween(l.Ring[:], -biggest, biggest) {
+func (c *recent) usable() bool {
+	if !ring(int(c.Pos), int(c.N), curvePoints) || !allBetween(c.Ring[:], -biggest, biggest) {
 		return false
 	}
-	sorted := l.Ring
-	slices.Sort(sorted[:l.N])
-	return slices.Equal(sorted[:l.N], l.Sorted[:l.N])
+	seen := 0
+	for i, place := range c.Order[:c.last()] {
+		before := (int(c.Pos) + curvePoints - 1 - int(place)) % curvePoints // how many came later
+		if place >= curvePoints || before >= c.last() || (i > 0 && c.Ring[c.Order[i-1]] > c.Ring[place]) {
+			return false
+		}
+		seen |= 1 << before
+	}
+	return seen == 1<<c.last()-1
 }
 
 func (d *daily) usable() bool {
@@ -81,7 +84,7 @@ func (d *daily) usable() bool {
 			return false
 		}
 	}
-	return between(d.Slots, 0, daySlots) && between(d.Slot, -1, max(0, d.Slots-1)) && between(d.N, 0, maxRows) &&
+	return between(d.Slots, 0, daySlots) && len(d.Days) == dayCount*d.Slots && between(d.Slot, -1, max(0, d.Slots-1)) && between(d.N, 0, maxRows) &&
 		between(d.Sum, -2*biggest*float64(d.N), 2*biggest*float64(d.N)) && between(d.Level, -maxResidual, maxResidual) &&
 		between(d.Day, -maxDay, maxDay) && between(d.First, -maxDay, d.Day)
 }
@@ -101,9 +104,14 @@ func checkCalibrated(a *alarm, statistics ...*peaks) error {
 
 func (k *peaks) usable() bool {
 	ready := k.Rows >= peakFirst
+	for _, gap := range k.Gaps[:min(k.N, peakCount)] {
+		if gap <= peakGap {
+			return false
+		}
+	}
 	switch {
-	case !between(k.Rows, 0, maxRows), !ring(k.Pos, k.N, peakCount), k.N > 0 && k.Rows <= peakEarly, !between(k.Keep, 0, peakCount),
-		!between(k.Bend, 0, peakBend), !between(k.Sure, 0, peakKnown), !between(k.Calm, 0, peakGap+1), !between(k.Peak, -maxScore, maxScore), !allBetween(k.Peaks[:], -maxScore, maxScore):
+	case !between(k.Rows, 0, maxRows), !ring(int(k.Pos), int(k.N), peakCount), k.N > 0 && k.Rows <= peakEarly, k.Keep > peakCount, !between(k.Last, 0, k.Rows),
+		!between(k.Bend, 0, peakBend), !between(k.Sure, 0, peakKnown), k.Calm > peakGap+1, !between(k.Peak, -maxScore, maxScore), !allBetween(k.Peaks[:], -maxScore, maxScore):
 		return false
 	case !between(k.Level, -maxScore, maxScore), ready && !between(k.Sigma, peakSigma, maxScore), !ready && k.Sigma != 0:
 		return false

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -213,15 +214,11 @@ func TestAutoCountsOn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			k["Rows"] = rows + more
-			when := k["When"].([]any)
-			for i := range when {
-				row, err := when[i].(json.Number).Int64()
-				if err != nil {
-					t.Fatal(err)
-				}
-				when[i] = uint32(row + more)
+			last, err := k["Last"].(json.Number).Int64()
+			if err != nil {
+				t.Fatal(err)
 			}
+			k["Rows"], k["Last"] = rows+more, last+more
 		}
 	})); err != nil {
 		t.Fatal(err)
@@ -230,5 +227,19 @@ func TestAutoCountsOn(t *testing.T) {
 		if a, b := feed(young, 24_000+i, x)[0], feed(old, 24_000+i, x)[0]; a != b {
 			t.Fatalf("point %d:\n%+v\n%+v", i, a, b)
 		}
+	}
+}
+
+// A snapshot of before its form changed is refused, and the error says why.
+func TestAutoRefusesAnOlderSnapshot(t *testing.T) {
+	m := &detectors.Auto{}
+	feed(m, 0, noise(1, 100, 100, 1)...)
+	snap, err := m.Snapshot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := bytes.Replace(snap, []byte(`"version":2`), []byte(`"version":1`), 1)
+	if err := m.Restore(old); !errors.Is(err, detectors.ErrSnapshot) || !strings.Contains(err.Error(), "version 1, want 2") {
+		t.Fatalf("an older snapshot: %v", err)
 	}
 }
