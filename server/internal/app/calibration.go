@@ -14,7 +14,10 @@ import (
 )
 
 const (
-	calibrationEvery = time.Minute
+	// calibrationFirst is how long after the start it is reckoned first, from what the starts before have stored. A question about four weeks
+	// costs the store much, and an hour more or less changes little in the answer.
+	calibrationFirst = time.Minute
+	calibrationEvery = time.Hour
 	// calibrationNeeded is how many alarms must be expected before it is said how many there are.
 	calibrationNeeded     = 10
 	calibrationConfidence = 0.9
@@ -129,20 +132,35 @@ func calibrate(ctx context.Context, store asker, replica string, perYear float64
 	return c, nil
 }
 
-// calibrations reckons again and again, until ctx ends. What could not be asked leaves the last answer.
+// calibrations reckons again and again, until ctx ends. What could not be asked leaves the last answer, and is asked again soon.
 func (s *Server) calibrations(ctx context.Context) {
-	failed := false
-	every(ctx, calibrationEvery, func(at time.Time) {
+	calibrateNowAndAgain(ctx, func(at time.Time) error {
 		c, err := calibrate(ctx, s.store, s.replica, s.world.current().ChancePerYear, at)
+		if err == nil {
+			s.calibration.Store(&c)
+		}
+		return err
+	}, s.room("app"))
+}
+
+// calibrateNowAndAgain calls reckon until ctx ends, and logs when it begins to fail and when that is over.
+func calibrateNowAndAgain(ctx context.Context, reckon func(at time.Time) error, log *slog.Logger) {
+	var next time.Time
+	failed := false
+	every(ctx, calibrationFirst, func(at time.Time) {
+		if at.Before(next) {
+			return
+		}
+		err := reckon(at)
 		if ctx.Err() != nil {
 			return
 		}
 		if (err != nil) != failed {
 			failed = err != nil
-			s.room("app").Warn("false alarms reckoned", slog.Bool("ok", !failed), slog.Any("error", err))
+			log.Warn("false alarms reckoned", slog.Bool("ok", !failed), slog.Any("error", err))
 		}
 		if err == nil {
-			s.calibration.Store(&c)
+			next = at.Add(calibrationEvery)
 		}
 	})
 }

@@ -1,13 +1,16 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -110,4 +113,29 @@ func TestStatisticsMetrics(t *testing.T) {
 	achieved := 0.25
 	calibration.Achieved = &achieved
 	f("nominal_false_alarms_per_week r1=0.5", "achieved_false_alarms_per_week r1=0.25")
+}
+
+// A question about four weeks is asked once an hour, and once a minute while there is no answer.
+func TestFalseAlarmsAreReckonedSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 150*time.Minute)
+		defer cancel()
+		start := time.Now()
+		var asked []time.Duration
+		var log bytes.Buffer
+		calibrateNowAndAgain(ctx, func(at time.Time) error {
+			asked = append(asked, at.Sub(start))
+			if len(asked) == 2 || len(asked) == 3 {
+				return errors.New("no store")
+			}
+			return nil
+		}, slog.New(slog.NewTextHandler(&log, nil)))
+		want := []time.Duration{time.Minute, 61 * time.Minute, 62 * time.Minute, 63 * time.Minute, 123 * time.Minute}
+		if !slices.Equal(asked, want) {
+			t.Errorf("asked after %v, want %v", asked, want)
+		}
+		if n := strings.Count(log.String(), "false alarms reckoned"); n != 2 {
+			t.Errorf("logged %d times, want the begin and the end of the failure: %s", n, log.String())
+		}
+	})
 }

@@ -3,7 +3,9 @@ package app
 import (
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
+	"time"
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
@@ -13,12 +15,16 @@ import (
 type ownSigns struct {
 	log  *slog.Logger
 	next func([]core.Signal)
-	on   map[string]bool // by watch and labels: it is anomalous
+	on   map[string]time.Time // by watch and labels, of what is anomalous: when nobody will speak of it any more
 }
 
 func newOwnSigns(log *slog.Logger, next func([]core.Signal)) *ownSigns {
-	return &ownSigns{log: log, next: next, on: map[string]bool{}}
+	return &ownSigns{log: log, next: next, on: map[string]time.Time{}}
 }
+
+// ownSilent is for how many intervals a sign may be passed over before it counts as one of a series that is gone, of which the last word
+// was that it is not known.
+const ownSilent = 3
 
 // take is called by one goroutine at a time.
 func (o *ownSigns) take(signals []core.Signal) {
@@ -34,13 +40,17 @@ func (o *ownSigns) take(signals []core.Signal) {
 			continue
 		}
 		key := s.Detector + " " + fmt.Sprint(s.Labels)
+		maps.DeleteFunc(o.on, func(of string, until time.Time) bool { return of != key && s.At.After(until) })
+		_, on := o.on[key]
 		switch {
-		case s.State == core.DetectorAnomalous && !o.on[key]:
-			o.on[key] = true
-			o.log.Warn("the server is not well", slog.String("watch", s.Detector), slog.String("what", s.Sentence), slog.Any("labels", s.Labels))
-		case s.State == core.DetectorNormal && o.on[key]:
+		case s.State == core.DetectorNormal && on:
 			delete(o.on, key)
 			o.log.Info("the server is well again", slog.String("watch", s.Detector), slog.String("what", s.Sentence), slog.Any("labels", s.Labels))
+		case on || s.State == core.DetectorAnomalous:
+			o.on[key] = s.At.Add(ownSilent * s.Interval)
+			if !on {
+				o.log.Warn("the server is not well", slog.String("watch", s.Detector), slog.String("what", s.Sentence), slog.Any("labels", s.Labels))
+			}
 		}
 	}
 	if len(others) > 0 {

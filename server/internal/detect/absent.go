@@ -18,6 +18,7 @@ func (w *watcher) miss(s *series, at time.Time) {
 
 // miss tells the model that there is no value. Only that it is gone for too long is news.
 func (s *series) miss(at time.Time) {
+	s.missed = at
 	if v := s.past.model.Observe(detectors.Point{At: at, Missing: true}); v.State == detectors.StateAnomalous {
 		s.verdict, s.absent, s.unknown = v, true, ""
 	}
@@ -29,6 +30,9 @@ func (w *watcher) missUntil(s *series, end time.Time, interval time.Duration) {
 		return
 	}
 	first := s.lastAt.Add(interval)
+	if s.missed.After(s.lastAt) {
+		first = s.missed.Add(interval)
+	}
 	if s.gone.IsZero() && first.Before(end) {
 		s.gone = first
 	}
@@ -40,6 +44,15 @@ func (w *watcher) missUntil(s *series, end time.Time, interval time.Duration) {
 // lost reports whether ticks before this one went by without an answer. What absence would take for missing values is then asked
 // for again.
 func (w *watcher) lost(tick time.Time) bool {
-	return w.watch.model() == ModelAbsence && !w.asked.IsZero() &&
-		(w.queryErr != "" || tick.Add(-w.watch.EvalDelay).Sub(w.asked) > w.interval(tick)*3/2)
+	return w.watch.model() == ModelAbsence && !w.asked.IsZero() && tick.Add(-w.watch.EvalDelay).Sub(w.asked) > w.interval(tick)*3/2
+}
+
+// catchUp is a replay of what came since the last answer, by the models that are in use; nil when that is as long ago as the
+// training window, which is read as a whole then.
+func (w *watcher) catchUp(tick time.Time) *replay {
+	interval := w.interval(tick)
+	if tick.Sub(w.asked) >= w.watch.training(interval) {
+		return nil
+	}
+	return &replay{series: w.series, rows: w.rows, from: w.asked.Add(interval), found: len(w.series), inUse: true}
 }

@@ -1,6 +1,10 @@
 package detect
 
-import "time"
+import (
+	"time"
+
+	"github.com/evenkeel/evenkeel/detectors"
+)
 
 // asideLongest is how long a time may be no example. What lasts longer is how things are.
 const asideLongest = 24 * time.Hour
@@ -18,6 +22,7 @@ type kept[M learner] struct {
 	model M
 	aside M    // stands in
 	on    bool // it does
+	back  bool // the model judges again, and may hold an alarm from before
 	since time.Time
 }
 
@@ -28,15 +33,28 @@ func newKept[M learner](fresh func() M) kept[M] { return kept[M]{fresh: fresh, m
 func (k *kept[M]) turn(at time.Time, aside bool) (stays bool) {
 	switch {
 	case aside && !k.on:
-		k.aside, k.on, k.since = k.copy(), true, at
+		k.aside, k.on, k.since, k.back = k.copy(), true, at, false
 	case !aside && k.on:
 		var none M
 		if stays = at.Sub(k.since) > asideLongest; stays {
 			k.model = k.aside
 		}
-		k.aside, k.on = none, false
+		k.aside, k.on, k.back = none, false, !stays
 	}
 	return stays
+}
+
+// heard is what the model says, without an alarm that is over: one that it raised before the time that was kept from it, and that it saw no
+// end of.
+func (k *kept[M]) heard(v detectors.Verdict) detectors.Verdict {
+	switch {
+	case !k.back || v.State == detectors.StateUnknown:
+	case v.State == detectors.StateAnomalous && v.Reason == detectors.ReasonRecovering:
+		v.State, v.Reason, v.Since = detectors.StateNormal, detectors.ReasonInside, time.Time{}
+	default:
+		k.back = false
+	}
+	return v
 }
 
 // judge is the model that judges now.

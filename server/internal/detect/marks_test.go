@@ -98,6 +98,25 @@ func TestAnIncidentIsNotLearned(t *testing.T) {
 	}
 }
 
+// An alarm that was raised before the incident was known of is over with it, and not some points later; a new one counts at once.
+func TestAnAlarmFromBeforeAnIncidentEndsWithIt(t *testing.T) {
+	f := func(changes map[time.Duration]float64, want core.DetectorState) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			w := &world{at: levels(start, 100, changes)}
+			incident := detect.Mark{Kind: detect.MarkIncident, Subject: checkoutAtFra, From: start.Add(62 * time.Minute), Until: start.Add(2 * time.Hour)}
+			signals := watched(t, w, 2*time.Hour+10*time.Minute, trafficWatch(), incident)
+			stateAt(t, signals, 61*time.Minute, core.DetectorAnomalous, "above")
+			for at := 2*time.Hour + time.Minute; at < 2*time.Hour+5*time.Minute; at += time.Minute {
+				stateAt(t, signals, at, want, "")
+			}
+		})
+	}
+	f(map[time.Duration]float64{time.Hour: 300, 2 * time.Hour: 100}, core.DetectorNormal)
+	f(map[time.Duration]float64{time.Hour: 300, 2 * time.Hour: 500}, core.DetectorAnomalous)
+}
+
 // Users that are moved away are no evidence, and what a copy lacks still is.
 func TestADrainedSiteIsNotJudgedByItsUsers(t *testing.T) {
 	for _, class := range []core.Class{core.ClassSymptom, core.ClassCause} {

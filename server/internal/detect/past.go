@@ -51,6 +51,7 @@ func (p *past) observe(at time.Time, value, load float64, m marked) (v detectors
 		v = p.aside.Observe(point)
 	} else {
 		v, note = p.sinceChange(point, m)
+		v = p.heard(v)
 	}
 	if load != 1 {
 		v.Value, v.Expected, v.Lower, v.Upper, v.Scale = value, v.Expected*load, v.Lower*load, v.Upper*load, v.Scale*load

@@ -31,6 +31,7 @@ type replay struct {
 	rows   rows
 	from   time.Time // of the next part
 	found  int       // series of the first answer that had any, those that were refused too; 0: not known yet
+	inUse  bool      // the series are those of the watch, which know what was before
 }
 
 // remember teaches the models what the store remembers from before the tick, and when that is lost meanwhile, from before

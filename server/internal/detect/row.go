@@ -266,7 +266,7 @@ func (r *row) judge(at time.Time, marks []Mark, seen func(*series)) {
 	case r.whole != nil:
 		s := r.series[0]
 		seen(s)
-		v := r.whole.judge().Observe(at, r.values)
+		v := r.whole.heard(r.whole.judge().Observe(at, r.values))
 		s.judged(v, at)
 		if v.State == detectors.StateAnomalous {
 			s.contributors = r.contributors()

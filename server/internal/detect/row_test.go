@@ -393,6 +393,55 @@ func TestAbsence(t *testing.T) {
 	})
 }
 
+// While the store answers no question, absence asks again only for what it does not know yet, and not for the whole training window
+// at each tick; and when what was lost can be asked for only after the models have gone on, for all of it.
+func TestAbsenceCatchesUpOnWhatItLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		w := &world{at: func(at time.Time) ([]core.SeriesValue, error) {
+			if since := at.Sub(start); time.Now().Equal(at) && since > time.Minute && since < 4*time.Minute {
+				return nil, errors.New("out of order")
+			}
+			return one(1), nil
+		}}
+		run(t, w, 6*time.Minute, rowWatch(detect.ModelAbsence))
+		var points, whole int
+		for i := 0; i < len(w.ranges); i += 2 {
+			n := int(w.ranges[i+1].Sub(w.ranges[i])/(10*time.Second)) + 1
+			if w.ranges[i].Before(start) {
+				whole += n
+			} else {
+				points += n
+			}
+		}
+		if day := 24 * 360; whole > day+10 || points != 17 {
+			t.Errorf("%d points of before and %d of since were asked for, want a day and the 17 that were lost", whole, points)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		w := &world{}
+		w.at = func(at time.Time) ([]core.SeriesValue, error) {
+			since := time.Since(start)
+			w.past = nil
+			if since > time.Minute && since < 2*time.Minute {
+				w.past = errors.New("no range")
+				if since < 100*time.Second {
+					return nil, errors.New("out of order")
+				}
+			}
+			return one(1), nil
+		}
+		run(t, w, 5*time.Minute, rowWatch(detect.ModelAbsence))
+		if n := len(w.ranges); !w.ranges[n-2].Before(start) {
+			t.Errorf("the last of %d ranges begins at %s after the start, want the whole window", n/2, w.ranges[n-2].Sub(start))
+		}
+		if got := w.signals[len(w.signals)-1]; got.State != core.DetectorNormal {
+			t.Errorf("in the end %s: %s", got.State, got.Sentence)
+		}
+	})
+}
+
 // What the owner of a watch has found is heard by the others, whatever the model.
 func TestFollowersHearEveryModel(t *testing.T) {
 	f := func(watch detect.Watch, want string, at func(since time.Duration) []core.SeriesValue) {

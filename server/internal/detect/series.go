@@ -38,6 +38,7 @@ type series struct {
 	unknown string    // why the state is unknown now; empty when verdict stands
 	note    string    // what the verdict does not say by itself
 	gone    time.Time // first answer that lacked the series; zero while it is there
+	missed  time.Time // the newest time that absence was told of as one without a value
 	absent  bool      // it is missing, and verdict says so
 
 	contributors []core.Contributor // of an anomaly of several values

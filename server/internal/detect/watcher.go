@@ -58,7 +58,7 @@ type watcher struct {
 	samples   []core.Sample // of the last report; its room is used again
 	replayed  bool
 	replay    *replay   // under way; nil: not begun, or done
-	asked     time.Time // the time of the last question of ours
+	asked     time.Time // the time of the last question of ours that was answered
 	queryErr  string    // the failures last logged
 	valueErr  string
 	replayErr string
@@ -156,8 +156,8 @@ func (w *watcher) prepare(ctx context.Context, tick, lost time.Time) (replayed b
 		w.log.Warn("clock went back; the models begin again", slog.Duration("by", back))
 		w.forget()
 	}
-	if w.lost(tick) {
-		w.replayed, w.replay = false, nil
+	if w.replayed && w.lost(tick) {
+		w.replayed, w.replay = false, w.catchUp(tick)
 	}
 	if w.replayed {
 		return false
@@ -184,7 +184,6 @@ func (w *watcher) tick(ctx context.Context, tick time.Time) {
 func (w *watcher) evaluate(ctx context.Context, tick time.Time) {
 	interval := w.interval(tick)
 	at := tick.Add(-w.watch.EvalDelay)
-	w.asked = at
 	within, cancel := context.WithTimeout(ctx, min(interval, maxQueryTime))
 	defer cancel()
 	answers, err := w.ask(within, at, interval)
@@ -193,6 +192,10 @@ func (w *watcher) evaluate(ctx context.Context, tick time.Time) {
 	}
 	w.failed(err)
 	if err == nil {
+		w.asked = at
+		if w.replay != nil && w.replay.inUse {
+			w.replay = nil // the models are past what it was to read: next time from the beginning
+		}
 		if w.rows == nil {
 			w.take(answers[0].series, at)
 		} else {
