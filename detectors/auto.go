@@ -44,6 +44,9 @@ const (
 // been seen at this hour, what goes on as it began and what is where it just was is not odd. Before there are two days, an
 // exponentially weighted mean and deviation stand in for the days (Roberts, Technometrics 1 (1959)).
 //
+// A statistic that the days make another one begins anew when they are known: the one of what lasts on the third day, and the episodes
+// of all on the ninth, when a whole week is known, but for the last dozen.
+//
 // What is odd every day at the same time is forgiven in part. The logarithm of what is left is calibrated by the peaks of
 // its own past (peaks over threshold with declustering; see Siffer et al., KDD 2017) to the number of such episodes that
 // are expected in a week by chance, PerWeek of the verdict, and that number means the same for every series. It is an
@@ -208,10 +211,17 @@ func (m *Auto) interval(at time.Time) bool {
 // slot moves to the slot of the day that the time lies in, and learns what was usual in the one that is over.
 func (m *Auto) slot(at time.Time) {
 	st := &m.st
-	was := st.Daily.Slot
+	was, day, had := st.Daily.Slot, st.Daily.Day, st.Daily.has
 	st.Daily.turn(civil(at, m.Location))
 	if st.Daily.Slot == was {
 		return
+	}
+	if since := st.Daily.Day - st.Daily.First; st.Daily.has && !had && since == dayFirst {
+		st.Stands = peaks{} // what lasts is judged against the days, and until now there were none
+	} else if st.Daily.Day != day && since == dayCount+1 {
+		for _, k := range []*peaks{&st.Odd, &st.Shown, &st.Stands} {
+			k.forget() // they were as odd as they were for want of days
+		}
 	}
 	if was >= 0 && st.UsualN > 0 {
 		u := st.Usual.at(was)
@@ -282,6 +292,8 @@ func (m *Auto) learn(o *oddness, on, held bool) {
 	if o.has[byLocal] && (!held || !st.Odd.early()) {
 		st.Odd.learn(o.odd)
 		st.Shown.learn(o.shown)
+	}
+	if o.has[byLocal] && (!held || !st.Stands.early()) {
 		st.Stands.learn(o.lasting)
 	}
 	if o.has[byDay] {
@@ -353,7 +365,10 @@ func (m *Auto) combine(o *oddness) {
 		week := m.week()
 		o.chance = st.Odd.rate(o.odd, week)
 		o.chanceShown = st.Shown.rate(o.shown, week)
-		o.chanceLasting = st.Stands.rate(o.unseen, week)
+		o.chanceLasting = autoFrequent
+		if st.Stands.ready() {
+			o.chanceLasting = st.Stands.rate(o.unseen, week)
+		}
 		o.known = true
 	}
 }

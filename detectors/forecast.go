@@ -13,6 +13,7 @@ const (
 	curvePoints  = 30
 	daySlots     = 288 // of five minutes; slower series use fewer
 	dayCount     = 7
+	dayFirst     = 2 // days before they say anything
 	daySlotLeast = 300 // seconds
 	secondsADay  = 86400
 )
@@ -260,7 +261,7 @@ func (d *daily) gather() {
 			n++
 		}
 	}
-	d.has = n >= 3 && d.Day-d.First >= 2
+	d.has = n >= 3 && d.Day-d.First >= dayFirst
 	if d.has {
 		d.median = all[n/2]
 	}

@@ -29,6 +29,7 @@ type peaks struct {
 	N, Pos, Keep uint8 // peaks kept; the place of the next; excesses that the estimate rests on
 
 	Rows  int     // seen
+	From  int     // rows at which those of the peaks begin, when some were forgotten
 	Last  int     // rows at the newest peak
 	Level float64 // about the quantile 1-peakShare of the score
 	Sigma float64 // mean excess over the level
@@ -44,6 +45,7 @@ const (
 	peakCount  = 96
 	peakFirst  = 60   // rows before there is a first estimate
 	peakEarly  = 96   // rows of which the first level is a quantile
+	peakFresh  = 12   // episodes that are kept when the others are forgotten
 	peakFew    = 8    // episodes before they make an estimate of their own
 	peakRate   = 0.1  // episodes a row that are supposed at first
 	peakShare  = 0.03 // of the rows above the level
@@ -230,13 +232,28 @@ func (k *peaks) first() {
 // span is how many rows the peaks kept go back.
 func (k *peaks) span() int {
 	if k.N < peakCount {
-		return k.Rows - peakEarly
+		return k.Rows - max(peakEarly, k.From)
 	}
 	rows := k.Rows - k.Last - int(k.Gaps[k.Pos]) // that of the oldest goes back to one that is no longer kept
 	for _, gap := range k.Gaps {
 		rows += int(gap)
 	}
 	return rows
+}
+
+// forget keeps the last peakFresh episodes alone. What was learned of the tail stays.
+func (k *peaks) forget() {
+	if k.N <= peakFresh {
+		return
+	}
+	was, gaps := k.Peaks, k.Gaps
+	k.From = k.Last
+	for i := range peakFresh {
+		from := (int(k.Pos) + peakCount - peakFresh + i) % peakCount
+		k.Peaks[i], k.Gaps[i] = was[from], gaps[from]
+		k.From -= int(gaps[from])
+	}
+	k.N, k.Pos = peakFresh, peakFresh
 }
 
 // add takes the peak of an episode that is over, and estimates again.
