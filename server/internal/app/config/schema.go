@@ -7,7 +7,7 @@ import _ "embed"
 // schema is made of the types that the decoder reads, their comments, defaults and the values of testdata/good.yaml.
 //
 //go:embed schema.json
-var schema []byte //nolint:gochecknoglobals // embedded, read only
+var schema []byte
 
 // Schema is the JSON Schema (draft 7) of evenkeel.yaml, for editors. What it refuses Parse refuses too, in every scalar it
 // allows ${...}. Parse refuses more: references to what is not declared, and what only belongs together.

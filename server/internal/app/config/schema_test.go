@@ -155,7 +155,9 @@ func TestSchemaAndDecoderAgree(t *testing.T) {
 		nil, true, false, -1, 0, 1, 2, 101, 200, 366, 600, 0.001, 0.5, 1e7, "", "x", "Not A Name", "true", "yes", "T", "5", "+5", "0x10", "1_0", "0.5", ".5", "1e2",
 		"0", "5s", "-5s", "1h30m", ".5s", "100d", "-1d", "1.5d", "5 s", "99.9%", " 5%", "5 %", "150%", "-1%", "%", "unknown", "drain", "http", "fra",
 		"https://fra.example.net/", "2xx", "9xx", "${env:X:-5}", "${env:X:-5s}", "${env:X:-5%}", "${env:X:-}",
-		[]any{}, []any{nil}, []any{"x"}, []any{1}, []any{map[string]any{}}, map[string]any{}, map[string]any{"x": "y"}, map[string]any{"x": nil}, map[string]any{"x": []any{}},
+	}
+	for _, text := range []string{`[]`, `[null]`, `["x"]`, `[1]`, `[{}]`, `{}`, `{"x": "y"}`, `{"x": null}`, `{"x": []}`} {
+		values = append(values, fromYAML(t, []byte(text)))
 	}
 	s := compiled(t)
 	good := readYAML(t, "testdata/good.yaml")

@@ -183,7 +183,7 @@ func (m maker) of(t reflect.Type, def reflect.Value, where string, f facet) map[
 		return m.of(t.Elem(), first(), "", inner)
 	}
 	var out map[string]any
-	switch _, isScalar := reflect.New(t).Interface().(scalar); {
+	switch _, isScalar := reflect.TypeAssert[scalar](reflect.New(t)); {
 	case isScalar:
 		out = m.scalar(t, f, types)
 	case t.Kind() == reflect.Struct:
@@ -281,7 +281,7 @@ func (m maker) mapping(t reflect.Type, def reflect.Value, types func(...string) 
 	if required != nil {
 		out["required"] = required
 	}
-	if _, ok := reflect.New(t).Interface().(shorthand); ok { // its one value is its url
+	if _, ok := reflect.TypeAssert[shorthand](reflect.New(t)); ok { // its one value is its url
 		out["type"] = types("object", "string")
 		out["pattern"] = properties["url"].(map[string]any)["pattern"]
 	}

@@ -9,14 +9,14 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/detect"
 )
 
-// Watch is a query, a schedule and a model; or, with Ready, a set of such that is ready-made. What a model does not have
+// Watch is a query, a schedule and a model; or, with ready, a set of such that is ready-made. What a model does not have
 // stays empty, and is refused where it is given.
 type Watch struct {
 	Ready   string            `yaml:"ready,omitempty"`   // hosts, http, links, store or self
 	Except  []string          `yaml:"except,omitempty"`  // of a ready-made set: the watches that are left out
 	Name    string            `yaml:"name,omitempty"`    // its name, the label detector of what it says
 	Query   string            `yaml:"query,omitempty"`   // in MetricsQL
-	Bad     string            `yaml:"bad,omitempty"`     // of burn-rate, with Total: numbers of events of an interval
+	Bad     string            `yaml:"bad,omitempty"`     // of burn-rate, with total: numbers of events of an interval
 	Total   string            `yaml:"total,omitempty"`   // of burn-rate: all events of an interval
 	Metrics map[string]string `yaml:"metrics,omitempty"` // of service: queries by name
 	About   string            `yaml:"about,omitempty"`   // the label that names the site
