@@ -61,7 +61,7 @@ func child(s map[string]any, key string) map[string]any {
 	return out
 }
 
-func compiled(t *testing.T) *jsonschema.Schema {
+func compiled(t testing.TB) *jsonschema.Schema {
 	t.Helper()
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(Schema()))
 	if err != nil {
@@ -99,6 +99,17 @@ func TestSchemaAllowsTheExamples(t *testing.T) {
 		if err := says(t, s, readYAML(t, path)); err != nil {
 			t.Errorf("%s: %v", path, err)
 		}
+	}
+	c, err := load(t, "testdata/good.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown, err := c.Render()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := says(t, s, fromYAML(t, shown)); err != nil {
+		t.Errorf("the effective configuration: %v", err)
 	}
 	readme, err := os.ReadFile("../../../../README.md")
 	if err != nil {

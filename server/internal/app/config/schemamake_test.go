@@ -467,6 +467,10 @@ func asJSON(v any) any {
 			v[k] = asJSON(v[k])
 		}
 		return v
+	case float64:
+		if v-v != 0 { // no number of JSON
+			return fmt.Sprint(v)
+		}
 	case map[any]any:
 		out := map[string]any{}
 		for k, e := range v {
