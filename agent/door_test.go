@@ -37,6 +37,7 @@ type door struct {
 	*httptest.Server
 	mu      sync.Mutex
 	samples []sample
+	fast    int // requests of the fast lane
 	beats   []map[string]any
 	refused int // requests without the right token
 	state   map[string]any
@@ -104,6 +105,9 @@ func (d *door) metrics(w http.ResponseWriter, r *http.Request) {
 func (d *door) file(md pmetric.Metrics, r *http.Request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if r.Header.Get("Evenkeel-Lane") == "fast" {
+		d.fast++
+	}
 	for _, rm := range md.ResourceMetrics().All() {
 		for _, sm := range rm.ScopeMetrics().All() {
 			for _, m := range sm.Metrics().All() {
@@ -209,6 +213,13 @@ func (d *door) seen(name, target string) []sample {
 		}
 	}
 	return out
+}
+
+// fastTaken is how many requests of the fast lane have come.
+func (d *door) fastTaken() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.fast
 }
 
 func (d *door) heartbeats() []map[string]any {

@@ -117,7 +117,7 @@ func checkCommand() *cobra.Command {
 }
 
 func configCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "config FILE",
 		Short: "Print the effective configuration: defaults filled in, secrets hidden",
 		Args:  oneFile,
@@ -130,6 +130,24 @@ func configCommand() *cobra.Command {
 			return err
 		},
 	}
+	cmd.AddCommand(&cobra.Command{
+		Use:   "schema",
+		Short: "Print the JSON Schema of the configuration, for editors",
+		Long: `Print the JSON Schema (draft 7) of the configuration, with which editors complete keys, show what they mean and mark
+mistakes. References between the parts of a file are for 'evenkeel-server check'.
+
+    evenkeel-server config schema > evenkeel.schema.json
+
+and as the first line of evenkeel.yaml:
+
+    # yaml-language-server: $schema=evenkeel.schema.json`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := cmd.OutOrStdout().Write(app.ConfigSchema())
+			return err
+		},
+	})
+	return cmd
 }
 
 func detectCommand() *cobra.Command {

@@ -85,7 +85,7 @@ func newControl(t *testing.T, w wide) *control {
 	t.Cleanup(func() { _ = hook.Close(); serving.Wait() })
 	if w.disk > 0 {
 		for _, place := range w.places() {
-			c.mount(place)
+			smallDisk(t, c.data(place), w.disk)
 		}
 	}
 	if w.cluster {

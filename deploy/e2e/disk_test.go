@@ -10,36 +10,15 @@ import (
 	"time"
 )
 
-// mount gives the replica at a place a disk of its own.
-func (c *control) mount(place string) {
-	c.t.Helper()
-	dir := c.data(place)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		c.t.Fatal(err)
-	}
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d,mode=700", c.wide.disk)); err != nil {
-		c.t.Fatalf("mount a small disk: %v", err)
-	}
-	c.t.Cleanup(func() {
-		if err := syscall.Unmount(dir, 0); err != nil {
-			c.t.Errorf("unmount the small disk: %v", err)
-		}
-	})
-}
-
 // fill writes to the disk of a replica until no more than so many bytes are free. The file it returns is what fills it.
-func (c *control) fill(r *replica, free int64) string {
+func (c *control) fill(r *replica, left int64) string {
 	c.t.Helper()
 	path := filepath.Join(r.Data, "filler")
 	f := must[*os.File](c.t)(os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600))
 	defer f.Close()
 	block := make([]byte, 64<<10)
 	for {
-		var disk syscall.Statfs_t
-		if err := syscall.Statfs(r.Data, &disk); err != nil {
-			c.t.Fatal(err)
-		}
-		if int64(disk.Bavail)*disk.Bsize <= free {
+		if must[int64](c.t)(free(r.Data)) <= left {
 			return path
 		}
 		if _, err := f.Write(block); err != nil && !errors.Is(err, syscall.ENOSPC) {

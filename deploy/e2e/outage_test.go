@@ -5,11 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -252,17 +250,7 @@ func TestAFullDiskUnderTheQueue(t *testing.T) {
 	asRoot(t)
 	dir := folder(t)
 	queue := filepath.Join(dir, "agent-fra", "queue")
-	if err := os.MkdirAll(queue, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Mount("tmpfs", queue, "tmpfs", 0, "size=12m,mode=700"); err != nil {
-		t.Fatalf("mount a small disk: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := syscall.Unmount(queue, 0); err != nil {
-			t.Errorf("unmount the small disk: %v", err)
-		}
-	})
+	smallDisk(t, queue, 12<<20)
 	a := newAwayIn(t, dir, 1)
 	s, fra := a.servers[0], a.agents["fra"]
 	a.until(time.Minute, "all is well", func() error { return a.well(s) })

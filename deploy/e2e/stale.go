@@ -13,7 +13,7 @@ import (
 const (
 	// spacesDir is where `ip netns` keeps its namespaces.
 	spacesDir = "/run/netns"
-	// spacePrefix begins the names of ours; the owner follows.
+	// spacePrefix begins the names of ours, and those of our small disks; the owner follows.
 	spacePrefix = "evk-e2e-"
 )
 
@@ -31,6 +31,17 @@ func owner(pid int) (string, error) {
 	return fmt.Sprintf("%d.%s", pid, fields[19]), nil
 }
 
+// alive reports whether an owner still runs.
+func alive(who string) bool {
+	number, _, _ := strings.Cut(who, ".")
+	pid, err := strconv.Atoi(number)
+	if err != nil {
+		return false
+	}
+	now, err := owner(pid)
+	return err == nil && now == who
+}
+
 // removeStale removes the namespaces of runs that were killed. Their processes have died with them.
 func removeStale() error {
 	entries, err := os.ReadDir(spacesDir)
@@ -40,17 +51,10 @@ func removeStale() error {
 	if err != nil {
 		return fmt.Errorf("look for left-over namespaces: %w", err)
 	}
-	ours := regexp.MustCompile(`^` + spacePrefix + `((\d+)\.\d+)-`)
+	ours := regexp.MustCompile(`^` + spacePrefix + `(\d+\.\d+)-`)
 	for _, e := range entries {
 		m := ours.FindStringSubmatch(e.Name())
-		if m == nil {
-			continue
-		}
-		pid, err := strconv.Atoi(m[2])
-		if err != nil {
-			continue
-		}
-		if alive, err := owner(pid); err == nil && alive == m[1] {
+		if m == nil || alive(m[1]) {
 			continue
 		}
 		if err := ip("netns", "del", e.Name()); err != nil {

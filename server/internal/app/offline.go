@@ -36,5 +36,8 @@ func EffectiveConfig(path string) ([]byte, error) {
 	return c.Render()
 }
 
+// ConfigSchema is the JSON Schema of the configuration.
+func ConfigSchema() []byte { return config.Schema() }
+
 // NewSecret makes a signing secret of 32 random bytes.
 func NewSecret() core.Secret { return core.Secret(remediations.GenerateSecret()) }

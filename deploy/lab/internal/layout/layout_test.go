@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/evenkeel/evenkeel/deploy/lab/internal/proxy"
@@ -207,12 +208,16 @@ func TestParseDefaults(t *testing.T) {
 }
 
 func TestConfigIsYAMLOfTheContract(t *testing.T) {
+	schema := jsonschema.NewCompiler().MustCompile("../../../../server/internal/app/config/schema.json")
 	for _, profile := range []string{Three, Two} {
 		for _, shipped := range []bool{false, true} {
 			text := lay(t, profile).Config(ServerConf{KeyFile: "/data/director.key", Shipped: shipped, Capacity: 120, Trough: 24})
 			var doc map[string]any
 			if err := yaml.Unmarshal([]byte(text), &doc); err != nil {
 				t.Fatalf("%v in\n%s", err, text)
+			}
+			if err := schema.Validate(doc); err != nil {
+				t.Errorf("%v in\n%s", err, text)
 			}
 			if doc["lab"] == true && shipped || doc["lab"] == nil && !shipped {
 				t.Errorf("shipped %v: lab is %v", shipped, doc["lab"])

@@ -261,6 +261,7 @@ func FuzzParse(f *testing.F) {
 		}
 		f.Add(data)
 	}
+	s := compiled(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if strings.Contains(string(data), "${file:") {
 			return // the disk is no part of this
@@ -274,6 +275,9 @@ func FuzzParse(f *testing.F) {
 			c.Topology(1)
 			if _, err := c.Render(); err != nil {
 				t.Fatal(err)
+			}
+			if err := says(t, s, fromYAML(t, data)); err != nil {
+				t.Errorf("the schema: %v", err)
 			}
 		}
 	})

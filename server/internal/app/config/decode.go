@@ -22,6 +22,13 @@ const (
 	maxErrors = 20
 )
 
+// The texts of scalars, which the schema has too: of an int, a float64 and a bool.
+var (
+	wholeRule  = regexp.MustCompile(`^[+-]?[0-9]+$`)
+	numberRule = regexp.MustCompile(`^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$`)
+	truthRule  = regexp.MustCompile(`^(1|t|T|TRUE|true|True|0|f|F|FALSE|false|False)$`)
+)
+
 // scalar is a type that reads itself from the text of a scalar; the error says what would be right.
 type scalar interface{ decode(text string) error }
 
@@ -246,21 +253,21 @@ func (d *decoder) decodeScalar(node *yaml.Node, out reflect.Value, path string) 
 		out.SetString(text)
 	case reflect.Bool:
 		b, err := strconv.ParseBool(text)
-		if err != nil {
+		if err != nil || !truthRule.MatchString(text) {
 			d.add(path, at, "%q is not true or false", text)
 			return
 		}
 		out.SetBool(b)
 	case reflect.Int:
 		n, err := strconv.Atoi(text)
-		if err != nil {
+		if err != nil || !wholeRule.MatchString(text) {
 			d.add(path, at, "%q is not a whole number", text)
 			return
 		}
 		out.SetInt(int64(n))
 	case reflect.Float64:
 		f, err := strconv.ParseFloat(text, 64)
-		if err != nil || f-f != 0 {
+		if err != nil || !numberRule.MatchString(text) {
 			d.add(path, at, "%q is not a number", text)
 			return
 		}

@@ -9,7 +9,7 @@ import (
 
 // Entry is an address that is probed and what its answer must show. Written as one value it is the address alone.
 type Entry struct {
-	URL        string   `yaml:"url"`
+	URL        string   `yaml:"url"`         // http, https, tcp, tls, grpc, grpcs or dns, as in https://host/path
 	Status     []string `yaml:"status"`      // of HTTP: 200, 2xx or 200-299
 	Body       string   `yaml:"body"`        // of HTTP: must stand in the first 64 KiB
 	BodyRegexp string   `yaml:"body_regexp"` // of HTTP: must match there
@@ -32,17 +32,17 @@ func (e Entry) expect() core.Expect {
 
 // ServiceProbe is a further question about a service, with an address for each site that is asked.
 type ServiceProbe struct {
-	Name string           `yaml:"name"`
+	Name string           `yaml:"name"` // its name
 	Path string           `yaml:"path"` // user: users fail when it fails; private: it is news about a link only
-	At   map[string]Entry `yaml:"at"`
+	At   map[string]Entry `yaml:"at"`   // the address at each site that is asked
 	From []string         `yaml:"from"` // of a private path: the locations that have it; empty: every other site
 }
 
 // SiteProbe is a question about a whole site over a private path.
 type SiteProbe struct {
-	Name string   `yaml:"name"`
+	Name string   `yaml:"name"` // its name
 	Path string   `yaml:"path"` // private, which it is without a word
-	To   Entry    `yaml:"to"`
+	To   Entry    `yaml:"to"`   // the address that is asked
 	From []string `yaml:"from"` // the locations that have the path; empty: every other site
 }
 

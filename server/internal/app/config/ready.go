@@ -22,6 +22,11 @@ const (
 
 func readyNames() []string { return []string{readyHosts, readyHTTP, readyLinks, readyStore, readySelf} }
 
+// readySettings are the keys that a ready-made set takes.
+func readySettings() []string {
+	return []string{"ready", "except", "every", "train", "false_alarms_per_week"}
+}
+
 // ready are the watches of a set that is asked so often. Those over rates look back over a minute or five: agents and servers report their own
 // figures each ten and fifteen seconds.
 func (c *Config) ready(set string, every Duration) []Watch {
@@ -196,7 +201,7 @@ func (c *Config) made(w Watch) (out []Watch, problems []detect.Problem) {
 	fields := reflect.ValueOf(w)
 	for i := range fields.NumField() {
 		key := keyOf(fields.Type().Field(i))
-		if key == "" || fields.Field(i).IsZero() || slices.Contains([]string{"ready", "except", "every", "train", "false_alarms_per_week"}, key) {
+		if key == "" || fields.Field(i).IsZero() || slices.Contains(readySettings(), key) {
 			continue
 		}
 		problems = append(problems, detect.Problem{Field: key, Text: "a ready-made set takes every, train, false_alarms_per_week and except; " +

@@ -24,6 +24,9 @@ func parsed(t *testing.T, text string) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := says(t, compiled(t), fromYAML(t, []byte(text))); err != nil {
+		t.Errorf("the schema: %v", err)
+	}
 	return c
 }
 

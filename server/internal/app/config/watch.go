@@ -9,42 +9,42 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/detect"
 )
 
-// Watch is a query, a schedule and a model; or, with Ready, a set of such that is ready-made. What a model does not have
+// Watch is a query, a schedule and a model; or, with ready, a set of such that is ready-made. What a model does not have
 // stays empty, and is refused where it is given.
 type Watch struct {
-	Ready   string            `yaml:"ready,omitempty"`  // hosts, http, links, store or self
-	Except  []string          `yaml:"except,omitempty"` // of a ready-made set: the watches that are left out
-	Name    string            `yaml:"name,omitempty"`
-	Query   string            `yaml:"query,omitempty"`
-	Bad     string            `yaml:"bad,omitempty"` // of burn-rate, with Total: numbers of events of an interval
-	Total   string            `yaml:"total,omitempty"`
+	Ready   string            `yaml:"ready,omitempty"`   // hosts, http, links, store or self
+	Except  []string          `yaml:"except,omitempty"`  // of a ready-made set: the watches that are left out
+	Name    string            `yaml:"name,omitempty"`    // its name, the label detector of what it says
+	Query   string            `yaml:"query,omitempty"`   // in MetricsQL
+	Bad     string            `yaml:"bad,omitempty"`     // of burn-rate, with total: numbers of events of an interval
+	Total   string            `yaml:"total,omitempty"`   // of burn-rate: all events of an interval
 	Metrics map[string]string `yaml:"metrics,omitempty"` // of service: queries by name
-	About   string            `yaml:"about,omitempty"`
-	Service string            `yaml:"service,omitempty"`
-	Every   Duration          `yaml:"every,omitempty"`
-	Cron    string            `yaml:"cron,omitempty"`
-	Model   string            `yaml:"model,omitempty"`
+	About   string            `yaml:"about,omitempty"`   // the label that names the site
+	Service string            `yaml:"service,omitempty"` // the service it is about; none: the label service of a series, or the whole site
+	Every   Duration          `yaml:"every,omitempty"`   // how often, 1s to 24h; of a ready-made set 30s
+	Cron    string            `yaml:"cron,omitempty"`    // when it asks, in UTC, in place of every
+	Model   string            `yaml:"model,omitempty"`   // what judges the series
 
-	Direction string  `yaml:"direction,omitempty"`
-	Floor     Floor   `yaml:"floor,omitempty"`
-	Threshold float64 `yaml:"threshold,omitempty"`
+	Direction string  `yaml:"direction,omitempty"` // the side on which a deviation counts
+	Floor     Floor   `yaml:"floor,omitempty"`     // a smaller deviation is no news
+	Threshold float64 `yaml:"threshold,omitempty"` // of threshold: the limit; of robust-z and its like: how many deviations are news
 	// FalseAlarmsPerWeek is what a series of the watch may cost, for model auto, and a subject for service.
 	FalseAlarmsPerWeek float64      `yaml:"false_alarms_per_week,omitempty"`
-	Limit              *float64     `yaml:"limit,omitempty"`   // of trend: the last value that is all right
-	Horizon            Duration     `yaml:"horizon,omitempty"` // of trend: how near the limit is news
-	Window             Duration     `yaml:"window,omitempty"`  // of trend: how much past the line goes through
-	Objective          Percent      `yaml:"objective,omitempty"`
-	Windows            []BurnWindow `yaml:"windows,omitempty"`
-	Patience           float64      `yaml:"patience,omitempty"`   // of absence: intervals
-	FlatAfter          Duration     `yaml:"flat_after,omitempty"` // of absence: standstills are judged from so long an acquaintance on
-	RestsAtZero        bool         `yaml:"rests_at_zero,omitempty"`
-	Ratio              bool         `yaml:"ratio,omitempty"` // of peers
+	Limit              *float64     `yaml:"limit,omitempty"`         // of trend: the last value that is all right
+	Horizon            Duration     `yaml:"horizon,omitempty"`       // of trend: how near the limit is news
+	Window             Duration     `yaml:"window,omitempty"`        // of trend: how much past the line goes through
+	Objective          Percent      `yaml:"objective,omitempty"`     // of burn-rate: the part of events that is good
+	Windows            []BurnWindow `yaml:"windows,omitempty"`       // of burn-rate: when it speaks
+	Patience           float64      `yaml:"patience,omitempty"`      // of absence: intervals
+	FlatAfter          Duration     `yaml:"flat_after,omitempty"`    // of absence: standstills are judged from so long an acquaintance on
+	RestsAtZero        bool         `yaml:"rests_at_zero,omitempty"` // of absence: a standstill at zero is all right
+	Ratio              bool         `yaml:"ratio,omitempty"`         // of peers
 	// Demand says that the values grow with the number of users, and are judged as if the site had no other's.
 	Demand    bool     `yaml:"demand,omitempty"`
 	MaxSeries int      `yaml:"max_series,omitempty"` // more are refused and counted; 0: 1000
-	Class     string   `yaml:"class,omitempty"`
-	Group     string   `yaml:"group,omitempty"` // of watches that are likely to be odd together, as latency; none: a group of its own
-	Train     Duration `yaml:"train,omitempty"` // 0s: what the model needs
+	Class     string   `yaml:"class,omitempty"`      // what it says is; cause for trend and absence
+	Group     string   `yaml:"group,omitempty"`      // of watches that are likely to be odd together, as latency; none: a group of its own
+	Train     Duration `yaml:"train,omitempty"`      // 0s: what the model needs
 
 	path string // where it stands in the file
 	made bool   // it is of a ready-made set
@@ -52,15 +52,15 @@ type Watch struct {
 
 // Floor is the smallest deviation worth a word.
 type Floor struct {
-	Absolute float64 `yaml:"absolute"`
-	Relative Percent `yaml:"relative"`
+	Absolute float64 `yaml:"absolute"` // in the unit of the query
+	Relative Percent `yaml:"relative"` // of what was expected
 }
 
 // BurnWindow is a rule of burn-rate: the budget burns more than Factor times too fast over Long, and still does over Short.
 type BurnWindow struct {
-	Long   Duration `yaml:"long"`
-	Short  Duration `yaml:"short"`
-	Factor float64  `yaml:"factor"`
+	Long   Duration `yaml:"long"`   // must burn
+	Short  Duration `yaml:"short"`  // must burn still
+	Factor float64  `yaml:"factor"` // so many times too fast
 }
 
 // Detect is the watch as the watchman takes it.
