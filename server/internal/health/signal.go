@@ -81,7 +81,7 @@ func (t *Tracker) Signal(s core.Signal) (matters bool) {
 	switch {
 	case anomalous && !old.alarmed:
 		old.alarmed = true
-		if s.FalseAlarms > 0 {
+		if s.Calibrated() {
 			t.raise(alarm{subject: s.Subject, at: at})
 		}
 	case s.State == core.DetectorNormal:

@@ -45,9 +45,9 @@ type tally struct {
 	void     bool
 }
 
-// tally counts a word of a detector of symptoms. What is not known is no word.
+// tally counts a word of a calibrated detector of symptoms. What is not known is no word.
 func (t *Tracker) tally(s core.Signal) {
-	if s.Class != core.ClassSymptom {
+	if s.Class != core.ClassSymptom || !s.Calibrated() {
 		return
 	}
 	at, id := s.At.UnixNano(), tallyKey{s.Detector, s.Subject.Site, s.Subject.Service}
@@ -316,7 +316,7 @@ func (t *Tracker) step(i int, ended []*endedWindow, r *route) {
 	}
 }
 
-// watched reports whether a detector of symptoms has spoken of the subject of late, if only to say that it does not know.
+// watched reports whether a calibrated detector of symptoms has spoken of the subject of late, if only to say that it does not know.
 func (t *Tracker) watched(s core.Subject) bool {
 	for id, c := range t.tallies {
 		if id.subject().Covers(s) && t.stepped <= c.spoken() {

@@ -13,12 +13,47 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
-// point is one word of a detector about checkout at a site.
+// point is one word of a calibrated detector about checkout at a site.
 func point(detector, site string, at time.Time, interval time.Duration, state core.DetectorState, tail float64) core.Signal {
 	return core.Signal{
 		Detector: detector, Subject: core.Subject{Site: site, Service: "checkout"}, Class: core.ClassSymptom, At: at, Interval: interval,
-		State: state, Score: 1 - tail,
+		State: state, Score: 1 - tail, FalseAlarms: 1,
 	}
+}
+
+// What a limit of somebody's own, a forecast or a comparison says is no chance, however sure it is: it is a symptom and no step of the test,
+// and where a calibrated detector has accused somebody and says no more, it does not keep the accusation up.
+func TestOnlyCalibratedScoresAreSteps(t *testing.T) {
+	f := func(accused string, calibratedFor time.Duration) {
+		t.Helper()
+		tr := New("r1", testTopology([]string{"fra", "ams"}, nil, []string{"checkout"}))
+		begin := epoch.Truncate(StatisticsWindow)
+		st := &tr.subjects[tr.sIndex[key{"fra", "checkout"}]].statistics
+		got := ""
+		for d := time.Duration(0); d <= 4*time.Hour; d += 10 * time.Second {
+			limit := point("limit", "fra", begin.Add(d), 10*time.Second, core.DetectorAnomalous, 0)
+			limit.FalseAlarms = 0
+			tr.Signal(limit)
+			if d < calibratedFor {
+				tr.Signal(point("auto", "fra", begin.Add(d), 10*time.Second, core.DetectorAnomalous, 1e-9))
+			}
+			o := tr.Judge(begin.Add(d), nil)
+			if a := find(t, o, "fra"); len(a.Odd) == 0 && !a.Has(core.ClassSymptom) {
+				t.Fatalf("after %s the limit is no symptom: %+v", d, a)
+			}
+			if d%time.Hour == 0 {
+				got += map[bool]string{true: "+", false: "-"}[st.accuses()]
+			}
+		}
+		if got != accused {
+			t.Errorf("a calibrated detector speaks for %s: accused at each hour %s, want %s", calibratedFor, got, accused)
+		}
+		if calibratedFor == 0 && (st.verdict.Steps != 0 || tr.Reckoning() != core.Reckoning{}) {
+			t.Errorf("%d steps, and reckoned %+v", st.verdict.Steps, tr.Reckoning())
+		}
+	}
+	f("-----", 0)
+	f("-+++-", time.Hour)
 }
 
 // Whatever detectors say: statistics are evidence only while one of them objects that was not void, at no time before the second
