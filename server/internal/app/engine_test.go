@@ -230,13 +230,13 @@ func engineMemory(b *testing.B) {
 	heap := float64(before.HeapSys - before.HeapReleased)
 	b.ReportMetric(float64(after.HeapAlloc)/1e6, "live-MB")
 	b.ReportMetric((heap-float64(after.HeapAlloc))/1e6, "spare-MB")
-	b.ReportMetric((float64(before.Sys-before.HeapSys))/1e6, "runtime-MB")
+	b.ReportMetric(float64(before.Sys-before.HeapSys)/1e6, "runtime-MB")
 	if path := os.Getenv("ENGINE_HEAP"); path != "" {
 		f, err := os.Create(filepath.Clean(path))
 		if err != nil {
 			b.Fatal(err)
 		}
-		defer f.Close() //nolint:errcheck // a profile that is cut short says so
+		defer f.Close()
 		if err := pprof.WriteHeapProfile(f); err != nil {
 			b.Fatal(err)
 		}
