@@ -124,9 +124,9 @@ func TestStatisticsNeverSayMoreThanTheirDetectors(t *testing.T) {
 // for no longer than a window, some of them together.
 func TestStatisticsKeepTheChanceBudget(t *testing.T) {
 	const (
-		perYear  = 20_000
+		perYear  = 50_000
 		interval = 10 * time.Second
-		windows  = 4000
+		windows  = 2000
 		odd      = 0.3 // episodes in the time of a window
 	)
 	topo := testTopology([]string{"fra", "ams", "dub"}, nil, []string{"checkout"})
