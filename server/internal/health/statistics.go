@@ -277,6 +277,7 @@ func (t *Tracker) beginWindows(v int, now, from int64, void bool) {
 	for _, s := range t.subjects {
 		if s.site == v && !s.statistics.accuses() {
 			s.statistics.forget()
+			s.statistics.early = false
 		}
 	}
 }
@@ -318,7 +319,8 @@ func (t *Tracker) stepEarly(v int, now int64, routes []route, objections [][]*si
 	var running []*endedWindow
 	for i, s := range t.subjects {
 		st := &s.statistics
-		if s.site != v || st.accuses() || st.early || st.verdict.R*st.verdict.R < st.verdict.Crossing/4 { // a step is worth no more than the root of the crossing
+		// A step is worth no more than the root of the crossing.
+		if s.site != v || st.accuses() || st.early || st.verdict.R*st.verdict.R < st.verdict.Crossing/4 {
 			continue
 		}
 		if running == nil {
