@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/pprof"
 	"slices"
 	"strconv"
@@ -202,6 +203,44 @@ func benchEngine(b *testing.B, n int) {
 	b.ReportMetric(slices.Max(sizes), "rss-MB")
 	b.ReportMetric(engineFigure(b, s.registry, "evenkeel_detect_series", false), "series")
 	prober.report(b, cycles[len(cycles)/2])
+	engineMemory(b)
+}
+
+// engineMemory reports what the memory of the process is: of the heap what is in use after a collection (live-MB), what is garbage or free
+// (spare-MB), Go's own besides (runtime-MB), and the pages of files (files-MB). ENGINE_HEAP names a file for a profile of what is in use.
+func engineMemory(b *testing.B) {
+	b.Helper()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	raw, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range strings.Lines(string(raw)) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "RssFile:" {
+			kB, err := strconv.ParseFloat(f[1], 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(kB*1024/1e6, "files-MB")
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	heap := float64(before.HeapSys - before.HeapReleased)
+	b.ReportMetric(float64(after.HeapAlloc)/1e6, "live-MB")
+	b.ReportMetric((heap-float64(after.HeapAlloc))/1e6, "spare-MB")
+	b.ReportMetric(float64(before.Sys-before.HeapSys)/1e6, "runtime-MB")
+	if path := os.Getenv("ENGINE_HEAP"); path != "" {
+		f, err := os.Create(filepath.Clean(path))
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer f.Close()
+		if err := pprof.WriteHeapProfile(f); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 // BenchmarkReplay is the start of a watch of auto: 1000 series written every 10 s, of the days in the name of the

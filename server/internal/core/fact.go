@@ -92,7 +92,7 @@ type Signal struct {
 	Expected    float64
 	Lower       float64
 	Upper       float64
-	Score       float64 // 0 to 1: one minus the tail probability
+	Score       float64 // 0 to 1, how odd it is: of a calibrated model one minus the chance, of another a figure of its own
 	HasBand     bool    // false while warming: Expected, Lower and Upper mean nothing
 	Labels      map[string]string
 	Sentence    string
@@ -100,6 +100,10 @@ type Signal struct {
 	// Contributors are the values that the anomaly of several comes from, the oddest first.
 	Contributors []Contributor
 }
+
+// Calibrated reports whether the score is a chance: one minus the expected number of episodes as odd by chance in the time of a point. Other
+// models' scores are not to be combined.
+func (s Signal) Calibrated() bool { return s.FalseAlarms > 0 }
 
 // Contributor is one of several values that are judged together, and how odd it is.
 type Contributor struct {

@@ -13,6 +13,9 @@ const (
 	// long after that it may be either as before or as since.
 	changeSettles = time.Hour
 	changeTrial   = 24 * time.Hour
+	// strayPoints is how many points of another level a copy of the model from before a change may see. No model takes so few for what it is
+	// compared with; a copy costs as much as some hundred points.
+	strayPoints = 30
 )
 
 // past is a model and what it may learn. Three kinds of time are kept apart: what is an example of how the series
@@ -29,7 +32,8 @@ type past struct {
 type changed struct {
 	change   Mark
 	model    detectors.Model // of what came since
-	before   []byte          // the model from before, kept as it was when the series left it; nil while the series is as before
+	stray    detectors.Model // a copy of the model from before, which judges while the series is not as before; nil while it is
+	strayed  int             // points that the copy has seen
 	old, new int             // points since it settled that the model from before, and this one, find anomalous
 }
 
@@ -104,21 +108,22 @@ func (p *past) sinceChange(point detectors.Point, m marked) (v detectors.Verdict
 // asBefore judges by the model from before a change, which is kept from what does not look like it.
 func (p *past) asBefore(point detectors.Point) detectors.Verdict {
 	c := p.changed
-	if c.before != nil {
-		then := p.fresh()
-		if then.Restore(c.before) == nil {
-			v := then.Observe(point)
-			if v.State == detectors.StateAnomalous && v.Reason != detectors.ReasonRecovering {
-				return v
-			}
+	off := func(v detectors.Verdict) bool {
+		return v.State == detectors.StateAnomalous && v.Reason != detectors.ReasonRecovering
+	}
+	if c.stray != nil {
+		if c.strayed == strayPoints {
+			c.stray, c.strayed = p.copy(), 0
 		}
-		c.before = nil
+		c.strayed++
+		if v := c.stray.Observe(point); off(v) {
+			return v
+		}
+		c.stray = nil
 	}
 	v := p.model.Observe(point)
-	if v.State == detectors.StateAnomalous && v.Reason != detectors.ReasonRecovering {
-		if snap, err := p.model.Snapshot(); err == nil {
-			c.before = snap
-		}
+	if off(v) {
+		c.stray, c.strayed = p.copy(), 0
 	}
 	return v
 }

@@ -421,7 +421,7 @@ func TestAbsenceCatchesUpOnWhatItLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
 		w := &world{}
-		w.at = func(at time.Time) ([]core.SeriesValue, error) {
+		w.at = func(_ time.Time) ([]core.SeriesValue, error) {
 			since := time.Since(start)
 			w.past = nil
 			if since > time.Minute && since < 2*time.Minute {

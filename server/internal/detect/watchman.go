@@ -39,7 +39,7 @@ type Options struct {
 	// what their owners have written back, which takes one that all replicas share. It is asked at each tick, from
 	// several goroutines, and must return soon. Nil means all are ours.
 	Mine func(watch string) bool
-	// Zone is the civil time of a site; nil, and nil of it, mean UTC.
+	// Zone is the civil time of a site, which does not change; nil, and nil of it, mean UTC.
 	Zone func(site string) *time.Location
 	// Marks are the times that are not like others and touch the time from from until until. It is asked at each tick, from
 	// several goroutines, and must return soon. Nil means none.
@@ -116,11 +116,26 @@ func New(o Options) (*Watchman, error) {
 		}
 		m.watchers = append(m.watchers, &watcher{
 			watch: w, schedule: schedule, querier: o.Querier, writer: o.Writer, tell: tell, now: o.Now,
-			mine: o.Mine, zone: o.Zone, marks: o.Marks, ours: o.Mine == nil,
+			mine: o.Mine, zone: remembered(o.Zone), marks: o.Marks, ours: o.Mine == nil,
 			log: o.Log.With(slog.String("watch", w.Name)), metrics: metrics, slots: slots, replays: replays, series: map[string]*series{}, rows: w.newRows(),
 		})
 	}
 	return m, nil
+}
+
+// remembered asks once for each site that has a zone: a location that is read again for each series is 3 kB of it. It is for one goroutine.
+func remembered(zone func(site string) *time.Location) func(site string) *time.Location {
+	known := map[string]*time.Location{}
+	return func(site string) *time.Location {
+		if z := known[site]; z != nil {
+			return z
+		}
+		z := zone(site)
+		if z != nil {
+			known[site] = z
+		}
+		return z
+	}
 }
 
 // Run replays the training window of each watch and then asks at its times, until ctx is done. It returns nil

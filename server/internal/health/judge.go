@@ -205,8 +205,10 @@ func (t *Tracker) NextWake(at time.Time) time.Time {
 		wake(st.until)
 		wake(st.voidUntil)
 	}
-	if t.stepped != 0 && len(t.tallies) > 0 {
-		wake(t.stepped + int64(StatisticsWindow) - 1)
+	for i := range t.vantages {
+		if began := t.vantages[i].pace.began; began != 0 && len(t.tallies) > 0 {
+			wake(began + int64(StatisticsWindow) - 1)
+		}
 	}
 	if t.tilt.since != 0 {
 		wake(t.tilt.until)

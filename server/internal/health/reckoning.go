@@ -27,7 +27,7 @@ func (t *Tracker) Reckoning() core.Reckoning { return t.reckoning }
 
 // count takes a word of a calibrated detector: for how long it has judged.
 func (t *Tracker) count(s core.Signal) {
-	if s.FalseAlarms <= 0 || (s.State != core.DetectorNormal && s.State != core.DetectorAnomalous) {
+	if !s.Calibrated() || (s.State != core.DetectorNormal && s.State != core.DetectorAnomalous) {
 		return
 	}
 	weeks := float64(max(0, s.Interval)) / weekNs

@@ -19,7 +19,7 @@ type signalState struct {
 	// voidUntil is set when Judge finds that a change of routing explains the anomaly.
 	voidUntil int64
 	alarmed   bool    // until it is normal again: what is not known for a while does not end an alarm
-	odd       int     // anomalous points since its last window ended
+	odd       int     // odd points in the window under way
 	least     float64 // the smallest chance of them; 0 for none
 }
 
@@ -62,26 +62,24 @@ func (t *Tracker) Signal(s core.Signal) (matters bool) {
 		old = &signalState{}
 		t.signals[id], t.signalIDs = old, nil
 	}
-	ivl := s.Interval
-	if ivl <= 0 {
-		ivl = 10 * time.Second
-	}
-	if anomalous && at > old.at {
-		old.odd++
-	}
-	if chance := max(smallestChance, 1-s.Score); anomalous && (old.least == 0 || chance < old.least) {
-		old.least = chance
+	if odd(s) {
+		if at > old.at {
+			old.odd++
+		}
+		if chance := max(smallestChance, 1-s.Score); old.least == 0 || chance < old.least {
+			old.least = chance
+		}
 	}
 	if at > old.until { // what was known is too old to be continued
 		old.onset = 0
 	}
-	old.until = at + int64(min(VoteIntervals*ivl, maxSignalAge))
+	old.until = at + int64(min(VoteIntervals*interval(s), maxSignalAge))
 	old.signal, old.at, old.path = s, at, t.signalPath(s)
 	old.signal.Labels = nil // the caller's map is not retained
 	switch {
 	case anomalous && !old.alarmed:
 		old.alarmed = true
-		if s.FalseAlarms > 0 {
+		if s.Calibrated() {
 			t.raise(alarm{subject: s.Subject, at: at})
 		}
 	case s.State == core.DetectorNormal:
@@ -94,6 +92,14 @@ func (t *Tracker) Signal(s core.Signal) (matters bool) {
 		old.onset = at
 	}
 	return matters
+}
+
+// interval is how long after a word of a series the next one is due.
+func interval(s core.Signal) time.Duration {
+	if s.Interval <= 0 {
+		return 10 * time.Second
+	}
+	return s.Interval
 }
 
 // sortedSignals are the keys of the signals in their order.

@@ -15,12 +15,12 @@ import (
 
 const (
 	// StatisticsWindow is how long statistics are watched for one step of the sequential test of a subject.
-	StatisticsWindow = 5 * time.Minute
+	StatisticsWindow = 150 * time.Second
 	// statisticsRows is how many points of a series a window has at least. By measurement that is what it takes for the
 	// chance alarms of one window to say little of the next (README.md of detectors).
-	statisticsRows = 30
-	// statisticsOver is the evidence with which an accusation by statistics ends: two calm windows in a row.
-	statisticsOver = 6
+	statisticsRows = 15
+	// statisticsOver is the evidence with which an accusation by statistics ends: four calm windows in a row.
+	statisticsOver = 20
 
 	// smallestChance is as small as a chance can be told by a score, which is one minus it.
 	smallestChance = 1e-17
@@ -33,34 +33,44 @@ type tallyKey struct{ detector, site, service string }
 
 func (k tallyKey) subject() core.Subject { return core.Subject{Site: k.site, Service: k.service} }
 
-// tally counts what one detector said of one subject since its last window ended, of all of its series.
+// pace is when the windows of a site end: all of its detectors and services keep step, so that what comes of one cause is one step.
+type pace struct {
+	began int64 // of the step under way, 0 before the first judgement
+	calm  bool  // nothing was odd in any window when the step before ended: the first odd point begins the windows anew
+	heard bool  // an odd point that was not looked at yet
+}
+
+// tally counts what one detector said of one subject in the window under way, of all of its series.
 type tally struct {
 	group    string
 	interval time.Duration
 	heard    int64 // the newest point of any state
+	began    int64 // the window
 	at       int64 // the newest point that was judged
 	words    int   // of series then
 	series   int   // the most of one point
 	points   int
+	odd      int64 // the first odd point, 0 for none
 	void     bool
 }
 
-// tally counts a word of a detector of symptoms. What is not known is no word.
+// tally counts a word of a calibrated detector of symptoms. What is not known is no word.
 func (t *Tracker) tally(s core.Signal) {
-	if s.Class != core.ClassSymptom {
+	if s.Class != core.ClassSymptom || !s.Calibrated() {
 		return
 	}
 	at, id := s.At.UnixNano(), tallyKey{s.Detector, s.Subject.Site, s.Subject.Service}
+	site := &t.vantages[t.vIndex[s.Subject.Site]]
 	c, ok := t.tallies[id]
 	if !ok {
 		if len(t.tallies) >= maxTallies {
 			t.counts.Dropped++
 			return
 		}
-		c = &tally{}
+		c = &tally{began: site.pace.began}
 		t.tallies[id] = c
 	}
-	c.group, c.interval, c.heard = s.Group, s.Interval, max(c.heard, at)
+	c.group, c.interval, c.heard = s.Group, interval(s), max(c.heard, at)
 	if c.group == "" {
 		c.group = s.Detector
 	}
@@ -73,6 +83,19 @@ func (t *Tracker) tally(s core.Signal) {
 	}
 	c.words++
 	c.series = max(c.series, c.words)
+	if odd(s) {
+		site.pace.heard = true
+		if c.odd == 0 {
+			c.odd = at
+		}
+	}
+}
+
+// odd reports whether the point by itself is one that the detector raises an alarm for, and not one of the calm after it, for which the alarm
+// stays on.
+func odd(s core.Signal) bool {
+	budget := s.FalseAlarms * float64(interval(s)) / weekNs // of a point
+	return s.State == core.DetectorAnomalous && s.Calibrated() && 1-s.Score <= budget*(1+1e-6)
 }
 
 // windows is how many windows of the test one window of the detector is.
@@ -80,9 +103,24 @@ func (c *tally) windows() int64 {
 	return max(1, int64((statisticsRows*c.interval+StatisticsWindow-1)/StatisticsWindow))
 }
 
+// length is that of a window of the detector, and all how many points it has.
+func (c *tally) length() int64 { return c.windows() * int64(StatisticsWindow) }
+func (c *tally) all() int      { return int(c.length() / int64(c.interval)) }
+
 // spoken is how long what was said of a subject stands when nobody speaks any more.
-func (c *tally) spoken() int64 {
-	return c.heard + int64(maxSignalAge) + c.windows()*int64(StatisticsWindow)
+func (c *tally) spoken() int64 { return c.heard + int64(maxSignalAge) + c.length() }
+
+// begin begins a window with the words of a time and later ones.
+func (c *tally) begin(now, from int64, void bool) {
+	c.began, c.void = now, void
+	if c.at >= from {
+		c.points, c.series = 1, c.words
+	} else {
+		c.points, c.series, c.words = 0, 0, 0
+	}
+	if c.odd < from {
+		c.odd = 0
+	}
 }
 
 // statistics is what the detectors together say of one subject: an e-process, stepped once for each window.
@@ -91,6 +129,7 @@ type statistics struct {
 	verdict detectors.EVerdict // of the last step
 	year    float64            // chance crossings a year in the whole installation
 	onset   int64              // of the trouble that it accuses of: the first of the anomalies at the crossing
+	early   bool               // it crossed before the end of the window that is under way, whose step is made
 }
 
 // accuses reports whether they say enough.
@@ -161,8 +200,13 @@ func oldest(signals []*signalState) int64 {
 }
 
 // stepStatistics ends the windows whose time is over, and takes a step with each subject of which something fresh is known.
-// Windows end at multiples of their length since 1970, so that all replicas step together, and the first one after a start is short.
 // Objections are the anomalies of each subject that are not void. A window in which this replica has doubted itself is no step.
+//
+// Windows follow one another, and where nothing was odd in the last ones the first odd point begins them anew: so what chance does once is in one
+// window as long as it is not longer than that, and not by halves in two, which are not independent then. Evidence from before is forgotten at
+// that, which keeps the promise though such windows are not chosen blindly: R is 0, so what it gains is the e-value of
+// the window, and the scores say how many windows as odd as that begin in a time, whoever begins them; of all the time since the last one this is 1 for each
+// window that could have been, on average. From there on each window follows the one before (Shin, Ramdas and Rinaldo, theorem 2.4).
 func (t *Tracker) stepStatistics(now int64, routes []route, objections [][]*signalState, tilted bool) {
 	for i := range t.subjects {
 		if s := &t.subjects[i].statistics; routes[i].away && s.verdict.R > 0 {
@@ -174,68 +218,160 @@ func (t *Tracker) stepStatistics(now int64, routes []route, objections [][]*sign
 			c.void = true
 		}
 	}
-	length := int64(StatisticsWindow)
-	before, turn := t.stepped/length, now/length
-	if before-turn > 1 {
-		t.rewindStatistics(now)
-		before = 0
-	}
-	if t.stepped == 0 {
-		t.stepped = turn * length
-	}
-	if turn <= before || before == 0 {
-		return
-	}
-	t.stepped = turn * length
-
-	ended := t.ended(before, turn)
-	for i := range t.subjects {
-		s := &t.subjects[i].statistics
-		accused := s.accuses()
-		t.step(i, ended, &routes[i])
-		if s.accuses() && !accused {
-			t.raise(alarm{subject: t.subjects[i].subject, at: t.stepped, crossing: true})
-			s.onset = s.verdict.Since.UnixNano()
-			if objections != nil && oldest(objections[i]) != 0 {
-				s.onset = oldest(objections[i])
-			}
+	for i := range t.vantages {
+		if began := t.vantages[i].pace.began; began > now+int64(StatisticsWindow) {
+			t.rewindStatistics(now)
+			break
 		}
 	}
-	for _, e := range ended {
-		e.tally.points, e.tally.series, e.tally.words, e.tally.void = 0, 0, 0, false
-		for _, st := range e.odd {
+	for v := range t.vantages {
+		p := &t.vantages[v].pace
+		turns := (now - p.began) / int64(StatisticsWindow)
+		switch {
+		case p.began == 0:
+			t.beginWindows(v, now, 0, tilted)
+			p.calm = !p.heard
+		case p.calm && p.heard:
+			t.beginWindows(v, now, t.firstOdd(v), tilted)
+			p.calm = false
+		case turns > 0:
+			p.began += turns * int64(StatisticsWindow)
+			t.endWindows(v, routes, objections)
+			maps.DeleteFunc(t.tallies, func(_ tallyKey, c *tally) bool { return now > c.spoken() })
+		case p.heard:
+			t.stepEarly(v, now, routes, objections)
+		}
+		p.heard = false
+	}
+}
+
+// tallied are the tallies of a site, in the order of their names.
+func (t *Tracker) tallied(v int) (ids []tallyKey) {
+	for id := range t.tallies {
+		if id.site == t.vantages[v].name {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b tallyKey) int {
+		return cmp.Or(strings.Compare(a.detector, b.detector), strings.Compare(a.service, b.service))
+	})
+	return ids
+}
+
+// firstOdd is when the first odd point of a site was in the windows under way, 0 for none.
+func (t *Tracker) firstOdd(v int) (first int64) {
+	for _, id := range t.tallied(v) {
+		if at := t.tallies[id].odd; at != 0 && (first == 0 || at < first) {
+			first = at
+		}
+	}
+	return first
+}
+
+// beginWindows begins all windows of a site with the words of a time.
+func (t *Tracker) beginWindows(v int, now, from int64, void bool) {
+	t.vantages[v].pace.began = now
+	for _, id := range t.tallied(v) {
+		t.tallies[id].begin(now, from, void)
+	}
+	for _, s := range t.subjects {
+		if s.site == v && !s.statistics.accuses() {
+			s.statistics.forget()
+			s.statistics.early = false
+		}
+	}
+}
+
+// endWindows ends those of a site whose time is over, and takes the step of its subjects.
+func (t *Tracker) endWindows(v int, routes []route, objections [][]*signalState) {
+	p := &t.vantages[v].pace
+	ended := t.ended(v, p.began)
+	for i, s := range t.subjects {
+		if s.site != v {
+			continue
+		}
+		st := &s.statistics
+		accused := st.accuses()
+		if e, ok := t.bet(i, ended, &routes[i]); st.early {
+			st.early = false
+		} else if ok {
+			st.verdict = st.process.Step(stamp(p.began), e)
+		} else if !routes[i].away && st.verdict.R > 0 && !t.watched(s.subject, p.began) {
+			st.forget()
+		}
+		if st.accuses() && !accused {
+			t.crossed(i, p.began, objections)
+		}
+	}
+	p.calm = t.firstOdd(v) == 0
+	for _, w := range ended {
+		w.tally.begin(p.began, math.MaxInt64, false)
+		for _, st := range w.odd {
 			st.odd, st.least = 0, 0
 		}
 	}
-	maps.DeleteFunc(t.tallies, func(_ tallyKey, c *tally) bool { return now > c.spoken() })
+}
+
+// stepEarly makes the step of the windows under way where it is certain that it will cross. The least chance of a series only falls and its
+// odd points only become more, so what the windows have said so far is worth no more than what they will have said: the step
+// crosses where it would have crossed at the end, if words go on to come, and sooner. It does not cross more often.
+func (t *Tracker) stepEarly(v int, now int64, routes []route, objections [][]*signalState) {
+	var running []*endedWindow
+	for i, s := range t.subjects {
+		st := &s.statistics
+		// A step is worth no more than the root of the crossing.
+		if s.site != v || st.accuses() || st.early || st.verdict.R*st.verdict.R < st.verdict.Crossing/4 {
+			continue
+		}
+		if running == nil {
+			running = t.ended(v, t.vantages[v].pace.began+int64(StatisticsWindow))
+			for _, w := range running {
+				w.of = max(w.of, w.tally.all())
+			}
+		}
+		e, ok := t.bet(i, running, &routes[i])
+		if would := st.process; ok && would.Step(stamp(now), e).State == detectors.StateAnomalous {
+			st.verdict, st.early = st.process.Step(stamp(now), e), true
+			t.crossed(i, now, objections)
+		}
+	}
+}
+
+// crossed says since when subject i is in the trouble that it is accused of from now on. Objections are its anomalies.
+func (t *Tracker) crossed(i int, at int64, objections [][]*signalState) {
+	s := &t.subjects[i].statistics
+	t.raise(alarm{subject: t.subjects[i].subject, at: at, crossing: true})
+	s.onset = s.verdict.Since.UnixNano()
+	if objections != nil && oldest(objections[i]) != 0 {
+		s.onset = oldest(objections[i])
+	}
 }
 
 // rewindStatistics begins again after a clock that was ahead by more than a window: what was said of a time that has not come yet
 // would be newer than all that is said until then.
 func (t *Tracker) rewindStatistics(now int64) {
-	t.stepped = 0
 	clear(t.tallies)
 	t.rewindSignals(now)
+	for i := range t.vantages {
+		t.vantages[i].pace = pace{}
+	}
 	for _, s := range t.subjects {
 		s.statistics = statistics{}
 	}
 	t.divide()
 }
 
-// ended are the windows that are over, sorted by detector and subject.
-func (t *Tracker) ended(before, turn int64) []*endedWindow {
+// ended are the windows of a site that are over at a time, sorted by detector and subject.
+func (t *Tracker) ended(v int, at int64) []*endedWindow {
 	var out []*endedWindow
 	byKey := map[tallyKey]*endedWindow{}
-	for id, c := range t.tallies {
-		if n := c.windows(); turn/n > before/n {
-			w := &endedWindow{key: id, tally: c}
+	for _, id := range t.tallied(v) {
+		if c := t.tallies[id]; at-c.began >= c.length() {
+			w := &endedWindow{key: id, tally: c, of: c.points}
 			byKey[id] = w
 			out = append(out, w)
 		}
 	}
-	slices.SortFunc(out, func(a, b *endedWindow) int {
-		return cmp.Or(strings.Compare(a.key.detector, b.key.detector), strings.Compare(a.key.site, b.key.site), strings.Compare(a.key.service, b.key.service))
-	})
 	for _, id := range t.sortedSignals() {
 		st := t.signals[id]
 		sub := st.signal.Subject
@@ -250,39 +386,39 @@ func (t *Tracker) ended(before, turn int64) []*endedWindow {
 type endedWindow struct {
 	key   tallyKey
 	tally *tally
+	of    int // points: those it had, or will have
 	odd   []*signalState
 }
 
 // evidence is the sum of the e-values of the series, and how many they are. The score of a point is one minus the expected number of
 // episodes as odd by chance in the time of a point; so many times the points of the window it is the expected number in the window, which
 // bounds the chance of one. What the detector did not raise counts as nothing at all, a p-value of 1, and so does what it raised for less
-// than half of the window: what is mildly odd is so for long, and one short trouble reaches into two windows, which are not independent
-// then. From is when the window began.
-func (w *endedWindow) evidence(from int64) (sum float64, series int) {
+// than half of the window: what is mildly odd is so for long, and what is longer than a window reaches into two, which are not independent
+// then.
+func (w *endedWindow) evidence() (sum float64, series int) {
 	series = max(w.tally.series, len(w.odd))
 	sum = float64(series) * detectors.EValue(1)
 	for _, st := range w.odd {
 		sum -= detectors.EValue(1)
-		if st.voidUntil > from {
+		if st.voidUntil > w.tally.began {
 			series--
 			continue
 		}
 		p := 1.0
-		if 2*st.odd >= w.tally.points {
-			p = min(1, float64(w.tally.points)*st.least)
+		if 2*st.odd >= w.of {
+			p = min(1, float64(w.of)*st.least)
 		}
 		sum += detectors.EValue(p)
 	}
 	return sum, series
 }
 
-// step takes a step with subject i. Within a group of detectors the e-values of the series are averaged, and then across the groups: that
+// bet is the e-value of the windows for subject i; not ok: they say nothing of it. Within a group of detectors the e-values of the series are averaged, and then across the groups: that
 // needs no word on what depends on what. Statistics of a site that is away say nothing, and a window that reaches into the time
 // after a change of routing is not counted.
-func (t *Tracker) step(i int, ended []*endedWindow, r *route) {
-	s := t.subjects[i]
+func (t *Tracker) bet(i int, ended []*endedWindow, r *route) (e float64, ok bool) {
 	if r.away {
-		return
+		return 0, false
 	}
 	type group struct {
 		sum    float64
@@ -290,9 +426,8 @@ func (t *Tracker) step(i int, ended []*endedWindow, r *route) {
 	}
 	groups := map[string]*group{}
 	for _, w := range ended {
-		from := t.stepped - w.tally.windows()*int64(StatisticsWindow)
-		rebased := r.changedAt != 0 && r.changedAt+int64(Rebase) > from
-		if w.tally.points == 0 || w.tally.void || rebased || !w.key.subject().Covers(s.subject) {
+		rebased := r.changedAt != 0 && r.changedAt+int64(Rebase) > w.tally.began
+		if w.tally.points == 0 || w.tally.void || rebased || !w.key.subject().Covers(t.subjects[i].subject) {
 			continue
 		}
 		g := groups[w.tally.group]
@@ -300,7 +435,7 @@ func (t *Tracker) step(i int, ended []*endedWindow, r *route) {
 			g = &group{}
 			groups[w.tally.group] = g
 		}
-		sum, series := w.evidence(from)
+		sum, series := w.evidence()
 		g.sum, g.series = g.sum+sum, g.series+series
 	}
 	var means []float64
@@ -309,17 +444,13 @@ func (t *Tracker) step(i int, ended []*endedWindow, r *route) {
 			means = append(means, g.sum/float64(g.series))
 		}
 	}
-	if e, ok := detectors.MeanEValue(means...); ok {
-		s.statistics.verdict = s.statistics.process.Step(stamp(t.stepped), e)
-	} else if s.statistics.verdict.R > 0 && !t.watched(s.subject) {
-		s.statistics.forget()
-	}
+	return detectors.MeanEValue(means...)
 }
 
-// watched reports whether a detector of symptoms has spoken of the subject of late, if only to say that it does not know.
-func (t *Tracker) watched(s core.Subject) bool {
+// watched reports whether a calibrated detector of symptoms has spoken of the subject of late, if only to say that it does not know.
+func (t *Tracker) watched(s core.Subject, at int64) bool {
 	for id, c := range t.tallies {
-		if id.subject().Covers(s) && t.stepped <= c.spoken() {
+		if id.subject().Covers(s) && at <= c.spoken() {
 			return true
 		}
 	}

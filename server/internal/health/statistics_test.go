@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -13,16 +14,51 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
-// point is one word of a detector about checkout at a site.
+// point is one word of a calibrated detector about checkout at a site.
 func point(detector, site string, at time.Time, interval time.Duration, state core.DetectorState, tail float64) core.Signal {
 	return core.Signal{
 		Detector: detector, Subject: core.Subject{Site: site, Service: "checkout"}, Class: core.ClassSymptom, At: at, Interval: interval,
-		State: state, Score: 1 - tail,
+		State: state, Score: 1 - tail, FalseAlarms: 1,
 	}
 }
 
-// Whatever detectors say: statistics are evidence only while one of them objects that was not void, at no time before the second
-// window has ended, and every assessment is well-formed. The order of words of one instant does not matter.
+// What a limit of somebody's own, a forecast or a comparison says is no chance, however sure it is: it is a symptom and no step of the test,
+// and where a calibrated detector has accused somebody and says no more, it does not keep the accusation up.
+func TestOnlyCalibratedScoresAreSteps(t *testing.T) {
+	f := func(accused string, calibratedFor time.Duration) {
+		t.Helper()
+		tr := New("r1", testTopology([]string{"fra", "ams"}, nil, []string{"checkout"}))
+		begin := epoch.Truncate(StatisticsWindow)
+		st := &tr.subjects[tr.sIndex[key{"fra", "checkout"}]].statistics
+		got := ""
+		for d := time.Duration(0); d <= 4*time.Hour; d += 10 * time.Second {
+			limit := point("limit", "fra", begin.Add(d), 10*time.Second, core.DetectorAnomalous, 0)
+			limit.FalseAlarms = 0
+			tr.Signal(limit)
+			if d < calibratedFor {
+				tr.Signal(point("auto", "fra", begin.Add(d), 10*time.Second, core.DetectorAnomalous, 1e-9))
+			}
+			o := tr.Judge(begin.Add(d), nil)
+			if a := find(t, o, "fra"); len(a.Odd) == 0 && !a.Has(core.ClassSymptom) {
+				t.Fatalf("after %s the limit is no symptom: %+v", d, a)
+			}
+			if d%time.Hour == 0 {
+				got += map[bool]string{true: "+", false: "-"}[st.accuses()]
+			}
+		}
+		if got != accused {
+			t.Errorf("a calibrated detector speaks for %s: accused at each hour %s, want %s", calibratedFor, got, accused)
+		}
+		if calibratedFor == 0 && (st.verdict.Steps != 0 || tr.Reckoning() != core.Reckoning{}) {
+			t.Errorf("%d steps, and reckoned %+v", st.verdict.Steps, tr.Reckoning())
+		}
+	}
+	f("-----", 0)
+	f("-+++-", time.Hour)
+}
+
+// Whatever detectors say: statistics are evidence only while one of them objects that was not void, at no time before half of the
+// second window, and every assessment is well-formed. The order of words of one instant does not matter.
 func TestStatisticsNeverSayMoreThanTheirDetectors(t *testing.T) {
 	accusations := 0
 	rapid.Check(t, func(t *rapid.T) {
@@ -70,7 +106,7 @@ func TestStatisticsNeverSayMoreThanTheirDetectors(t *testing.T) {
 				if accused && (objections == nil || len(objections[i]) == 0) {
 					t.Fatalf("%s is accused while no detector objects: %+v", a.Subject, a.Evidence)
 				}
-				if accused && at.Before(epoch.Truncate(StatisticsWindow).Add(2*StatisticsWindow)) {
+				if accused && at.Before(epoch.Add(3*StatisticsWindow/2)) {
 					t.Fatalf("%s is accused after %s", a.Subject, at.Sub(epoch))
 				}
 				if a.Condition > core.Suspect {
@@ -84,13 +120,14 @@ func TestStatisticsNeverSayMoreThanTheirDetectors(t *testing.T) {
 	}
 }
 
-// How often statistics accuse somebody by chance in the whole installation: detectors that raise what they say they do,
-// independent from window to window, some of them together.
+// How often statistics accuse somebody by chance in the whole installation: detectors that raise what they say they do, at any time and
+// for no longer than a window, some of them together.
 func TestStatisticsKeepTheChanceBudget(t *testing.T) {
 	const (
-		perYear  = 400
+		perYear  = 50_000
 		interval = 10 * time.Second
-		windows  = 10_000
+		windows  = 2000
+		odd      = 0.3 // episodes in the time of a window
 	)
 	topo := testTopology([]string{"fra", "ams", "dub"}, nil, []string{"checkout"})
 	topo.ChancePerYear = perYear
@@ -98,25 +135,38 @@ func TestStatisticsKeepTheChanceBudget(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	crossings := 0
 	accused := map[core.Subject]bool{}
-	at := epoch.Truncate(StatisticsWindow)
-	for range windows {
-		for _, s := range topo.Sites {
-			shared, own := r.Float64(), r.Float64()
-			for _, d := range []struct {
-				name string
-				u    float64
-			}{{"latency", shared}, {"p50", shared}, {"errors", own}} {
-				for k := range statisticsRows {
-					state, tail := core.DetectorNormal, 1.0
-					if d.u < 0.3 { // the smallest of so many: what the window as a whole is worth
-						state, tail = core.DetectorAnomalous, d.u/statisticsRows
+	at := epoch
+	type episode struct {
+		begin, end int
+		tail       float64
+	}
+	episodes := map[[2]int][]episode{} // by site and cause
+	for k := range windows * statisticsRows {
+		for i, s := range topo.Sites {
+			for j, names := range [][]string{{"latency", "p50"}, {"errors"}} {
+				of := [2]int{i, j}
+				if k%statisticsRows == 0 {
+					if u := r.Float64(); u < odd { // so many begin that are as odd as that
+						begin := k + r.IntN(statisticsRows)
+						episodes[of] = append(episodes[of], episode{begin, begin + 1 + r.IntN(statisticsRows), u / statisticsRows})
 					}
-					tr.Signal(point(d.name, s.Name, at.Add(time.Duration(k)*interval), interval, state, tail))
+				}
+				state, tail := core.DetectorNormal, 1.0
+				episodes[of] = slices.DeleteFunc(episodes[of], func(e episode) bool { return e.end <= k })
+				for _, e := range episodes[of] {
+					if k >= e.begin {
+						state, tail = core.DetectorAnomalous, min(tail, e.tail)
+					}
+				}
+				for _, name := range names {
+					word := point(name, s.Name, at, interval, state, tail)
+					word.FalseAlarms = odd / statisticsRows * weekNs / float64(interval)
+					tr.Signal(word)
 				}
 			}
 		}
-		at = at.Add(StatisticsWindow)
 		tr.Judge(at, nil)
+		at = at.Add(interval)
 		for _, s := range tr.subjects {
 			if s.statistics.accuses() && !accused[s.subject] {
 				crossings++
@@ -127,6 +177,9 @@ func TestStatisticsKeepTheChanceBudget(t *testing.T) {
 	t.Logf("%d chance crossings, budget %.0f", crossings, perYear*windows/windowsPerYear)
 	if float64(crossings) > perYear*windows/windowsPerYear {
 		t.Errorf("%d chance crossings, budget %.0f", crossings, perYear*windows/windowsPerYear)
+	}
+	if crossings == 0 {
+		t.Error("there are none: the test looks at nothing")
 	}
 }
 
@@ -196,6 +249,36 @@ func TestTheChanceBudgetIsDivided(t *testing.T) {
 	f(2, 1e12, "fra")
 }
 
+// Whenever a trouble begins, its windows begin with it, and the second one is ended when half of it is odd. An alarm that only stays on, for
+// calm of its length, is not odd.
+func TestWindowsBeginWithTheTrouble(t *testing.T) {
+	f := func(calm int, tail float64, want time.Duration) {
+		t.Helper()
+		tr := New("r1", testTopology([]string{"fra", "ams"}, nil, []string{"checkout"}))
+		s := &tr.subjects[tr.sIndex[key{"fra", "checkout"}]].statistics
+		got := time.Duration(-1)
+		for k := range calm + 60 {
+			at := epoch.Add(time.Duration(k) * 10 * time.Second)
+			state, chance := core.DetectorNormal, 1.0
+			if k >= calm {
+				state, chance = core.DetectorAnomalous, tail
+			}
+			tr.Signal(point("latency", "fra", at, 10*time.Second, state, chance))
+			tr.Judge(at, nil)
+			if s.accuses() && got < 0 {
+				got = time.Duration(k-calm) * 10 * time.Second
+			}
+		}
+		if got != want {
+			t.Errorf("%d calm points, then a chance of %v each: accused after %s, want %s", calm, tail, got, want)
+		}
+	}
+	for calm := range 2 * statisticsRows {
+		f(calm, 1e-9, StatisticsWindow+80*time.Second)
+		f(calm, 1e-3, -1)
+	}
+}
+
 // A watch with seldom points has longer windows.
 func TestWindowsOfSlowWatchesAreLonger(t *testing.T) {
 	f := func(interval time.Duration, want int64) {
@@ -225,7 +308,7 @@ func TestWindowsOfSlowWatchesAreLonger(t *testing.T) {
 			steps = append(steps, fmt.Sprint(m+1))
 		}
 	}
-	if got := fmt.Sprint(steps); got != "[30 60]" || !tr.subjects[1].statistics.accuses() {
-		t.Errorf("steps after the minutes %s, accused %t; want 30 and 60, and accused", got, tr.subjects[1].statistics.accuses())
+	if got := fmt.Sprint(steps); got != "[16 30 46 61]" || !tr.subjects[1].statistics.accuses() {
+		t.Errorf("steps after the minutes %s, accused %t; want 16, 30, 46 and 61, and accused", got, tr.subjects[1].statistics.accuses())
 	}
 }

@@ -76,7 +76,6 @@ type Tracker struct {
 	reckoning core.Reckoning
 
 	tallies map[tallyKey]*tally
-	stepped int64 // when the windows of statistics ended last, 0 before the first judgement
 
 	channels  map[channelKey]*channel
 	declared  map[string]time.Duration // configured links and the objective of their exposure, 0 for none
@@ -101,6 +100,7 @@ type vantage struct {
 	factAt   int64
 	factIvl  int64
 	userPath []string // by target vantage
+	pace     pace
 
 	clockOff   int64 // how far the agent's clock is ahead of ours, as its newest heartbeat says
 	clockKnown bool

@@ -180,7 +180,7 @@ func (w *world) do(line string) error {
 		sub := w.subject(arg(2))
 		s := core.Signal{
 			Detector: arg(1), Subject: sub, Class: core.ClassSymptom, At: w.now, Interval: 10 * time.Second,
-			State: core.DetectorNormal, Value: 2, Expected: 2, Lower: 1, Upper: 3, HasBand: true,
+			State: core.DetectorNormal, Value: 2, Expected: 2, Lower: 1, Upper: 3, HasBand: true, FalseAlarms: 1,
 		}
 		if slices.Contains(f, "anomalous") {
 			s.State, s.Value, s.Score = core.DetectorAnomalous, 9, 1-1e-7
