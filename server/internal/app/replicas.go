@@ -268,7 +268,11 @@ func (s *Server) AddReplica(ctx context.Context, name string, replace bool) ([]b
 
 // RemoveReplica lets a replica leave.
 func (s *Server) RemoveReplica(ctx context.Context, name string) error {
-	if err := s.ledger.RemoveReplica(ctx, name); err != nil {
+	peer := ""
+	if i := slices.IndexFunc(s.config.Replicas, func(r config.Replica) bool { return r.Name == name }); i >= 0 {
+		peer = s.config.Replicas[i].Peer
+	}
+	if err := s.ledger.RemoveReplica(ctx, name, peer); err != nil {
 		return err
 	}
 	if tokens, err := s.ledger.ListTokens(ctx); err == nil {

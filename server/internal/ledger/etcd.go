@@ -46,6 +46,8 @@ func alone(dir string, quota int64, log *slog.Logger) *embed.Config {
 func common(dir string, quota int64, log *slog.Logger) *embed.Config {
 	c := embed.NewConfig()
 	c.Dir = dir
+	// Two ledgers that were begun under one name and address are two for etcd as well: their members do not mix.
+	c.InitialClusterToken = randomID("begun-")
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(newZap(log))
 	c.LogLevel = "warn"
 	c.EnableGRPCGateway = false

@@ -385,7 +385,7 @@ func TestAReplicaIsReplaced(t *testing.T) {
 	}
 	// One that is removed stops and says why.
 	c.until(20*time.Second, "r3 is removed", func() bool { // etcd waits until its members have seen each other for 5 s
-		return c.up["r1"].RemoveReplica(t.Context(), "r3") == nil
+		return c.up["r1"].RemoveReplica(t.Context(), "r3", "") == nil
 	})
 	select {
 	case <-c.up["r3"].Failed():
@@ -588,5 +588,106 @@ func TestBackupAndRestore(t *testing.T) {
 	wantCode(t, err, core.CodeInvalid)
 	if has, err := hasLedger(filepath.Join(other, "etcd")); has || err != nil {
 		t.Errorf("a failed restore leaves a ledger, %v", err)
+	}
+}
+
+// A leader that was another's follower for a while has decided on what was true before.
+func TestALeaderAnewLoadsFirst(t *testing.T) {
+	t.Parallel()
+	c := newCrew(t, 2)
+	name, l := c.leader(15 * time.Second)
+	other := map[string]string{"r1": "r2", "r2": "r1"}[name]
+	if _, err := l.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	commit(t, l, line("before"))
+	c.until(20*time.Second, other+" leads", func() bool {
+		l.resign()
+		time.Sleep(100 * time.Millisecond)
+		return c.up[other].Leading()
+	})
+	commit(t, c.up[other], line("between"))
+	c.until(20*time.Second, name+" leads again", func() bool {
+		c.up[other].resign()
+		time.Sleep(100 * time.Millisecond)
+		return l.Leading()
+	})
+	_, err := l.Commit(t.Context(), []core.Change{line("on what was true before")})
+	wantCode(t, err, core.CodeConflict)
+	if _, err := l.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	commit(t, l, line("after"))
+}
+
+// A replica whose address was misspelt never starts. It can be let go, and the right one is taken in.
+func TestAReplicaThatNeverStartedLeaves(t *testing.T) {
+	t.Parallel()
+	c := newCrew(t, 2)
+	l := leaderOf(c)
+	add := func(name, peer string) {
+		t.Helper()
+		c.until(20*time.Second, "a bundle for "+name, func() bool {
+			_, err := l.AddReplica(t.Context(), name, peer, false)
+			return err == nil
+		})
+	}
+	for _, way := range []string{"by its name and address", "as it is listed"} {
+		wrong := freePeer(t)
+		add("r3", wrong)
+		name, peer := "r3", wrong
+		if way == "as it is listed" {
+			members, err := l.Members(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			name, peer = members[0].Name, ""
+		}
+		if err := l.RemoveReplica(t.Context(), name, peer); err != nil {
+			t.Fatalf("%s: %v", way, err)
+		}
+		if members, err := l.Members(t.Context()); err != nil || len(members) != 2 {
+			t.Errorf("%s: members are %+v, %v", way, members, err)
+		}
+	}
+	wantCode(t, l.RemoveReplica(t.Context(), "r3", freePeer(t)), core.CodeNotFound)
+	c.dirs["r3"], c.peers["r3"] = filepath.Join(t.TempDir(), "ledger"), freePeer(t)
+	c.join("r1", "r3", false)
+}
+
+// The bundle would be lost with the one that makes it.
+func TestAReplicaDoesNotReplaceItself(t *testing.T) {
+	t.Parallel()
+	c := newCrew(t, 3)
+	name, l := c.leader(15 * time.Second)
+	_, err := l.AddReplica(t.Context(), name, c.peers[name], true)
+	wantCode(t, err, core.CodeConflict)
+	if members, err := l.Members(t.Context()); err != nil || len(members) != 3 {
+		t.Errorf("members are %+v, %v", members, err)
+	}
+}
+
+// A replica that was begun anew by mistake, with its old name and address, is not taken for the one that was there.
+func TestASecondLedgerIsNoMember(t *testing.T) {
+	t.Parallel()
+	c := newCrew(t, 3)
+	l := leaderOf(c)
+	ident, members := l.Identity(), l.server.Server.Cluster().ID()
+	commit(t, l, line("decided"))
+	c.crash("r1")
+	c.dirs["r1"] = filepath.Join(t.TempDir(), "anew")
+	second := c.open("r1", func(r *Replicas) { r.Bootstrap = true })
+	if second.server.Server.Cluster().ID() == members {
+		t.Error("for etcd the second ledger is the first")
+	}
+	c.until(20*time.Second, "the others go on", func() bool { return c.up["r2"].Leading() || c.up["r3"].Leading() })
+	time.Sleep(2 * time.Second)
+	for _, name := range []string{"r2", "r3"} {
+		if lines, err := c.up[name].Lines(t.Context(), 0, 0); err != nil || len(lines) != 1 || c.up[name].Identity() != ident {
+			t.Errorf("%s reads %d lines of %+v, %v", name, len(lines), c.up[name].Identity(), err)
+		}
+	}
+	if second.Identity() == ident {
+		t.Error("the second ledger speaks for the first")
 	}
 }
