@@ -179,8 +179,7 @@ func (s *Server) open(ctx context.Context) error {
 	s.world = newWorld(topology)
 	s.eyes = newEyes(s.replica, topology, time.Now)
 	if s.several() {
-		members := len(s.config.Replicas)
-		s.eyes.others = func() (int, []core.ReplicaView) { return members, s.ledger.Views() }
+		s.eyes.others = func() (int, []core.ReplicaView) { return electorate(s.config.Replicas, s.ledger.Views()) }
 	}
 	return s.wireHand()
 }

@@ -219,6 +219,14 @@ func minorOf(version string) ([2]int, bool) {
 	return [2]int{major, minor}, err1 == nil && err2 == nil
 }
 
+// electorate is how many replicas are configured, and their words. One that is not configured any more may still be a
+// member of the ledger and speak; it has no vote.
+func electorate(configured []config.Replica, views []core.ReplicaView) (int, []core.ReplicaView) {
+	return len(configured), slices.DeleteFunc(views, func(v core.ReplicaView) bool {
+		return !slices.ContainsFunc(configured, func(r config.Replica) bool { return r.Name == v.Replica })
+	})
+}
+
 var _ api.Control = (*Server)(nil)
 
 // Leadership is who decides and acts.
