@@ -39,6 +39,7 @@ func chatter(message string) bool {
 		"prober detected unhealthy status", "failed to find remote peer in cluster", "leadership transfer failed",
 		"dropped internal Raft message since sending buffer is full", "dropped Raft message since sending buffer is full",
 		"waiting for ReadIndex response took too long, retrying", "timed out waiting for read index response (local node might have slow network)",
+		"rejecting member add request; local member has not been connected to majority peers, reconfigure breaks active quorum", // asked again
 		"setting up serving from embedded etcd failed.", "sending database snapshot failed",
 		"leader failed to send out heartbeat on time; took too long, leader is overloaded likely from slow disk":
 		return true
