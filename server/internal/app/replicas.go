@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -43,13 +44,25 @@ func (s *Server) ledgerReplicas() (*ledger.Replicas, error) {
 	if s.opts.JoinFile == "" {
 		return r, nil
 	}
-	if r.Join, err = os.ReadFile(s.opts.JoinFile); err != nil {
+	if r.Join, err = readBundle(s.opts.JoinFile); err != nil {
 		return nil, &core.Error{
 			Code: core.CodeInvalid, Message: "the bundle cannot be read", Err: err,
 			Hint: "give the file that 'evenkeel-server replica add' wrote; once joined, --join is not needed",
 		}
 	}
 	return r, nil
+}
+
+const maxBundle = 1 << 20 // bytes
+
+// readBundle reads what may be a bundle; the rest of a longer file is not read, and it is none.
+func readBundle(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxBundle))
+	return text, errors.Join(err, f.Close())
 }
 
 func replicasOf(c config.Config, name string) (*ledger.Replicas, error) {

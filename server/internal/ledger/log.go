@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -86,7 +87,20 @@ func (b *bridge) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	}
 	r := slog.NewRecord(timeOr(e.Time), level, "message from etcd", 0)
 	r.AddAttrs(slog.String("text", e.Message), slog.Any("fields", enc.Fields))
+	if remedy := remedyFor(e.Message); remedy != "" {
+		r.AddAttrs(slog.String("remedy", remedy))
+	}
 	return b.log.Handler().Handle(ctx, r)
+}
+
+// remedyFor is what an operator can do about a message after which etcd takes the process down.
+func remedyFor(message string) string {
+	if strings.HasPrefix(message, "tocommit(") && strings.Contains(message, "raft log") {
+		return "this data directory is older than what its replica told the others before: it was copied, or the disk was put back to an earlier " +
+			"state. It must not vote again: make a bundle at another replica with 'evenkeel-server replica replace NAME --out FILE' and " +
+			"start this one with an empty data directory and serve --join FILE"
+	}
+	return ""
 }
 
 func (b *bridge) Sync() error { return nil }

@@ -302,8 +302,14 @@ func (l *Ledger) RemoveReplica(ctx context.Context, name, peer string) error {
 	if err := l.several(); err != nil {
 		return err
 	}
-	for _, m := range l.server.Server.Cluster().Members() {
+	members := l.server.Server.Cluster().Members()
+	for _, m := range members {
 		unnamed := m.Name == "" && len(m.PeerURLs) > 0 && (m.PeerURLs[0] == peer || notStarted(m.PeerURLs[0]) == name)
+		if (m.Name == name && name != "" || unnamed) && len(members) == 1 {
+			return &core.Error{
+				Code: core.CodeConflict, Message: "replica " + name + " is the last one and cannot leave", Hint: "stop it; its data directory is the ledger",
+			}
+		}
 		if m.Name == name && name != "" || unnamed {
 			return l.remove(ctx, uint64(m.ID), m.Name)
 		}

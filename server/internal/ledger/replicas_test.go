@@ -403,9 +403,12 @@ func TestABundleIsMadeAgain(t *testing.T) {
 		c.dirs[name], c.peers[name] = filepath.Join(t.TempDir(), "ledger"), freePeer(t)
 	}
 	c.leader(15 * time.Second)
+	err := c.up["r1"].RemoveReplica(t.Context(), "r1", "")
+	if wantCode(t, err, core.CodeConflict); err != nil && !strings.Contains(err.Error(), "the last one") {
+		t.Error(err)
+	}
 	var bundle []byte
 	for i := range 3 {
-		var err error
 		if bundle, err = c.up["r1"].AddReplica(t.Context(), "r2", c.peers["r2"], i == 2); err != nil {
 			t.Fatal(err)
 		}
@@ -689,5 +692,18 @@ func TestASecondLedgerIsNoMember(t *testing.T) {
 	}
 	if second.Identity() == ident {
 		t.Error("the second ledger speaks for the first")
+	}
+}
+
+// An address that is taken is no damaged disk.
+func TestAPeerAddressThatIsTaken(t *testing.T) {
+	t.Parallel()
+	c := newCrew(t, 1)
+	o := c.options("r1", func(r *Replicas) { r.Bootstrap = true })
+	o.Dir = filepath.Join(t.TempDir(), "other")
+	_, err := Open(t.Context(), o)
+	wantCode(t, err, core.CodeUnavailable)
+	if err == nil || !strings.Contains(err.Error(), "--peer-listen") {
+		t.Errorf("no remedy: %v", err)
 	}
 }
