@@ -199,6 +199,9 @@ func (l *Ledger) close() error {
 	l.resign()
 	l.stop()
 	l.done.Wait()
+	if l.lead != nil && l.server != nil {
+		l.noteSpoken(context.Background())
+	}
 	l.metrics.close()
 	if l.client != nil {
 		_ = l.client.Close() // what was acknowledged is written; a connection that fails to close loses nothing

@@ -374,6 +374,7 @@ func memberFailed(message string, err error) error {
 const (
 	tendEvery  = time.Second
 	sweepEvery = time.Minute
+	spokeEvery = time.Minute
 	// relieveEvery is how often a ledger that is full is rewritten; one that is not, costs a look.
 	relieveEvery = 10 * time.Minute
 )
@@ -383,7 +384,7 @@ func (l *Ledger) tend(ctx context.Context) {
 	ticker := time.NewTicker(tendEvery)
 	defer ticker.Stop()
 	swept, sweepTo := time.Now(), l.Revision()
-	var relieved time.Time
+	var relieved, noted time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -393,6 +394,9 @@ func (l *Ledger) tend(ctx context.Context) {
 		if l.server != nil {
 			l.updatePeer(ctx)
 			l.yield(ctx)
+			if time.Since(noted) > spokeEvery && l.noteSpoken(ctx) {
+				noted = time.Now()
+			}
 			if time.Since(relieved) > relieveEvery {
 				relieved = time.Now()
 				if err := l.relieve(ctx); err != nil {

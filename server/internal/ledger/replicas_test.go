@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -705,5 +706,40 @@ func TestAPeerAddressThatIsTaken(t *testing.T) {
 	wantCode(t, err, core.CodeUnavailable)
 	if err == nil || !strings.Contains(err.Error(), "--peer-listen") {
 		t.Errorf("no remedy: %v", err)
+	}
+}
+
+// A directory knows when its replica last spoke, so that an older copy of it is found out.
+func TestWhenAReplicaLastSpoke(t *testing.T) {
+	t.Parallel()
+	c := newCrew(t, 1)
+	l := leaderOf(c)
+	spoke := func(want time.Time) bool {
+		got, err := Spoke(c.dirs["r1"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got.Equal(want)
+	}
+	if !spoke(time.Time{}) {
+		t.Error("it spoke before it has spoken")
+	}
+	publish := func(at time.Time) {
+		if err := l.Publish(t.Context(), core.ReplicaView{At: at}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(at(1))
+	c.until(10*time.Second, "it is written down", func() bool { return spoke(at(1)) })
+	publish(at(2))
+	c.crash("r1")
+	if !spoke(at(2)) {
+		t.Error("it is not written down at the end")
+	}
+	if err := os.WriteFile(filepath.Join(c.dirs["r1"], spokenFile), []byte("?"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if !spoke(time.Time{}) {
+		t.Error("a damaged file says something")
 	}
 }
