@@ -48,8 +48,8 @@ func mayBegin(ctx context.Context, c config.Config, self string) error {
 }
 
 // oldAfter is by how much the others may know a later word of a replica than its own directory does. That is written down
-// each minute.
-const oldAfter = 2 * time.Minute
+// every ten seconds; a disk may be slow at it.
+const oldAfter = time.Minute
 
 // mayGoOn refuses a directory that is older than what its replica told the others: one that was copied, or of a disk that
 // was put back. Its replica would vote a second time on what it has forgotten, and what was decided could be undone. One that

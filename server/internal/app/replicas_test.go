@@ -53,8 +53,8 @@ func TestAnOlderDirectory(t *testing.T) {
 	heard := func(replica string, at time.Time) string {
 		return `{"members":[{"name":"` + replica + `","state":"voter","view":{"replica":"` + replica + `","at":"` + at.Format(time.RFC3339Nano) + `"}}]}`
 	}
-	f(false, heard("r1", spoke.Add(time.Minute)), spoke)
-	f(true, heard("r1", spoke.Add(3*time.Minute)), spoke)
+	f(false, heard("r1", spoke.Add(30*time.Second)), spoke)
+	f(true, heard("r1", spoke.Add(90*time.Second)), spoke)
 	f(false, heard("r2", spoke.Add(3*time.Minute)), spoke)
 	f(false, heard("r1", spoke.Add(3*time.Minute)), time.Time{})
 	f(false, `{"members":[{"name":"r1"}]}`, spoke)

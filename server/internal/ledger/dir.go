@@ -115,11 +115,11 @@ func idOf(dir string) (string, error) {
 	return id, nil
 }
 
-// spokenFile holds when this replica last spoke to the others, by its own clock, as of a minute ago at the most. What they
+// spokenFile holds when this replica last spoke to the others, by its own clock, as of ten seconds ago or so. What they
 // heard from it later than that was written by a later state of the directory.
 const spokenFile = "spoken"
 
-// Spoke is what the directory of a ledger knows of when its replica last spoke, to a minute; zero when it does not.
+// Spoke is what the directory of a ledger knows of when its replica last spoke, to some ten seconds; zero when it does not.
 func Spoke(dir string) (time.Time, error) {
 	text, err := os.ReadFile(filepath.Join(dir, spokenFile))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -374,7 +374,7 @@ func memberFailed(message string, err error) error {
 const (
 	tendEvery  = time.Second
 	sweepEvery = time.Minute
-	spokeEvery = time.Minute
+	spokeEvery = 10 * time.Second
 	// relieveEvery is how often a ledger that is full is rewritten; one that is not, costs a look.
 	relieveEvery = 10 * time.Minute
 )
