@@ -206,6 +206,7 @@ func (l *Ledger) takeLive(ctx context.Context, kv *mvccpb.KeyValue) {
 		var o *core.Order
 		if o, err = decode[core.Order](kv); err == nil {
 			l.live.mu.Lock()
+			o.After = l.live.writtenAfter(kv.GetModRevision())
 			l.live.orders[o.ID] = *o
 			l.live.mu.Unlock()
 			poke(l.live.ordered)

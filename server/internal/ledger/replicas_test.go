@@ -330,6 +330,10 @@ func TestOrders(t *testing.T) {
 	t.Parallel()
 	c := newCrew(t, 3)
 	name, l := c.leader(15 * time.Second)
+	before := time.Now()
+	if err := l.Publish(t.Context(), core.ReplicaView{}); err != nil {
+		t.Fatal(err)
+	}
 	follower := "r1"
 	if name == follower {
 		follower = "r2"
@@ -344,6 +348,9 @@ func TestOrders(t *testing.T) {
 	}()
 	c.until(5*time.Second, "the order reaches the leader", func() bool { return len(l.Orders()) == 1 })
 	o := l.Orders()[0]
+	if o.After.Before(before) || o.After.After(time.Now()) {
+		t.Errorf("the order was given after %s, as far as we know", o.After)
+	}
 	if o.From != follower || o.Command.By != "ann" || o.Command.Subject.Site != "fra" {
 		t.Errorf("the order came as %+v", o)
 	}
