@@ -22,16 +22,13 @@ const (
 // mayBegin refuses to begin a ledger while another replica of the configuration answers for one: the new one would be
 // a second cluster, of which no agent and no executor knows.
 func mayBegin(ctx context.Context, c config.Config, self string) error {
-	ctx, cancel := context.WithTimeout(ctx, askOthersWithin)
-	defer cancel()
-	clusters := make([]string, len(c.Replicas))
-	var all sync.WaitGroup
+	urls := make([]string, len(c.Replicas))
 	for i, r := range c.Replicas {
-		if r.Name != self && r.URL != "" {
-			all.Go(func() { clusters[i] = clusterAt(ctx, r.URL) })
+		if r.Name != self {
+			urls[i] = r.URL
 		}
 	}
-	all.Wait()
+	clusters := clustersAt(ctx, urls)
 	for i, cluster := range clusters {
 		if cluster == "" {
 			continue
@@ -45,6 +42,21 @@ func mayBegin(ctx context.Context, c config.Config, self string) error {
 		}
 	}
 	return nil
+}
+
+// clustersAt are the clusters for which servers answer, all asked at once; empty where none does or no URL is given.
+func clustersAt(ctx context.Context, urls []string) []string {
+	ctx, cancel := context.WithTimeout(ctx, askOthersWithin)
+	defer cancel()
+	out := make([]string, len(urls))
+	var all sync.WaitGroup
+	for i, url := range urls {
+		if url != "" {
+			all.Go(func() { out[i] = clusterAt(ctx, url) })
+		}
+	}
+	all.Wait()
+	return out
 }
 
 // oldAfter is by how much the others may know a later word of a replica than its own directory does. That is written down
