@@ -375,6 +375,7 @@ const (
 	tendEvery  = time.Second
 	sweepEvery = time.Minute
 	spokeEvery = 10 * time.Second
+	renewEvery = time.Hour
 	// relieveEvery is how often a ledger that is full is rewritten; one that is not, costs a look.
 	relieveEvery = 10 * time.Minute
 )
@@ -384,6 +385,7 @@ func (l *Ledger) tend(ctx context.Context) {
 	ticker := time.NewTicker(tendEvery)
 	defer ticker.Stop()
 	swept, sweepTo := time.Now(), l.Revision()
+	renewed := time.Now() // the start has seen to it
 	var relieved, noted time.Time
 	for {
 		select {
@@ -396,6 +398,12 @@ func (l *Ledger) tend(ctx context.Context) {
 			l.yield(ctx)
 			if time.Since(noted) > spokeEvery && l.noteSpoken(ctx) {
 				noted = time.Now()
+			}
+			if time.Since(renewed) > renewEvery {
+				renewed = time.Now()
+				if err := l.renew(renewed); err != nil {
+					l.log.LogAttrs(ctx, slog.LevelWarn, "certificate of this replica not renewed", errAttr(err))
+				}
 			}
 			if time.Since(relieved) > relieveEvery {
 				relieved = time.Now()
