@@ -65,7 +65,7 @@ func (l *Ledger) member(ctx context.Context, dir string, o Options) (*embed.Conf
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(o.Dir, replicaFile), []byte(r.Name+"\n"), 0o600); err != nil {
+	if err := writeFile(filepath.Join(o.Dir, replicaFile), r.Name+"\n"); err != nil { // a kill must not leave an empty one
 		return nil, notUsable(o.Dir, err)
 	}
 	c := common(dir, o.quota, l.log)
