@@ -133,6 +133,15 @@ func (s *Server) open(ctx context.Context) error {
 	}
 	begun, err := ledger.Begun(ledgerDir(s.opts.DataDir))
 	s.joinedNow = s.several() && err == nil && !begun && s.opts.JoinFile != ""
+	if s.several() && begun {
+		spoke, err := ledger.Spoke(ledgerDir(s.opts.DataDir))
+		if err != nil {
+			return err
+		}
+		if err := mayGoOn(ctx, s.config, s.opts.Replica, spoke); err != nil {
+			return err
+		}
+	}
 	if s.opts.Bootstrap && !begun && err == nil {
 		if err := mayBegin(ctx, s.config, s.opts.Replica); err != nil {
 			return err
@@ -179,8 +188,7 @@ func (s *Server) open(ctx context.Context) error {
 	s.world = newWorld(topology)
 	s.eyes = newEyes(s.replica, topology, time.Now)
 	if s.several() {
-		members := len(s.config.Replicas)
-		s.eyes.others = func() (int, []core.ReplicaView) { return members, s.ledger.Views() }
+		s.eyes.others = func() (int, []core.ReplicaView) { return electorate(s.config.Replicas, s.ledger.Views()) }
 	}
 	return s.wireHand()
 }

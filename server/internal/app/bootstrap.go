@@ -22,16 +22,13 @@ const (
 // mayBegin refuses to begin a ledger while another replica of the configuration answers for one: the new one would be
 // a second cluster, of which no agent and no executor knows.
 func mayBegin(ctx context.Context, c config.Config, self string) error {
-	ctx, cancel := context.WithTimeout(ctx, askOthersWithin)
-	defer cancel()
-	clusters := make([]string, len(c.Replicas))
-	var all sync.WaitGroup
+	urls := make([]string, len(c.Replicas))
 	for i, r := range c.Replicas {
-		if r.Name != self && r.URL != "" {
-			all.Go(func() { clusters[i] = clusterAt(ctx, r.URL) })
+		if r.Name != self {
+			urls[i] = r.URL
 		}
 	}
-	all.Wait()
+	clusters := clustersAt(ctx, urls)
 	for i, cluster := range clusters {
 		if cluster == "" {
 			continue
@@ -47,23 +44,95 @@ func mayBegin(ctx context.Context, c config.Config, self string) error {
 	return nil
 }
 
+// clustersAt are the clusters for which servers answer, all asked at once; empty where none does or no URL is given.
+func clustersAt(ctx context.Context, urls []string) []string {
+	ctx, cancel := context.WithTimeout(ctx, askOthersWithin)
+	defer cancel()
+	out := make([]string, len(urls))
+	var all sync.WaitGroup
+	for i, url := range urls {
+		if url != "" {
+			all.Go(func() { out[i] = clusterAt(ctx, url) })
+		}
+	}
+	all.Wait()
+	return out
+}
+
+// oldAfter is by how much the others may know a later word of a replica than its own directory does. That is written down
+// every ten seconds; a disk may be slow at it.
+const oldAfter = time.Minute
+
+// mayGoOn refuses a directory that is older than what its replica told the others: one that was copied, or of a disk that
+// was put back. Its replica would vote a second time on what it has forgotten, and what was decided could be undone. One that
+// cannot ask the others goes on, as after the loss of power at all places.
+func mayGoOn(ctx context.Context, c config.Config, self string, spoke time.Time) error {
+	if spoke.IsZero() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, askOthersWithin)
+	defer cancel()
+	heard := make([]time.Time, len(c.Replicas))
+	var all sync.WaitGroup
+	for i, r := range c.Replicas {
+		if r.Name != self && r.URL != "" {
+			all.Go(func() { heard[i] = heardAt(ctx, r.URL, self) })
+		}
+	}
+	all.Wait()
+	for i, at := range heard {
+		if at.Sub(spoke) <= oldAfter {
+			continue
+		}
+		return &core.Error{
+			Code: core.CodeConflict,
+			Message: fmt.Sprintf("the ledger here is of %s, and replica %s heard from %s at %s: this directory is an older copy, or its disk was put back",
+				spoke.Format(time.RFC3339), c.Replicas[i].Name, self, at.Format(time.RFC3339)),
+			Hint: fmt.Sprintf("start it with the newest directory; when that is lost: 'evenkeel-server replica replace %s --out FILE --server %s', an empty data directory, and serve --join FILE",
+				self, c.Replicas[i].URL),
+		}
+	}
+	return nil
+}
+
+// heardAt is when a replica last spoke, by its own clock, as another one knows it; zero when that does not say.
+func heardAt(ctx context.Context, url, replica string) time.Time {
+	var all struct {
+		Members []core.Member `json:"members"`
+	}
+	if !askJSON(ctx, strings.TrimSuffix(url, "/")+"/api/v1/replicas", &all) {
+		return time.Time{}
+	}
+	for _, m := range all.Members {
+		if m.Name == replica && m.View != nil {
+			return m.View.At
+		}
+	}
+	return time.Time{}
+}
+
 // clusterAt is the cluster for which a server answers; empty when it does not.
 func clusterAt(ctx context.Context, url string) string {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(url, "/")+"/api/v1/status", nil)
-	if err != nil {
+	var status struct {
+		ClusterID string `json:"cluster_id"`
+	}
+	if !askJSON(ctx, strings.TrimSuffix(url, "/")+"/api/v1/status", &status) {
 		return ""
+	}
+	return status.ClusterID
+}
+
+// askJSON reads what a server answers; false when it does not, or not so.
+func askJSON(ctx context.Context, url string, into any) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return false
 	}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, Proxy: http.ProxyFromEnvironment}}
 	res, err := client.Do(req)
 	if err != nil {
-		return ""
+		return false
 	}
 	defer res.Body.Close() //nolint:errcheck // it was read
-	var status struct {
-		ClusterID string `json:"cluster_id"`
-	}
-	if res.StatusCode != http.StatusOK || json.NewDecoder(io.LimitReader(res.Body, maxStatus)).Decode(&status) != nil {
-		return ""
-	}
-	return status.ClusterID
+	return res.StatusCode == http.StatusOK && json.NewDecoder(io.LimitReader(res.Body, maxStatus)).Decode(into) == nil
 }

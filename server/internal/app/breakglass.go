@@ -42,7 +42,7 @@ const (
 )
 
 // BreakTheGlass commands an executor with the token after the one it holds. Nothing of the server is asked: no guard, no
-// ledger. The record is on disk before the command is sent, and says afterwards what came of it; it is returned with its
+// ledger; only the name of its cluster, when the executor has obeyed nobody so far. The record is on disk before the command is sent, and says afterwards what came of it; it is returned with its
 // path also when the executor refused.
 func BreakTheGlass(ctx context.Context, o BreakGlassOptions) (core.BreakGlass, string, error) {
 	c, err := config.Load(o.ConfigPath)
@@ -65,7 +65,11 @@ func BreakTheGlass(ctx context.Context, o BreakGlassOptions) (core.BreakGlass, s
 			Hint: "move the traffic with the executor's own tools; the servers will see it and hold",
 		}
 	}
-	token, err := standing.Next(o.ClusterID)
+	cluster, err := clusterFor(ctx, c, o.ClusterID, standing)
+	if err != nil {
+		return core.BreakGlass{}, "", err
+	}
+	token, err := standing.Next(cluster)
 	if err != nil {
 		return core.BreakGlass{}, "", &core.Error{Code: core.CodeInvalid, Message: "no token can be made", Err: err, Hint: "name the cluster with --cluster-id"}
 	}
@@ -83,6 +87,32 @@ func BreakTheGlass(ctx context.Context, o BreakGlassOptions) (core.BreakGlass, s
 		o.Log.WarnContext(ctx, "glass broken", slog.String("subject", b.Subject.String()), slog.String("target", b.Target), slog.String("result", b.Result))
 	}
 	return b, path, nil
+}
+
+// clusterFor is the cluster in whose name an executor is commanded. One that has obeyed nobody so far obeys that one alone from
+// then on, and would refuse the ledger for a slip of the pen: so the servers that still answer are asked for the name.
+func clusterFor(ctx context.Context, c config.Config, given string, standing remediations.Standing) (string, error) {
+	if len(standing.Obeys) > 0 || len(standing.Epochs) > 0 {
+		return given, nil
+	}
+	urls := []string{c.Server.URL}
+	for _, r := range c.Replicas {
+		urls = append(urls, r.URL)
+	}
+	told := clustersAt(ctx, urls)
+	slices.Sort(told)
+	told = slices.DeleteFunc(slices.Compact(told), func(cluster string) bool { return cluster == "" })
+	switch {
+	case given == "" && len(told) == 1:
+		return told[0], nil
+	case given != "" && len(told) > 0 && !slices.Contains(told, given):
+		return "", &core.Error{
+			Code:    core.CodeInvalid,
+			Message: fmt.Sprintf("the executor has obeyed nobody so far and would obey cluster %s alone from now on; the servers are of %s", given, strings.Join(told, ", ")),
+			Hint:    "name it with --cluster-id " + told[0],
+		}
+	}
+	return given, nil
 }
 
 // record checks what is asked and begins the record of it.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -179,4 +180,27 @@ func mustSecret(t *testing.T) remediations.Secret {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// An executor that has obeyed nobody obeys whoever is named first, and nobody else ever: the servers know the name.
+func TestBreakTheGlassOfAnExecutorThatObeyedNobody(t *testing.T) {
+	h := newHand(t)
+	status := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte(`{"cluster_id":"c_ours"}`))
+	}))
+	defer status.Close()
+	file, err := os.ReadFile(h.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(h.config, append(file, "server: {url: \""+status.URL+"\"}\n"...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = h.glass(t, core.PlanDrain, func(o *BreakGlassOptions) { o.ClusterID = "c_outs" })
+	if core.Code(err) != core.CodeInvalid || err == nil || !strings.Contains(err.Error(), "--cluster-id c_ours") {
+		t.Errorf("a slip of the pen: %v", err)
+	}
+	if b, _, err := h.glass(t, core.PlanDrain, nil); err != nil || b.ClusterID != "c_ours" || b.Result != "done" {
+		t.Errorf("%+v, %v", b, err)
+	}
 }

@@ -58,16 +58,19 @@ func TestOrdersOfOtherReplicas(t *testing.T) {
 	b := &book{}
 	runLoop(t, b, func(_ *loop, _ func() chan core.Reply) {
 		drain := core.Command{Kind: core.CommandDrain, Subject: core.Subject{Site: "fra", Service: "checkout"}, By: "ann", Reason: "test"}
+		brake := core.Command{Kind: core.CommandBrake, On: true, By: "ann", Reason: "test"}
 		b.mu.Lock()
 		b.orders = []core.Order{
 			{ID: "old", Command: drain, From: "r2", Given: time.Now().Add(-11 * time.Second)},
 			{ID: "new", Command: drain, From: "r2", Given: time.Now()},
+			{ID: "old by our clock", Command: drain, From: "r3", Given: time.Now(), After: time.Now().Add(-11 * time.Second)},
+			{ID: "of a wrong clock", Command: brake, From: "r3", Given: time.Now().Add(-time.Hour), After: time.Now().Add(-time.Second)},
 		}
 		b.lost = true
 		b.mu.Unlock()
 		time.Sleep(time.Second)
-		if got := b.waiting(); len(got) != 2 {
-			t.Fatalf("a replica that does not lead took %d orders", 2-len(got))
+		if got := b.waiting(); len(got) != 4 {
+			t.Fatalf("a replica that does not lead took %d orders", 4-len(got))
 		}
 		b.lead(true) // as after a take-over: both still wait
 		time.Sleep(time.Second)
@@ -75,6 +78,12 @@ func TestOrdersOfOtherReplicas(t *testing.T) {
 		defer b.mu.Unlock()
 		if r := b.answers["old"]; r.OK || r.Code != core.CodeUnavailable {
 			t.Errorf("an old order is answered %+v", r)
+		}
+		if r := b.answers["old by our clock"]; r.OK || r.Code != core.CodeUnavailable {
+			t.Errorf("an old order of a clock that is ahead is answered %+v", r)
+		}
+		if r := b.answers["of a wrong clock"]; !r.OK {
+			t.Errorf("an order of a clock that is behind is answered %+v", r)
 		}
 		if r := b.answers["new"]; !r.OK || r.ActionID == "" {
 			t.Errorf("an order is answered %+v", r)

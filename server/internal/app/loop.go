@@ -41,7 +41,7 @@ type input struct {
 // late reports whether an order may no longer be carried out.
 func (in input) late() bool {
 	if in.order != nil {
-		return time.Since(in.given).Abs() > orderGood // by the clock of another machine, which may be ahead
+		return time.Since(in.given).Abs() > orderGood // perhaps by the clock of another machine, which may be ahead
 	}
 	return in.caller != nil && (in.caller.Err() != nil || time.Since(in.given) > orderGood)
 }
@@ -200,7 +200,11 @@ func (l *loop) takeOrders(ctx context.Context) {
 			continue // the list trails the ledger a little
 		}
 		c := o.Command
-		l.step(ctx, input{Input: decide.Input{Command: &c}, order: &o, given: o.Given})
+		given := o.After // our own clock knows better than that of another machine, which may be wrong
+		if given.IsZero() {
+			given = o.Given
+		}
+		l.step(ctx, input{Input: decide.Input{Command: &c}, order: &o, given: given})
 		l.answered = append(l.answered, o.ID)
 		l.answered = l.answered[max(0, len(l.answered)-keptAnswers):]
 	}
@@ -209,9 +213,13 @@ func (l *loop) takeOrders(ctx context.Context) {
 // dropOrder says on the record that an order was not carried out.
 func (l *loop) dropOrder(ctx context.Context, in input) {
 	c := in.Command
+	what := string(c.Kind)
+	if c.Subject.Site != "" {
+		what += " of " + c.Subject.String()
+	}
 	line := core.Line{At: time.Now(), Subject: c.Subject, Kind: "command", Sentence: fmt.Sprintf(
-		"%s of %s by %s, given %.1f s ago, is not carried out: it is too old, or whoever gave it is gone",
-		c.Kind, c.Subject, c.By, time.Since(in.given).Seconds())}
+		"%s by %s, given %.1f s ago, is not carried out: it is too old, or whoever gave it is gone",
+		what, c.By, time.Since(in.given).Seconds())}
 	reply := core.Reply{Code: core.CodeUnavailable, Sentence: line.Sentence}
 	changes := []core.Change{{Line: &line}}
 	if in.order != nil {

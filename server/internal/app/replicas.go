@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -43,13 +44,25 @@ func (s *Server) ledgerReplicas() (*ledger.Replicas, error) {
 	if s.opts.JoinFile == "" {
 		return r, nil
 	}
-	if r.Join, err = os.ReadFile(s.opts.JoinFile); err != nil {
+	if r.Join, err = readBundle(s.opts.JoinFile); err != nil {
 		return nil, &core.Error{
 			Code: core.CodeInvalid, Message: "the bundle cannot be read", Err: err,
 			Hint: "give the file that 'evenkeel-server replica add' wrote; once joined, --join is not needed",
 		}
 	}
 	return r, nil
+}
+
+const maxBundle = 1 << 20 // bytes
+
+// readBundle reads what may be a bundle; the rest of a longer file is not read, and it is none.
+func readBundle(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	text, err := io.ReadAll(io.LimitReader(f, maxBundle))
+	return text, errors.Join(err, f.Close())
 }
 
 func replicasOf(c config.Config, name string) (*ledger.Replicas, error) {
@@ -219,6 +232,14 @@ func minorOf(version string) ([2]int, bool) {
 	return [2]int{major, minor}, err1 == nil && err2 == nil
 }
 
+// electorate is how many replicas are configured, and their words. One that is not configured any more may still be a
+// member of the ledger and speak; it has no vote.
+func electorate(configured []config.Replica, views []core.ReplicaView) (int, []core.ReplicaView) {
+	return len(configured), slices.DeleteFunc(views, func(v core.ReplicaView) bool {
+		return !slices.ContainsFunc(configured, func(r config.Replica) bool { return r.Name == v.Replica })
+	})
+}
+
 var _ api.Control = (*Server)(nil)
 
 // Leadership is who decides and acts.
@@ -268,7 +289,11 @@ func (s *Server) AddReplica(ctx context.Context, name string, replace bool) ([]b
 
 // RemoveReplica lets a replica leave.
 func (s *Server) RemoveReplica(ctx context.Context, name string) error {
-	if err := s.ledger.RemoveReplica(ctx, name); err != nil {
+	peer := ""
+	if i := slices.IndexFunc(s.config.Replicas, func(r config.Replica) bool { return r.Name == name }); i >= 0 {
+		peer = s.config.Replicas[i].Peer
+	}
+	if err := s.ledger.RemoveReplica(ctx, name, peer); err != nil {
 		return err
 	}
 	if tokens, err := s.ledger.ListTokens(ctx); err == nil {

@@ -110,6 +110,8 @@ type Order struct {
 	Command Command   `json:"command"`
 	From    string    `json:"from"`  // the replica it was given to
 	Given   time.Time `json:"given"` // by the clock of that replica
+	// After is a time after which it was given, by the clock of this process; zero when none is known. It is not handed over.
+	After time.Time `json:"-"`
 }
 
 // OrderAnswer is the reply to an order; it is written in one transaction with what follows from the order.

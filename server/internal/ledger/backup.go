@@ -49,6 +49,11 @@ func Restore(ctx context.Context, o RestoreOptions) (core.Identity, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	lock, err := claimDir(o.Dir)
+	if err != nil {
+		return core.Identity{}, err
+	}
+	defer func() { _ = lock.Close() }() // a lock that fails to close is gone with this process
 	dir := filepath.Join(o.Dir, "etcd")
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return core.Identity{}, &core.Error{
@@ -56,40 +61,77 @@ func Restore(ctx context.Context, o RestoreOptions) (core.Identity, error) {
 			Hint: "restore to an empty data directory, or move the old one away first",
 		}
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return core.Identity{}, notUsable(o.Dir, err)
+	// The ledger is made aside and takes its place when its epoch is raised: a restore that is cut off must leave nothing
+	// that a server could start with, for it would command with tokens that were used before.
+	stage := filepath.Join(o.Dir, "restoring")
+	if err := os.RemoveAll(stage); err != nil {
+		return core.Identity{}, notUsable(stage, err)
 	}
+	ident, err := o.restore(ctx, stage, log)
+	if err == nil {
+		err = settleDir(filepath.Join(stage, "etcd"), dir)
+	}
+	if err = errors.Join(err, os.RemoveAll(stage)); err != nil {
+		return core.Identity{}, err
+	}
+	return ident, nil
+}
+
+// settleDir gives a directory its name, for good.
+func settleDir(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return notUsable(to, err)
+	}
+	parent, err := os.Open(filepath.Dir(to))
+	if err != nil {
+		return notUsable(to, err)
+	}
+	if err := errors.Join(parent.Sync(), parent.Close()); err != nil {
+		return notUsable(to, err)
+	}
+	return nil
+}
+
+// restore makes the ledger in the directory, with its epoch raised, and closes it.
+func (o RestoreOptions) restore(ctx context.Context, stage string, log *slog.Logger) (core.Identity, error) {
+	dir := filepath.Join(stage, "etcd")
 	c := alone(dir, 0, log)
-	name, peers, initial := c.Name, []string{c.AdvertisePeerUrls[0].String()}, c.InitialCluster
+	config := snapshot.RestoreConfig{
+		SnapshotPath: o.From, Name: c.Name, OutputDataDir: dir, PeerURLs: []string{c.AdvertisePeerUrls[0].String()},
+		InitialCluster: c.InitialCluster, InitialClusterToken: randomID("restored-"),
+	}
 	if r := o.Replicas; r != nil {
 		u, err := peerURL(r.Peer)
 		if err != nil {
 			return core.Identity{}, err
 		}
-		name, peers, initial = r.Name, []string{u.String()}, r.Name+"="+u.String()
+		config.Name, config.PeerURLs, config.InitialCluster = r.Name, []string{u.String()}, r.Name+"="+u.String()
 	}
 	if err := checkBackup(o.From); err != nil {
 		return core.Identity{}, err
 	}
-	if err := snapshot.NewV3(newZap(log)).Restore(snapshot.RestoreConfig{
-		SnapshotPath: o.From, Name: name, OutputDataDir: dir, PeerURLs: peers, InitialCluster: initial,
-		InitialClusterToken: randomID("restored-"),
-	}); err != nil {
-		// What was begun is taken away, so that it can be tried again.
-		return core.Identity{}, errors.Join(&core.Error{
+	if err := unpack(config, log); err != nil {
+		return core.Identity{}, &core.Error{
 			Code: core.CodeInvalid, Message: o.From + " cannot be restored", Err: err,
 			Hint: "use a file written by 'evenkeel-server backup'; a damaged one does not pass its checksum",
-		}, os.RemoveAll(dir))
+		}
 	}
-	l, err := Open(ctx, Options{Dir: o.Dir, Log: log, Replicas: o.Replicas})
+	l, err := Open(ctx, Options{Dir: stage, Log: log, Replicas: o.Replicas, restored: true})
 	if err != nil {
-		return core.Identity{}, errors.Join(err, os.RemoveAll(dir))
+		return core.Identity{}, err
 	}
 	ident, err := l.begun(ctx, o.From)
-	if err = errors.Join(err, l.Close()); err != nil { //nolint:contextcheck // closing ends also when ctx has
-		return core.Identity{}, errors.Join(err, os.RemoveAll(dir))
-	}
-	return ident, nil
+	return ident, errors.Join(err, l.Close()) //nolint:contextcheck // closing ends also when ctx has
+}
+
+// unpack makes the directory of etcd. etcd panics about a database that is none, whatever its checksum says.
+func unpack(c snapshot.RestoreConfig, log *slog.Logger) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("etcd panicked: %v", p)
+		}
+	}()
+	return snapshot.NewV3(newZap(log)).Restore(c)
 }
 
 // checkBackup sees that a file can be a backup at all: a copy of the database, which has whole pages, and its SHA-256.
@@ -115,8 +157,8 @@ func (l *Ledger) begun(ctx context.Context, from string) (core.Identity, error) 
 		}
 	}
 	res, err := l.client.Get(ctx, keyIdentity)
-	if err != nil || len(res.Kvs) == 0 {
-		return core.Identity{}, unavailable("the backup holds no identity: it is of no ledger", err)
+	if err != nil || len(res.Kvs) == 0 { // Open has seen it
+		return core.Identity{}, unavailable("the ledger does not answer", err)
 	}
 	old, err := decode[core.Identity](res.Kvs[0])
 	if err != nil {
@@ -141,8 +183,8 @@ func (l *Ledger) begun(ctx context.Context, from string) (core.Identity, error) 
 }
 
 // Adopt is an operator's word that from now on this ledger speaks for a cluster: the one it is of, or, with clusterID,
-// another whose ledger is lost. An epoch of 0 is the next one; it must be higher than the present one, and higher than
-// what the executors have obeyed, which preflight tells. The token signs the record.
+// another whose ledger is lost. An epoch of 0 is the next one; it must be higher than the present one, whatever the
+// cluster, and higher than what the executors have obeyed, which preflight tells. The token signs the record.
 func (l *Ledger) Adopt(ctx context.Context, clusterID string, epoch int64, by, reason string, token core.Secret) (core.Identity, error) {
 	res, err := l.client.Get(ctx, keyIdentity)
 	if err != nil || len(res.Kvs) == 0 {
@@ -159,7 +201,8 @@ func (l *Ledger) Adopt(ctx context.Context, clusterID string, epoch int64, by, r
 	if epoch == 0 {
 		next.Epoch = old.Epoch + 1
 	}
-	if next.ClusterID == old.ClusterID && next.Epoch <= old.Epoch {
+	// Also in the name of another cluster: it may be one whose name this ledger had before.
+	if next.Epoch <= old.Epoch {
 		return core.Identity{}, &core.Error{
 			Code: core.CodeInvalid, Message: fmt.Sprintf("epoch %d is not above the present one, %d", next.Epoch, old.Epoch),
 			Hint: "give a higher one, or none for the next",

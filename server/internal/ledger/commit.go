@@ -17,7 +17,8 @@ import (
 // and lines among them. When it returns without an error the changes are on the disk.
 //
 // Of two changes to one record the later stands. Nothing is written for an empty list. Errors are
-// *core.Error: CodeNotFound when an order that is answered is not there any more, CodeConflict when an intent is already recorded or another process took the ledger over,
+// *core.Error: CodeNotFound when an order that is answered is not there any more, CodeConflict when an intent is already recorded, when another process took the ledger over, or when this one began
+// to lead anew since it has loaded,
 // CodeTooLarge when the changes do not fit into one transaction, CodeInvalid for a change that is none,
 // CodeUnavailable when the ledger cannot write or it is not known whether it did. After the last the
 // caller must Load before it goes on; that settles the doubt.
@@ -31,6 +32,12 @@ func (l *Ledger) Commit(ctx context.Context, changes []core.Change) (revision in
 	defer func() { l.metrics.commit(err, time.Since(start)) }()
 	if err := l.settle(ctx); err != nil {
 		return 0, err
+	}
+	if l.lead != nil && l.loaded != "" && l.loaded != l.incarnation {
+		return 0, &core.Error{
+			Code: core.CodeConflict, Message: "this replica began to lead anew since it has loaded the ledger, and another may have led between",
+			Hint: "load the ledger again and go on from what it says",
+		}
 	}
 	b, err := l.batch(changes)
 	if err != nil {

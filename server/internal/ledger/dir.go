@@ -2,12 +2,15 @@ package ledger
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"go.etcd.io/etcd/client/pkg/v3/fileutil"
 
@@ -110,6 +113,40 @@ func idOf(dir string) (string, error) {
 		return "", notUsable(dir, err)
 	}
 	return id, nil
+}
+
+// spokenFile holds when this replica last spoke to the others, by its own clock, as of ten seconds ago or so. What they
+// heard from it later than that was written by a later state of the directory.
+const spokenFile = "spoken"
+
+// Spoke is what the directory of a ledger knows of when its replica last spoke, to some ten seconds; zero when it does not.
+func Spoke(dir string) (time.Time, error) {
+	text, err := os.ReadFile(filepath.Join(dir, spokenFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, notUsable(dir, err)
+	}
+	at, err := time.Parse(time.RFC3339Nano, string(bytes.TrimSpace(text)))
+	if err != nil {
+		return time.Time{}, nil //nolint:nilerr // damaged, so it says nothing
+	}
+	return at, nil
+}
+
+// noteSpoken writes down when this replica last spoke; false when it has not.
+func (l *Ledger) noteSpoken(ctx context.Context) bool {
+	l.live.mu.Lock()
+	at := l.live.spoke
+	l.live.mu.Unlock()
+	if at.IsZero() {
+		return false
+	}
+	if err := writeFile(filepath.Join(l.dir, spokenFile), at.UTC().Format(time.RFC3339Nano)+"\n"); err != nil {
+		l.log.LogAttrs(ctx, slog.LevelWarn, "time of the last word not written down", errAttr(err))
+	}
+	return true
 }
 
 // writeFile writes a small file so that it is either there whole or not at all.

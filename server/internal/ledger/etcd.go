@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -46,6 +47,8 @@ func alone(dir string, quota int64, log *slog.Logger) *embed.Config {
 func common(dir string, quota int64, log *slog.Logger) *embed.Config {
 	c := embed.NewConfig()
 	c.Dir = dir
+	// Two ledgers that were begun under one name and address are two for etcd as well: their members do not mix.
+	c.InitialClusterToken = randomID("begun-")
 	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(newZap(log))
 	c.LogLevel = "warn"
 	c.EnableGRPCGateway = false
@@ -101,6 +104,12 @@ func removed(err error) error {
 func damaged(dir string, err error) error {
 	if strings.Contains(err.Error(), "permanently removed") {
 		return removed(err)
+	}
+	if listen, ok := errors.AsType[*net.OpError](err); ok && listen.Op == "listen" {
+		return &core.Error{
+			Code: core.CodeUnavailable, Message: "the address for the other replicas cannot be listened on", Err: err,
+			Hint: "stop what has it, which may be this replica's own server, or give another with --peer-listen",
+		}
 	}
 	return &core.Error{
 		Code: core.CodeInternal, Message: "the ledger in " + dir + " cannot be opened",

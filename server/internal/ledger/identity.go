@@ -21,8 +21,8 @@ type fence struct {
 	Replica     string `json:"replica,omitempty"`
 }
 
-// readIdentity reads who the ledger is, and on the first start decides it.
-func (l *Ledger) readIdentity(ctx context.Context) error {
+// readIdentity reads who the ledger is, and on the first start decides it, unless it is one that was restored.
+func (l *Ledger) readIdentity(ctx context.Context, restored bool) error {
 	if l.lead != nil {
 		known, err := l.knownIdentity(ctx)
 		if err != nil || known {
@@ -44,6 +44,15 @@ func (l *Ledger) readIdentity(ctx context.Context) error {
 		if err := l.relieve(ctx); err != nil {
 			return err
 		}
+	}
+	if restored {
+		known, err := l.knownIdentity(ctx)
+		if err == nil && !known {
+			err = &core.Error{
+				Code: core.CodeInvalid, Message: "the backup is of an etcd that is no ledger", Hint: "use a file written by 'evenkeel-server backup'",
+			}
+		}
+		return err
 	}
 	res, err := l.client.Txn(ctx).
 		If(clientv3.Compare(clientv3.CreateRevision(keyIdentity), "=", 0)).

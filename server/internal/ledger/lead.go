@@ -197,8 +197,9 @@ func (l *Ledger) consider(ctx context.Context) {
 	d.mu.Lock()
 	seen, rev, silent := d.seen, d.rev, now.Sub(d.seenAt)
 	need := d.t.term + rand.N(d.t.beat/2)
-	if seen.Replica == "" || seen.Dir == l.dirID {
+	if seen.Replica == "" || (seen.Dir == l.dirID && seen.Replica == l.self.Name) {
 		// Resigned, or nobody ever led; or our own from before a restart: we hold the lock on the directory, so it is over.
+		// A copy of the directory under another name is another replica, and proves nothing of the first.
 		need = rand.N(d.t.beat / 4)
 	}
 	if d.unfit != "" {

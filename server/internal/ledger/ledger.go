@@ -28,6 +28,8 @@ type Options struct {
 
 	quota  int64  // bytes; 0: the default. Tests fill a ledger with it.
 	timing timing // zero: that of the pattern. Tests are less patient.
+	// restored says that what is there was unpacked from a backup: without an identity it is of no ledger.
+	restored bool
 }
 
 // Replicas says how this replica is one of several.
@@ -71,6 +73,7 @@ type Ledger struct {
 	incarnation string       // of this opening
 	fenceLost   atomic.Bool  // another opening took the fence: write no more until it is taken anew
 	doubtful    bool         // a write ended without a known outcome
+	loaded      string       // incarnation at the last Load; of several replicas, what was decided on another one is not written
 
 	stop     context.CancelFunc
 	done     sync.WaitGroup
@@ -120,7 +123,7 @@ func Open(ctx context.Context, o Options) (l *Ledger, err error) {
 	if err = l.connect(ctx, o); err != nil {
 		return l, err
 	}
-	if err = l.begin(ctx, run); err != nil {
+	if err = l.begin(ctx, run, o.restored); err != nil {
 		return l, err
 	}
 	l.metrics, err = newMetrics(o.Registry, l)
@@ -161,10 +164,10 @@ func (l *Ledger) connect(ctx context.Context, o Options) (err error) {
 }
 
 // begin reads who we are, starts following what the others write, and when alone takes the fence.
-func (l *Ledger) begin(ctx, run context.Context) error {
+func (l *Ledger) begin(ctx, run context.Context, restored bool) error {
 	l.write.Lock()
 	defer l.write.Unlock()
-	if err := l.readIdentity(ctx); err != nil {
+	if err := l.readIdentity(ctx, restored); err != nil {
 		return err
 	}
 	if l.lead == nil {
@@ -196,6 +199,9 @@ func (l *Ledger) close() error {
 	l.resign()
 	l.stop()
 	l.done.Wait()
+	if l.lead != nil && l.server != nil {
+		l.noteSpoken(context.Background())
+	}
 	l.metrics.close()
 	if l.client != nil {
 		_ = l.client.Close() // what was acknowledged is written; a connection that fails to close loses nothing

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"errors"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -280,7 +281,7 @@ func TestLines(t *testing.T) {
 		after int64
 		limit int
 		want  string
-	}{{0, 0, "123"}, {0, 1, "12"}, {a, 0, "3"}, {a + 1, 0, "3"}, {b, 0, ""}, {-5, 9, "123"}, {1 << 40, 0, ""}} {
+	}{{0, 0, "123"}, {0, 1, "12"}, {a, 0, "3"}, {a + 1, 0, "3"}, {b, 0, ""}, {-5, 9, "123"}, {1 << 40, 0, ""}, {math.MaxInt64, 0, ""}} {
 		if got := text(c.after, c.limit); got != c.want {
 			t.Errorf("lines after %d, limit %d are %q, want %q", c.after, c.limit, got, c.want)
 		}

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"math"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -12,7 +13,7 @@ import (
 // lines of one revision are never parted: there may be a few more than limit, so that the Seq of the last
 // one is where to go on.
 func (l *Ledger) Lines(ctx context.Context, afterSeq int64, limit int) ([]core.Line, error) {
-	from, err := l.linesFrom(ctx, max(afterSeq, 0))
+	from, err := l.linesFrom(ctx, min(max(afterSeq, 0), math.MaxInt64-1))
 	if err != nil {
 		return nil, err
 	}

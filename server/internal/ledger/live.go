@@ -29,6 +29,7 @@ type live struct {
 	waiting map[string]chan core.Reply // orders given here
 	ordered chan struct{}              // one pending sign that there is an order
 	marks   []mark                     // own publications, oldest first
+	spoke   time.Time                  // At of the last own publication
 }
 
 // mark is one publication of our own: whatever has a higher revision was written after it was begun. So the age of
@@ -76,6 +77,7 @@ func (l *Ledger) Publish(ctx context.Context, v core.ReplicaView) error {
 	l.live.mu.Lock()
 	l.live.marks = append(l.live.marks, mark{rev: res.Header.GetRevision(), began: began})
 	l.live.marks = l.live.marks[max(0, len(l.live.marks)-keptMarks):]
+	l.live.spoke = v.At
 	l.live.mu.Unlock()
 	l.lead.mu.Lock()
 	l.lead.wrote = time.Now()
@@ -204,6 +206,7 @@ func (l *Ledger) takeLive(ctx context.Context, kv *mvccpb.KeyValue) {
 		var o *core.Order
 		if o, err = decode[core.Order](kv); err == nil {
 			l.live.mu.Lock()
+			o.After = l.live.writtenAfter(kv.GetModRevision())
 			l.live.orders[o.ID] = *o
 			l.live.mu.Unlock()
 			poke(l.live.ordered)

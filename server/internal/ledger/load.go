@@ -32,6 +32,7 @@ func (l *Ledger) Load(ctx context.Context) (core.Snapshot, error) {
 	}
 	s.Revision = res.Header.GetRevision()
 	l.saw(s.Revision)
+	l.loaded = l.incarnation
 	if len(res.Kvs) > 0 {
 		if s.Brake, err = decode[core.Brake](res.Kvs[0]); err != nil {
 			return s, err

@@ -65,7 +65,7 @@ func (l *Ledger) member(ctx context.Context, dir string, o Options) (*embed.Conf
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(o.Dir, replicaFile), []byte(r.Name+"\n"), 0o600); err != nil {
+	if err := writeFile(filepath.Join(o.Dir, replicaFile), r.Name+"\n"); err != nil { // a kill must not leave an empty one
 		return nil, notUsable(o.Dir, err)
 	}
 	c := common(dir, o.quota, l.log)
@@ -84,7 +84,6 @@ func (l *Ledger) member(ctx context.Context, dir string, o Options) (*embed.Conf
 		c.ClusterState = embed.ClusterStateFlagExisting
 		c.InitialCluster = initialCluster(members)
 	}
-	c.InitialClusterToken = "evenkeel"
 	t := l.lead.t
 	c.TickMs, c.ElectionMs = uint(t.tick.Milliseconds()), uint(t.election.Milliseconds())
 	// A follower that was away for a while catches up from entries; after longer it is sent the whole database.
@@ -207,13 +206,16 @@ func (l *Ledger) Members(context.Context) ([]core.Member, error) {
 			x.State = core.MemberLearner
 		}
 		if x.Name == "" {
-			x.Name = "(not started: " + x.Peer + ")" // etcd learns the name from the member itself
+			x.Name = notStarted(x.Peer)
 		}
 		out = append(out, x)
 	}
 	slices.SortFunc(out, func(a, b core.Member) int { return cmp.Compare(a.Name, b.Name) })
 	return out, nil
 }
+
+// notStarted stands for the name of a member that never started: etcd learns the name from the member itself.
+func notStarted(peer string) string { return "(not started: " + peer + ")" }
 
 // AddReplica takes a new member in, as a learner that gets a vote once it has caught up, and returns the bundle it
 // starts with. With replace a member of that name leaves first.
@@ -244,6 +246,11 @@ func (l *Ledger) AddReplica(ctx context.Context, name, peer string, replace bool
 			return nil, &core.Error{
 				Code: core.CodeConflict, Message: fmt.Sprintf("replica %s is a member already", name),
 				Hint: "if its disk is lost: evenkeel-server replica replace " + name + " --out FILE",
+			}
+		case m.ID == l.server.Server.MemberID():
+			return nil, &core.Error{
+				Code: core.CodeConflict, Message: "replica " + name + " is the one that was asked, and cannot replace itself",
+				Hint: "ask another one with --server",
 			}
 		}
 		if err := l.remove(ctx, uint64(m.ID), m.Name); err != nil {
@@ -289,14 +296,22 @@ func (l *Ledger) addLearner(ctx context.Context, peer string) error {
 	return err
 }
 
-// RemoveReplica lets a member leave, this one included.
-func (l *Ledger) RemoveReplica(ctx context.Context, name string) error {
+// RemoveReplica lets a member leave, this one included. One that was added and never started has no name of its own: it is
+// known by its peer address, or by the name that Members gives it.
+func (l *Ledger) RemoveReplica(ctx context.Context, name, peer string) error {
 	if err := l.several(); err != nil {
 		return err
 	}
-	for _, m := range l.server.Server.Cluster().Members() {
-		if m.Name == name {
-			return l.remove(ctx, uint64(m.ID), name)
+	members := l.server.Server.Cluster().Members()
+	for _, m := range members {
+		unnamed := m.Name == "" && len(m.PeerURLs) > 0 && (m.PeerURLs[0] == peer || notStarted(m.PeerURLs[0]) == name)
+		if (m.Name == name && name != "" || unnamed) && len(members) == 1 {
+			return &core.Error{
+				Code: core.CodeConflict, Message: "replica " + name + " is the last one and cannot leave", Hint: "stop it; its data directory is the ledger",
+			}
+		}
+		if m.Name == name && name != "" || unnamed {
+			return l.remove(ctx, uint64(m.ID), m.Name)
 		}
 	}
 	return &core.Error{Code: core.CodeNotFound, Message: "no replica " + name + " is a member", Hint: "see evenkeel-server replica list"}
@@ -309,7 +324,7 @@ func (l *Ledger) remove(ctx context.Context, id uint64, name string) error {
 	}); err != nil {
 		return memberFailed("replica "+name+" could not be removed", err)
 	}
-	l.log.LogAttrs(ctx, slog.LevelInfo, "replica removed", slog.String("replica", name))
+	l.log.LogAttrs(ctx, slog.LevelInfo, "replica removed", slog.String("replica", cmp.Or(name, "one that never started")))
 	if name == "" {
 		return nil
 	}
@@ -351,7 +366,7 @@ func memberFailed(message string, err error) error {
 	case errors.Is(err, rpctypes.ErrUnhealthy), errors.Is(err, rpctypes.ErrMemberNotEnoughStarted):
 		hint = "not all members are well, and the change could cost the majority: bring them back, or remove the dead one first"
 	case errors.Is(err, rpctypes.ErrTooManyLearners):
-		hint = "another replica is joining just now: wait until it is a voter"
+		hint = "another replica is joining: wait until it is a voter; one that never started leaves by: evenkeel-server replica remove NAME, as replica list shows it"
 	}
 	return &core.Error{Code: core.CodeUnavailable, Message: message, Hint: hint, Err: err}
 }
@@ -359,6 +374,8 @@ func memberFailed(message string, err error) error {
 const (
 	tendEvery  = time.Second
 	sweepEvery = time.Minute
+	spokeEvery = 10 * time.Second
+	renewEvery = time.Hour
 	// relieveEvery is how often a ledger that is full is rewritten; one that is not, costs a look.
 	relieveEvery = 10 * time.Minute
 )
@@ -368,7 +385,8 @@ func (l *Ledger) tend(ctx context.Context) {
 	ticker := time.NewTicker(tendEvery)
 	defer ticker.Stop()
 	swept, sweepTo := time.Now(), l.Revision()
-	var relieved time.Time
+	renewed := time.Now() // the start has seen to it
+	var relieved, noted time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -378,6 +396,15 @@ func (l *Ledger) tend(ctx context.Context) {
 		if l.server != nil {
 			l.updatePeer(ctx)
 			l.yield(ctx)
+			if time.Since(noted) > spokeEvery && l.noteSpoken(ctx) {
+				noted = time.Now()
+			}
+			if time.Since(renewed) > renewEvery {
+				renewed = time.Now()
+				if err := l.renew(renewed); err != nil {
+					l.log.LogAttrs(ctx, slog.LevelWarn, "certificate of this replica not renewed", errAttr(err))
+				}
+			}
 			if time.Since(relieved) > relieveEvery {
 				relieved = time.Now()
 				if err := l.relieve(ctx); err != nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -329,6 +330,10 @@ func TestOrders(t *testing.T) {
 	t.Parallel()
 	c := newCrew(t, 3)
 	name, l := c.leader(15 * time.Second)
+	before := time.Now()
+	if err := l.Publish(t.Context(), core.ReplicaView{}); err != nil {
+		t.Fatal(err)
+	}
 	follower := "r1"
 	if name == follower {
 		follower = "r2"
@@ -343,6 +348,9 @@ func TestOrders(t *testing.T) {
 	}()
 	c.until(5*time.Second, "the order reaches the leader", func() bool { return len(l.Orders()) == 1 })
 	o := l.Orders()[0]
+	if o.After.Before(before) || o.After.After(time.Now()) {
+		t.Errorf("the order was given after %s, as far as we know", o.After)
+	}
 	if o.From != follower || o.Command.By != "ann" || o.Command.Subject.Site != "fra" {
 		t.Errorf("the order came as %+v", o)
 	}
@@ -385,7 +393,7 @@ func TestAReplicaIsReplaced(t *testing.T) {
 	}
 	// One that is removed stops and says why.
 	c.until(20*time.Second, "r3 is removed", func() bool { // etcd waits until its members have seen each other for 5 s
-		return c.up["r1"].RemoveReplica(t.Context(), "r3") == nil
+		return c.up["r1"].RemoveReplica(t.Context(), "r3", "") == nil
 	})
 	select {
 	case <-c.up["r3"].Failed():
@@ -403,9 +411,12 @@ func TestABundleIsMadeAgain(t *testing.T) {
 		c.dirs[name], c.peers[name] = filepath.Join(t.TempDir(), "ledger"), freePeer(t)
 	}
 	c.leader(15 * time.Second)
+	err := c.up["r1"].RemoveReplica(t.Context(), "r1", "")
+	if wantCode(t, err, core.CodeConflict); err != nil && !strings.Contains(err.Error(), "the last one") {
+		t.Error(err)
+	}
 	var bundle []byte
 	for i := range 3 {
-		var err error
 		if bundle, err = c.up["r1"].AddReplica(t.Context(), "r2", c.peers["r2"], i == 2); err != nil {
 			t.Fatal(err)
 		}
@@ -588,5 +599,154 @@ func TestBackupAndRestore(t *testing.T) {
 	wantCode(t, err, core.CodeInvalid)
 	if has, err := hasLedger(filepath.Join(other, "etcd")); has || err != nil {
 		t.Errorf("a failed restore leaves a ledger, %v", err)
+	}
+}
+
+// A leader that was another's follower for a while has decided on what was true before.
+func TestALeaderAnewLoadsFirst(t *testing.T) {
+	t.Parallel()
+	c := newCrew(t, 2)
+	name, l := c.leader(15 * time.Second)
+	other := map[string]string{"r1": "r2", "r2": "r1"}[name]
+	if _, err := l.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	commit(t, l, line("before"))
+	c.until(20*time.Second, other+" leads", func() bool {
+		l.resign()
+		time.Sleep(100 * time.Millisecond)
+		return c.up[other].Leading()
+	})
+	commit(t, c.up[other], line("between"))
+	c.until(20*time.Second, name+" leads again", func() bool {
+		c.up[other].resign()
+		time.Sleep(100 * time.Millisecond)
+		return l.Leading()
+	})
+	_, err := l.Commit(t.Context(), []core.Change{line("on what was true before")})
+	wantCode(t, err, core.CodeConflict)
+	if _, err := l.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	commit(t, l, line("after"))
+}
+
+// A replica whose address was misspelt never starts. It can be let go, and the right one is taken in.
+func TestAReplicaThatNeverStartedLeaves(t *testing.T) {
+	t.Parallel()
+	c := newCrew(t, 2)
+	l := leaderOf(c)
+	add := func(name, peer string) {
+		t.Helper()
+		c.until(20*time.Second, "a bundle for "+name, func() bool {
+			_, err := l.AddReplica(t.Context(), name, peer, false)
+			return err == nil
+		})
+	}
+	for _, way := range []string{"by its name and address", "as it is listed"} {
+		wrong := freePeer(t)
+		add("r3", wrong)
+		name, peer := "r3", wrong
+		if way == "as it is listed" {
+			members, err := l.Members(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			name, peer = members[0].Name, ""
+		}
+		if err := l.RemoveReplica(t.Context(), name, peer); err != nil {
+			t.Fatalf("%s: %v", way, err)
+		}
+		if members, err := l.Members(t.Context()); err != nil || len(members) != 2 {
+			t.Errorf("%s: members are %+v, %v", way, members, err)
+		}
+	}
+	wantCode(t, l.RemoveReplica(t.Context(), "r3", freePeer(t)), core.CodeNotFound)
+	c.dirs["r3"], c.peers["r3"] = filepath.Join(t.TempDir(), "ledger"), freePeer(t)
+	c.join("r1", "r3", false)
+}
+
+// The bundle would be lost with the one that makes it.
+func TestAReplicaDoesNotReplaceItself(t *testing.T) {
+	t.Parallel()
+	c := newCrew(t, 3)
+	name, l := c.leader(15 * time.Second)
+	_, err := l.AddReplica(t.Context(), name, c.peers[name], true)
+	wantCode(t, err, core.CodeConflict)
+	if members, err := l.Members(t.Context()); err != nil || len(members) != 3 {
+		t.Errorf("members are %+v, %v", members, err)
+	}
+}
+
+// A replica that was begun anew by mistake, with its old name and address, is not taken for the one that was there.
+func TestASecondLedgerIsNoMember(t *testing.T) {
+	t.Parallel()
+	c := newCrew(t, 3)
+	l := leaderOf(c)
+	ident, members := l.Identity(), l.server.Server.Cluster().ID()
+	commit(t, l, line("decided"))
+	c.crash("r1")
+	c.dirs["r1"] = filepath.Join(t.TempDir(), "anew")
+	second := c.open("r1", func(r *Replicas) { r.Bootstrap = true })
+	if second.server.Server.Cluster().ID() == members {
+		t.Error("for etcd the second ledger is the first")
+	}
+	c.until(20*time.Second, "the others go on", func() bool { return c.up["r2"].Leading() || c.up["r3"].Leading() })
+	time.Sleep(2 * time.Second)
+	for _, name := range []string{"r2", "r3"} {
+		if lines, err := c.up[name].Lines(t.Context(), 0, 0); err != nil || len(lines) != 1 || c.up[name].Identity() != ident {
+			t.Errorf("%s reads %d lines of %+v, %v", name, len(lines), c.up[name].Identity(), err)
+		}
+	}
+	if second.Identity() == ident {
+		t.Error("the second ledger speaks for the first")
+	}
+}
+
+// An address that is taken is no damaged disk.
+func TestAPeerAddressThatIsTaken(t *testing.T) {
+	t.Parallel()
+	c := newCrew(t, 1)
+	o := c.options("r1", func(r *Replicas) { r.Bootstrap = true })
+	o.Dir = filepath.Join(t.TempDir(), "other")
+	_, err := Open(t.Context(), o)
+	wantCode(t, err, core.CodeUnavailable)
+	if err == nil || !strings.Contains(err.Error(), "--peer-listen") {
+		t.Errorf("no remedy: %v", err)
+	}
+}
+
+// A directory knows when its replica last spoke, so that an older copy of it is found out.
+func TestWhenAReplicaLastSpoke(t *testing.T) {
+	t.Parallel()
+	c := newCrew(t, 1)
+	l := leaderOf(c)
+	spoke := func(want time.Time) bool {
+		got, err := Spoke(c.dirs["r1"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got.Equal(want)
+	}
+	if !spoke(time.Time{}) {
+		t.Error("it spoke before it has spoken")
+	}
+	publish := func(at time.Time) {
+		if err := l.Publish(t.Context(), core.ReplicaView{At: at}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(at(1))
+	c.until(10*time.Second, "it is written down", func() bool { return spoke(at(1)) })
+	publish(at(2))
+	c.crash("r1")
+	if !spoke(at(2)) {
+		t.Error("it is not written down at the end")
+	}
+	if err := os.WriteFile(filepath.Join(c.dirs["r1"], spokenFile), []byte("?"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if !spoke(time.Time{}) {
+		t.Error("a damaged file says something")
 	}
 }

@@ -24,7 +24,8 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
-// How long certificates of our own authority are good for. A peer's is signed anew at a start in its last third.
+// How long certificates of our own authority are good for. A peer's is signed anew in its last third, at a start or while it
+// runs: replicas that were begun together would lose each other together.
 const (
 	caLife   = 20 * 365 * 24 * time.Hour
 	peerLife = 3 * 365 * 24 * time.Hour
@@ -236,6 +237,22 @@ func renewPeer(dir string, a *authority, name string, peer *url.URL, now time.Ti
 		}
 	}
 	return nil
+}
+
+// renew sees to this replica's own certificate when our authority signs it. etcd reads the files for each connection.
+func (l *Ledger) renew(now time.Time) error {
+	if !l.self.TLS.empty() {
+		return nil
+	}
+	a, err := loadAuthority(l.dir)
+	if err != nil || a == nil {
+		return err
+	}
+	peer, err := peerURL(l.self.Peer)
+	if err != nil {
+		return err
+	}
+	return renewPeer(l.dir, a, l.self.Name, peer, now)
 }
 
 // peerURL reads the address at which a replica is reached by the others.

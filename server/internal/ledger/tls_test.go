@@ -199,3 +199,48 @@ func FuzzBundle(f *testing.F) {
 		}
 	})
 }
+
+// A replica that runs for years has its certificate signed anew, and serves with it at once.
+func TestACertificateIsRenewedWhileItServes(t *testing.T) {
+	t.Parallel()
+	c := newCrew(t, 1)
+	l := c.up["r1"]
+	a, err := loadAuthority(l.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	peer, err := peerURL(c.peers["r1"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := func() time.Time {
+		pair, err := tls.LoadX509KeyPair(ownTLS(l.dir).Cert, ownTLS(l.dir).Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := tls.Dial("tcp", peer.Host, &tls.Config{Certificates: []tls.Certificate{pair}, InsecureSkipVerify: true}) //nolint:gosec // it is looked at
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		return conn.ConnectionState().PeerCertificates[0].NotAfter
+	}
+	old, key, err := a.sign("r1", peer, time.Now().Add(-peerLife+time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, text := range map[string][]byte{ownTLS(l.dir).Cert: old, ownTLS(l.dir).Key: key} {
+		if err := writeFile(path, string(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := served(); time.Until(got) > 2*time.Hour {
+		t.Fatalf("the old certificate is not served: good until %s", got)
+	}
+	if err := l.renew(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if got := served(); time.Until(got) < peerLife/2 {
+		t.Errorf("the certificate is good until %s", got)
+	}
+}
