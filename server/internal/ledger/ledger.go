@@ -157,6 +157,7 @@ func (l *Ledger) connect(ctx context.Context, o Options) (err error) {
 		}
 	}
 	l.client = v3client.New(l.server.Server)
+	l.client.KV = stoppable{l.client.KV, l.server.Server.StoppingNotify()}
 	return nil
 }
 
