@@ -220,7 +220,7 @@ func replicaRemoveCommand(o Options) *cobra.Command {
 				return err
 			}
 			return s.print(map[string]string{"removed": args[0]}, func(w io.Writer) {
-				_, _ = fmt.Fprintf(w, "replica %s is removed; take it out of the configuration too\n", printable(args[0]))
+				_, _ = fmt.Fprintf(w, "replica %s is removed; in the configuration put another in its place, or take it out where three or five are left\n", printable(args[0]))
 			})
 		})
 	cmd.Flags().BoolVar(&yes, "yes", false, "do it without asking")
