@@ -239,7 +239,7 @@ func (l *Ledger) Ready(ctx context.Context) error {
 	if s := l.Leadership(); !s.Quorum {
 		return &core.Error{
 			Code: core.CodeUnavailable, Message: "the ledger has no majority here: " + s.Reason,
-			Hint: "see which replicas are away: evenkeel-server replica list",
+			Hint: "ask each of the others by itself, to see which are away: evenkeel-server status --server URL",
 		}
 	}
 	res, err := l.client.Get(ctx, keyIdentity)
