@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 BIN     := bin
 REPLICAS ?= 1
 LAB_DATA ?= data/lab$(if $(filter-out 1,$(REPLICAS)),-$(REPLICAS))
+FLAGS    :=
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 GO      := CGO_ENABLED=0 go
@@ -41,8 +42,8 @@ ifneq ($(TAGS),)
 endif
 	@$(GO) build -ldflags '$(LDFLAGS)' -o $(BIN)/evenkeel-lab ./deploy/lab
 
-run: build ## build, start the server (REPLICAS=3: three) and a three-site lab, print the URL; Ctrl-C stops all of it
-	@exec $(BIN)/evenkeel-lab run --data $(LAB_DATA) --replicas $(REPLICAS)
+run: build ## build, start the server (REPLICAS=3: three) and a three-site lab, print the URL; Ctrl-C stops all; FLAGS="--base-port 19400 --listen 127.0.0.1:9450": other ports
+	@exec $(BIN)/evenkeel-lab run --data $(LAB_DATA) --replicas $(REPLICAS) $(FLAGS)
 
 setup: ## install what tests and benches need from the package manager (skipped where present)
 	@$(SETUP) test

@@ -181,6 +181,10 @@ func unexpected(status int) string {
 		return fmt.Sprintf("it answered %d: the token is not accepted, create one with: "+
 			"evenkeel-server token create --kind site --name SITE", status)
 	}
+	if status == http.StatusNotFound {
+		return "it answered 404: it has no site or witness of the token's name, or is no Evenkeel server; " +
+			"see `sites` in its configuration, --token-file and --servers"
+	}
 	return fmt.Sprintf("it answered %d", status)
 }
 

@@ -234,3 +234,10 @@ func TestConfig(t *testing.T) {
 	f(page(func(p *PageConfig) { p.URL = "events.pagerduty.com" }), "page: url must start with https://")
 	f(func(c *Config) { c.Page.KeyFile = keyFile(t) }, "only agents of role site page")
 }
+
+// A site that the server does not know is a common mistake of a first start, and 404 alone says nothing of it.
+func TestAnUnknownSiteIsSaid(t *testing.T) {
+	if why := unexpected(http.StatusNotFound); !strings.Contains(why, "no site or witness of the token's name") {
+		t.Errorf("says %q", why)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
@@ -115,6 +116,11 @@ func none(fs *flag.FlagSet, args []string) error {
 	return err
 }
 
+// dataFlag is the --data of a command to a lab that runs.
+func dataFlag(fs *flag.FlagSet) *string {
+	return fs.String("data", "", "data folder of the lab (default: that of the lab that runs under "+filepath.Dir(lab.Default().Data)+")")
+}
+
 func logger(errOut io.Writer, level slog.Level) *slog.Logger {
 	return slog.New(slog.NewTextHandler(errOut, &slog.HandlerOptions{Level: level}))
 }
@@ -152,7 +158,7 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 
 func fault(ctx context.Context, args []string, out, errOut io.Writer) error {
 	fs := flags("fault", "SITE|REPLICA KIND [ARG] [--for 10s]", errOut)
-	data := fs.String("data", lab.Default().Data, "data folder of the lab")
+	data := dataFlag(fs)
 	oneWay := fs.Bool("one-way", false, "link: only what the first site opens to the second")
 	lasts := fs.Duration("for", 0, "mend it after this time")
 	asJSON := fs.Bool("json", false, "print the event as JSON")
@@ -172,7 +178,11 @@ func fault(ctx context.Context, args []string, out, errOut io.Writer) error {
 		fs.Usage()
 		return errUsage
 	}
-	e, err := lab.NewClient(*data).Fault(ctx, words, *oneWay, *lasts)
+	c, err := lab.FindClient(*data)
+	if err != nil {
+		return err
+	}
+	e, err := c.Fault(ctx, words, *oneWay, *lasts)
 	if err != nil {
 		return err
 	}
@@ -181,7 +191,7 @@ func fault(ctx context.Context, args []string, out, errOut io.Writer) error {
 
 func heal(ctx context.Context, args []string, out, errOut io.Writer) error {
 	fs := flags("heal", "[SITE|REPLICA]", errOut)
-	data := fs.String("data", lab.Default().Data, "data folder of the lab")
+	data := dataFlag(fs)
 	asJSON := fs.Bool("json", false, "print the events as JSON")
 	words, err := parse(fs, args)
 	if err != nil {
@@ -195,7 +205,11 @@ func heal(ctx context.Context, args []string, out, errOut io.Writer) error {
 	default:
 		return errors.New("heal takes one site or replica, or none for all")
 	}
-	events, err := lab.NewClient(*data).Heal(ctx, site)
+	c, err := lab.FindClient(*data)
+	if err != nil {
+		return err
+	}
+	events, err := c.Heal(ctx, site)
 	if err != nil {
 		return err
 	}
@@ -208,7 +222,7 @@ func heal(ctx context.Context, args []string, out, errOut io.Writer) error {
 
 func load(ctx context.Context, args []string, errOut io.Writer) error {
 	fs := flags("load", "RPS", errOut)
-	data := fs.String("data", lab.Default().Data, "data folder of the lab")
+	data := dataFlag(fs)
 	words, err := parse(fs, args)
 	if err != nil {
 		return err
@@ -220,7 +234,11 @@ func load(ctx context.Context, args []string, errOut io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("load takes a number of requests per second, not %q", words[0])
 	}
-	return lab.NewClient(*data).Load(ctx, peak)
+	c, err := lab.FindClient(*data)
+	if err != nil {
+		return err
+	}
+	return c.Load(ctx, peak)
 }
 
 // tell prints events for people or, as v, for programs.
@@ -239,12 +257,16 @@ func tell(out io.Writer, asJSON bool, v any, events ...lab.Event) error {
 
 func status(ctx context.Context, args []string, out, errOut io.Writer) error {
 	fs := flags("status", "[--json]", errOut)
-	data := fs.String("data", lab.Default().Data, "data folder of the lab")
+	data := dataFlag(fs)
 	asJSON := fs.Bool("json", false, "print as JSON")
 	if err := none(fs, args); err != nil {
 		return err
 	}
-	s, err := lab.NewClient(*data).Status(ctx)
+	c, err := lab.FindClient(*data)
+	if err != nil {
+		return err
+	}
+	s, err := c.Status(ctx)
 	if err != nil {
 		return err
 	}

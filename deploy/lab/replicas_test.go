@@ -206,9 +206,18 @@ func TestOneServersDataAreNoReplicas(t *testing.T) {
 	if b.bin, err = os.Executable(); err != nil {
 		t.Fatal(err)
 	}
-	out, err := b.program("run", "--data", data, "--replicas", "3", "--base-port", strconv.Itoa(freeBase(t)),
-		"--server-bin", "/bin/true", "--agent-bin", "/bin/true").CombinedOutput()
-	if err == nil || !strings.Contains(string(out), "holds a lab with --replicas 1: run it so, or remove it") {
-		t.Errorf("%v: %s", err, out)
+	refused := func(want string) {
+		t.Helper()
+		out, err := b.program("run", "--data", data, "--replicas", "3", "--base-port", strconv.Itoa(freeBase(t)),
+			"--server-bin", "/bin/true", "--agent-bin", "/bin/true").CombinedOutput()
+		if err == nil || !strings.Contains(string(out), want) {
+			t.Errorf("%v: %s", err, out)
+		}
 	}
+	refused("holds a lab with --replicas 1: run it so, or remove it")
+	// Nor are replicas moved to other ports: each would look for the others where they were.
+	if err := os.WriteFile(filepath.Join(data, "lab.json"), []byte(`{"format":1,"profile":"three","replicas":3,"base_port":1234}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused("holds replicas that reach each other by --base-port 1234: run it so, or remove it")
 }

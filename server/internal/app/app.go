@@ -127,11 +127,14 @@ func loopback(host string) bool {
 
 // open starts ledger and store side by side, then everything that rests on them.
 func (s *Server) open(ctx context.Context) error {
-	replicas, err := s.ledgerReplicas()
-	if err != nil {
-		return err
-	}
 	begun, err := ledger.Begun(ledgerDir(s.opts.DataDir))
+	if begun {
+		s.opts.JoinFile = "" // it was for the first start; the file holds keys and is removed after that
+	}
+	replicas, wrong := s.ledgerReplicas()
+	if wrong != nil {
+		return wrong
+	}
 	s.joinedNow = s.several() && err == nil && !begun && s.opts.JoinFile != ""
 	if s.several() && begun {
 		spoke, err := ledger.Spoke(ledgerDir(s.opts.DataDir))

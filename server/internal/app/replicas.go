@@ -31,8 +31,29 @@ const (
 
 func ledgerDir(data string) string { return filepath.Join(data, "ledger") }
 
+// together says what is wrong with settings that do not go together: passed over, they would begin a ledger of its own for a
+// server that was to join one.
+func (o Options) together(replicas bool) error {
+	switch {
+	case o.Bootstrap && o.JoinFile != "":
+		return &core.Error{
+			Code: core.CodeInvalid, Message: "--bootstrap begins a ledger and --join joins one that is there",
+			Hint: "give --bootstrap to the first replica of a new installation only, and --join FILE to each other one",
+		}
+	case !replicas && o.Replica == "" && (o.Bootstrap || o.JoinFile != "" || o.PeerListen != ""):
+		return &core.Error{
+			Code: core.CodeInvalid, Message: "--bootstrap, --join and --peer-listen are for one of several replicas, and the configuration has none",
+			Hint: "give the file that declares them with --config, and the name of this one with --replica",
+		}
+	}
+	return nil
+}
+
 // ledgerReplicas says how this server is one of several; nil when it is alone.
 func (s *Server) ledgerReplicas() (*ledger.Replicas, error) {
+	if err := s.opts.together(len(s.config.Replicas) > 0); err != nil {
+		return nil, err
+	}
 	r, err := replicasOf(s.config, s.opts.Replica)
 	if r == nil || err != nil {
 		return nil, err

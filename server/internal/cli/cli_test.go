@@ -178,7 +178,10 @@ func TestStatus(t *testing.T) {
 		Tilt:    core.Tilt{On: true, Reason: "the clock jumped"},
 	}
 	if _, err := r.ledger.Commit(t.Context(), []core.Change{
-		{Episode: &core.Episode{ID: "ep_1", Subject: subject, Onset: at, Condition: core.Failing, Sentence: "checkout at fra is dead\x1b[31m"}},
+		{Episode: &core.Episode{
+			ID: "ep_1", Subject: subject, Onset: at, Condition: core.Failing, Sentence: "checkout at fra is dead\x1b[31m",
+			DecisionID: "dec_1", Standing: core.Standing{Verdict: core.VerdictAwaitApproval},
+		}},
 		{Routing: &core.Routing{Subject: subject, State: core.RoutingDraining, Weight: 50}},
 		{Brake: &core.Brake{On: true, By: "jo", Reason: "storm", At: at}},
 	}); err != nil {
@@ -198,6 +201,8 @@ lon   -         -          -         -       -       heard
 
 EPISODE  SINCE                 SUBJECT          CONDITION  ROUTING  WHAT
 ep_1     2026-11-23 08:00:00Z  checkout at fra  failing    unknown  checkout at fra is dead[31m
+
+checkout at fra waits for your word: evenkeel-server approve dec_1 --reason WHY, or veto
 `
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)
@@ -241,8 +246,11 @@ func TestOrders(t *testing.T) {
 	f(core.Command{Kind: core.CommandBrake, On: true}, "brake", "on")
 	f(core.Command{Kind: core.CommandBrake}, "brake", "off")
 
+	r.loop.reply = core.Reply{Code: core.CodeNotFound, Sentence: "checkout at far is not configured"}
+	_, err := r.run("drain", "far", "checkout", "--reason", "x")
+	fails(t, err, 3, "evenkeel-server status shows")
 	r.loop.reply = core.Reply{Code: "last-site", Sentence: "fra is the last serving site"}
-	_, err := r.run("drain", "fra", "--reason", "why")
+	_, err = r.run("drain", "fra", "--reason", "why")
 	fails(t, err, 3, "fra is the last serving site")
 	out, err := r.run("drain", "fra", "--reason", "why", "--output", "json")
 	fails(t, err, 3)

@@ -57,7 +57,11 @@ func (s *session) order(ctx context.Context, req client.CommandRequest) error {
 		return err
 	}
 	if !reply.OK && s.output != "json" {
-		return &core.Error{Code: CodeRefused, Message: printable(reply.Sentence)}
+		refused := &core.Error{Code: CodeRefused, Message: printable(reply.Sentence)}
+		if reply.Code == core.CodeNotFound {
+			refused.Hint = "evenkeel-server status shows the sites, the services and what is open"
+		}
+		return refused
 	}
 	if err := s.print(reply, func(w io.Writer) {
 		_, _ = fmt.Fprintln(w, printable(reply.Sentence))

@@ -116,7 +116,9 @@ const (
 func voteOf(m client.Member, at time.Time) string {
 	switch v := m.View; {
 	case m.State == core.MemberAbsent:
-		return "none: it has not joined"
+		return "none: it is no member"
+	case m.State == core.MemberLearner && v == nil:
+		return "none: start it with its bundle"
 	case m.State == core.MemberLearner:
 		return "none: it is learning"
 	case m.State == core.MemberStranger:
@@ -201,7 +203,11 @@ func replicaRemoveCommand(o Options) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, _ = fmt.Fprintln(s.Err, whatIsLeft(*all, args[0]))
+			left, err := whatIsLeft(*all, args[0])
+			if err != nil {
+				return err
+			}
+			_, _ = fmt.Fprintln(s.Err, left)
 			if !yes {
 				if err := s.typed(ctx, "name of the replica", args[0]); err != nil {
 					return err
@@ -214,20 +220,35 @@ func replicaRemoveCommand(o Options) *cobra.Command {
 				return err
 			}
 			return s.print(map[string]string{"removed": args[0]}, func(w io.Writer) {
-				_, _ = fmt.Fprintf(w, "replica %s is removed; take it out of the configuration too\n", printable(args[0]))
+				_, _ = fmt.Fprintf(w, "replica %s is removed; in the configuration put another in its place, or take it out where three or five are left\n", printable(args[0]))
 			})
 		})
 	cmd.Flags().BoolVar(&yes, "yes", false, "do it without asking")
 	return lasting(cmd, 30*time.Second)
 }
 
-// whatIsLeft says how many may fail once a replica has left.
-func whatIsLeft(all client.Replicas, name string) string {
-	left := 0
+// whatIsLeft says how many may fail once a replica has left. Its error says that it is no member, or the last one.
+func whatIsLeft(all client.Replicas, name string) (string, error) {
+	left, member, votes := 0, false, false
 	for _, m := range all.Members {
-		if m.State == core.MemberVoter && m.Name != name {
+		switch {
+		case m.Name == name:
+			member, votes = m.State != core.MemberAbsent, m.State == core.MemberVoter
+		case m.State == core.MemberVoter:
 			left++
 		}
 	}
-	return fmt.Sprintf("Without %s there are %d replicas with a vote, of which %d may fail and the others still act.", printable(name), left, max(left-1, 0)/2)
+	switch {
+	case !member && len(all.Members) > 0:
+		return "", &core.Error{Code: core.CodeNotFound, Message: "no replica " + name + " is a member", Hint: "see evenkeel-server replica list"}
+	case votes && left == 0:
+		return "", &core.Error{
+			Code: core.CodeConflict, Message: name + " is the last replica with a vote, and the ledger would end with it",
+			Hint: "add another first, or stop the server and keep its data directory",
+		}
+	case left == 1:
+		return fmt.Sprintf("Without %s there is one replica with a vote; when that one fails, nothing acts.", printable(name)), nil
+	}
+	return fmt.Sprintf("Without %s there are %d replicas with a vote, of which %d may fail and the others still act.",
+		printable(name), left, (left-1)/2), nil
 }

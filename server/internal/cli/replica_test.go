@@ -95,8 +95,8 @@ r4       -    voter     -      blind: hears agents of 1, 2 sites are needed  v1.
 r5       -    voter     -      stale                               v1.2.3   -
 r6       -    voter     -      stale                               v1.2.3   -
 r7       -    voter     -      none: never heard                   -        -
-r8       -    learner   -      none: it is learning                -        -
-r9       -    absent    -      none: it has not joined             -        -
+r8       -    learner   -      none: start it with its bundle      -        -
+r9       -    absent    -      none: it is no member               -        -
 x        -    stranger  -      none: it is not configured          -        -
 `
 
@@ -222,9 +222,25 @@ func TestReplicaAdd(t *testing.T) {
 	if want := "Without r2 there are 6 replicas with a vote, of which 2 may fail"; !strings.Contains(asks, want) || len(r.control.asked) != 3 {
 		t.Errorf("asks %q, want %q; %v", asks, want, r.control.asked)
 	}
+	for _, name := range []string{"r9", "r10"} { // absent, and not configured either
+		_, asks, err := typing(t, strings.NewReader(name+"\n"), "replica", "remove", name, "--server", r.url, "--data", r.data)
+		fails(t, err, 2, "no replica "+name+" is a member")
+		if asks != "" || len(r.control.asked) != 3 {
+			t.Errorf("asks %q about one that is no member; %v", asks, r.control.asked)
+		}
+	}
+	r.control.members = func() []core.Member { return members()[:1] }
+	_, _, err = typing(t, strings.NewReader("r1\n"), "replica", "remove", "r1", "--server", r.url, "--data", r.data)
+	fails(t, err, 1, "the last replica with a vote")
+	r.control.members = func() []core.Member { return members()[:2] }
+	_, asks, _ = typing(t, strings.NewReader("\n"), "replica", "remove", "r1", "--server", r.url, "--data", r.data)
+	if want := "Without r1 there is one replica with a vote; when that one fails, nothing acts."; !strings.Contains(asks, want) {
+		t.Errorf("asks %q, want %q", asks, want)
+	}
+	r.control.members = members
 	r.control.err = &core.Error{Code: core.CodeNotFound, Message: "the configuration has no replica r9"}
 	bad(2, "no replica r9", "replica", "add", "r9", "--out", filepath.Join(dir, "r9"))
-	bad(2, "no replica r9", "replica", "remove", "r9", "--yes")
+	bad(2, "no replica r9", "replica", "remove", "r2", "--yes")
 	r.control.err, r.control.bundle = nil, ""
 	bad(1, "Evenkeel's way", "replica", "add", "r9", "--out", filepath.Join(dir, "r9"))
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 2 {

@@ -139,6 +139,12 @@ func (v *overview) table(w io.Writer) {
 		rows = append(rows, []string{e.ID, clock(e.Onset), e.Subject.String(), e.Condition.String(), e.Routing.String(), e.Sentence})
 	}
 	columns(w, rows...)
+	for _, e := range slices.Backward(v.Episodes) {
+		if e.Standing.Verdict == core.VerdictAwaitApproval {
+			_, _ = fmt.Fprintf(w, "\n%s waits for your word: evenkeel-server approve %s --reason WHY, or veto\n",
+				printable(e.Subject.String()), printable(e.DecisionID))
+		}
+	}
 }
 
 // leads says who leads, whether there is a quorum, and by whose account.

@@ -151,6 +151,8 @@ func corrupt(err error) error {
 // unavailable wraps what etcd answered into what an operator can use.
 func unavailable(message string, err error) error {
 	switch {
+	case errors.Is(err, errStopped):
+		return removed(err)
 	case errors.Is(err, rpctypes.ErrNoSpace):
 		return noSpace(err)
 	case errors.Is(err, rpctypes.ErrCorrupt):

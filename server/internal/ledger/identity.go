@@ -194,6 +194,11 @@ func (l *Ledger) TopologyRevision(ctx context.Context, hash string) (int64, erro
 			told = true
 			l.log.LogAttrs(ctx, slog.LevelWarn, "the configuration is new, and waits for a majority of the replicas to be numbered", errAttr(err))
 		}
+		select {
+		case <-l.Failed():
+			return 0, removed(err)
+		default:
+		}
 		l.pause(ctx)
 		if ctx.Err() != nil {
 			return 0, err

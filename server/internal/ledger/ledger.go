@@ -160,6 +160,7 @@ func (l *Ledger) connect(ctx context.Context, o Options) (err error) {
 		}
 	}
 	l.client = v3client.New(l.server.Server)
+	l.client.KV = stoppable{l.client.KV, l.server.Server.StoppingNotify()}
 	return nil
 }
 
@@ -244,7 +245,7 @@ func (l *Ledger) Ready(ctx context.Context) error {
 	if s := l.Leadership(); !s.Quorum {
 		return &core.Error{
 			Code: core.CodeUnavailable, Message: "the ledger has no majority here: " + s.Reason,
-			Hint: "see which replicas are away: evenkeel-server replica list",
+			Hint: "ask each of the others by itself, to see which are away: evenkeel-server status --server URL",
 		}
 	}
 	res, err := l.client.Get(ctx, keyIdentity)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -31,6 +32,12 @@ func (l *Ledger) member(ctx context.Context, dir string, o Options) (*embed.Conf
 	}
 	listen := *peer
 	if r.Listen != "" {
+		if _, _, err := net.SplitHostPort(r.Listen); err != nil {
+			return nil, &core.Error{
+				Code: core.CodeInvalid, Message: fmt.Sprintf("%q is no address to listen on for the other replicas", r.Listen),
+				Hint: "write host:port, as in --peer-listen 0.0.0.0:8452, or as listen of the replica in the configuration", Err: err,
+			}
+		}
 		listen.Host = r.Listen
 	}
 	joined, err := hasLedger(dir)

@@ -155,7 +155,7 @@ func (f TLSFiles) check() error {
 func tlsProblem(err error) error {
 	return &core.Error{
 		Code: core.CodeInvalid, Message: "the certificates of the ledger cannot be used", Err: err,
-		Hint: "the certificate must be signed by the authority, in date, and good for servers and clients",
+		Hint: "see ledger.tls in the configuration: the files must be there, and the certificate be signed by the authority, in date, and good for servers and clients",
 	}
 }
 

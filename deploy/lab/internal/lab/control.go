@@ -11,7 +11,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/evenkeel/evenkeel/deploy/lab/internal/layout"
@@ -67,7 +69,7 @@ func (b *Lab) listen(ctx context.Context) error {
 			return
 		}
 		if q.Site != "" && !slices.Contains(b.l.Places(), q.Site) {
-			http.Error(w, fmt.Sprintf("site %q is unknown: choose one of %v, or none for all", q.Site, b.l.Places()), http.StatusBadRequest)
+			http.Error(w, fmt.Sprintf("%v, or none for all", b.l.Unknown(q.Site)), http.StatusBadRequest)
 			return
 		}
 		answer(w, append([]Event{}, b.Heal(q.Site)...))
@@ -112,8 +114,34 @@ type Client struct {
 	http   *http.Client
 }
 
-// NewClient is a client of the lab with that data folder.
-func NewClient(data string) *Client {
+// FindClient is a client of the lab with that data folder, and for the empty name of the one that runs in a folder beside the
+// default one; its error says that several do.
+func FindClient(data string) (*Client, error) {
+	if data != "" {
+		return newClient(data), nil
+	}
+	data = Default().Data
+	sockets, err := filepath.Glob(layout.Folder(filepath.Join(filepath.Dir(data), "*")).Socket())
+	if err != nil {
+		return nil, fmt.Errorf("look for a lab: %w", err)
+	}
+	var running []string
+	for _, path := range sockets {
+		if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
+			_ = conn.Close() // only whether somebody listens
+			running = append(running, filepath.Dir(path))
+		}
+	}
+	switch len(running) {
+	case 0:
+		return newClient(data), nil // the order will say that nobody is there
+	case 1:
+		return newClient(running[0]), nil
+	}
+	return nil, fmt.Errorf("several labs run: choose one with --data %s", strings.Join(running, " or --data "))
+}
+
+func newClient(data string) *Client {
 	f := layout.Folder(abs(data))
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
@@ -156,7 +184,7 @@ func (c *Client) call(ctx context.Context, method, path string, in, out any) err
 	}
 	resp, err := c.http.Do(req)
 	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
-		return fmt.Errorf("no lab runs with %s: start one with `evenkeel-lab run`, or name its --data", c.folder)
+		return fmt.Errorf("no lab runs with %s: start one with `make run`, or name its folder with --data", c.folder)
 	}
 	if err != nil {
 		return fmt.Errorf("ask the lab: %w", err)

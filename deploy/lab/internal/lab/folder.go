@@ -24,6 +24,8 @@ type stamp struct {
 	Format   int    `json:"format"`
 	Profile  string `json:"profile"`
 	Replicas int    `json:"replicas,omitempty"` // 0: one server, alone
+	// BasePort is that of replicas: their ledgers know where they reach each other. 0: alone, or of an earlier version.
+	BasePort int `json:"base_port,omitempty"`
 }
 
 // claim makes the folder ours: locked against a second lab, of our profile and version, with everything in it
@@ -42,7 +44,8 @@ func claim(o Options, l layout.Layout) (release func(), err error) {
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		pid, _ := os.ReadFile(f.Lock()) // it is only for the message
 		_ = lock.Close()                // it was not ours
-		return nil, fmt.Errorf("a lab already runs with %s (pid %s): stop it, or choose another --data, --base-port and --listen",
+		return nil, fmt.Errorf("a lab already runs with %s (pid %s): stop it, or choose another --data, --base-port and --listen "+
+			"(make run FLAGS=\"--data data/other --base-port 19400 --listen 127.0.0.1:9450\")",
 			o.Data, strings.TrimSpace(string(pid)))
 	}
 	release = func() { _ = lock.Close() } // the kernel gives the lock back
@@ -86,7 +89,10 @@ func prepare(o Options, l layout.Layout, f layout.Folder, lock *os.File) error {
 
 // checkStamp keeps a lab from going on with the data of another one.
 func checkStamp(o Options, l layout.Layout, f layout.Folder) error {
-	want := stamp{format, o.Profile, l.Replicas}
+	want := stamp{Format: format, Profile: o.Profile, Replicas: l.Replicas}
+	if l.Replicas > 0 {
+		want.BasePort = l.BasePort
+	}
 	b, err := os.ReadFile(f.Stamp())
 	if errors.Is(err, fs.ErrNotExist) {
 		if b, err = json.Marshal(want); err != nil {
@@ -111,6 +117,8 @@ func checkStamp(o Options, l layout.Layout, f layout.Folder) error {
 		return fmt.Errorf("%s holds a lab of profile %s: run it with --profile %s, or %s", o.Data, got.Profile, got.Profile, remedy)
 	case got.Replicas != want.Replicas:
 		return fmt.Errorf("%s holds a lab with --replicas %d: run it so, or %s", o.Data, max(got.Replicas, 1), remedy)
+	case got.BasePort != 0 && got.BasePort != want.BasePort:
+		return fmt.Errorf("%s holds replicas that reach each other by --base-port %d: run it so, or %s", o.Data, got.BasePort, remedy)
 	}
 	return nil
 }
@@ -129,14 +137,14 @@ func checkPorts(o Options, l layout.Layout) error {
 	slices.Sort(addrs)
 	for _, a := range addrs {
 		if err := free(a); err != nil {
-			return fmt.Errorf("port %s (%s) cannot be had: %w: end what listens there, or choose another --base-port", a, ports[a], err)
+			return fmt.Errorf("port %s (%s) cannot be had: %w: end what listens there, or choose another --base-port (make run FLAGS=\"--base-port 19400\")", a, ports[a], err)
 		}
 	}
 	if o.NoServer {
 		return nil
 	}
 	if err := free(o.Listen); err != nil {
-		return fmt.Errorf("port %s (the server) cannot be had: %w: end what listens there, or choose another --listen", o.Listen, err)
+		return fmt.Errorf("port %s (the server) cannot be had: %w: end what listens there, or choose another --listen (make run FLAGS=\"--listen 127.0.0.1:9450\")", o.Listen, err)
 	}
 	return nil
 }

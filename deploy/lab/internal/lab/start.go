@@ -81,8 +81,8 @@ func (b *Lab) welcome() string {
 	site := b.l.Sites[0]
 	self := "bin/evenkeel-lab"
 	data := ""
-	if b.o.Data != abs(Default().Data) {
-		data = " --data " + b.o.Data
+	if filepath.Dir(b.o.Data) != filepath.Dir(abs(Default().Data)) {
+		data = " --data " + near(b.o.Data)
 	}
 	var s strings.Builder
 	switch {
@@ -104,9 +104,37 @@ func (b *Lab) welcome() string {
 		fmt.Fprintf(&s, "  kill %s, which leads; another takes over:  %s fault%s %s kill\n", r.Name, self, data, r.Name)
 		fmt.Fprintf(&s, "  or the site where it stands; another drains it:  %s fault%s %s kill\n", self, data, r.At)
 	}
+	if !b.o.NoServer {
+		fmt.Fprintf(&s, "  be its operator:  bin/evenkeel-server drain %s %s --reason WHY %s\n", site, layout.Service, b.operator())
+	}
 	fmt.Fprintf(&s, "  mend it:  %s heal%s %s      see all:  %s status%s\n", self, data, site, self, data)
 	fmt.Fprintf(&s, "  logs: %s      Ctrl-C stops everything", b.f.Logs())
 	return s.String()
+}
+
+// operator is what an operator's command needs to reach the servers of this lab.
+func (b *Lab) operator() string {
+	var urls []string
+	for _, s := range b.l.Servers() {
+		urls = append(urls, s.URL())
+	}
+	flags := "--data " + near(b.f.State(b.first.Process()))
+	if len(urls) > 1 || b.o.Listen != Default().Listen {
+		flags += " --server " + strings.Join(urls, ",")
+	}
+	return flags
+}
+
+// near is the path from the working directory when it leads down from there, and else from the root.
+func near(path string) string {
+	here, err := os.Getwd()
+	if err != nil {
+		return path
+	}
+	if rel, err := filepath.Rel(here, path); err == nil && filepath.IsLocal(rel) {
+		return rel
+	}
+	return path
 }
 
 func (b *Lab) adminToken(s layout.Server) string {

@@ -23,6 +23,7 @@ type Status struct {
 	Layout    layout.Layout             `json:"layout"`
 	Server    string                    `json:"server,omitempty"`   // URL, of the first replica where there are some; empty without a server
 	Replicas  []Replica                 `json:"replicas,omitempty"` // empty with one server
+	Operator  string                    `json:"operator,omitempty"` // flags of an operator's commands; empty before the server is ready
 	Director  string                    `json:"director"`           // URL that users ask
 	UpSeconds float64                   `json:"up_s"`
 	Processes []supervise.Status        `json:"processes"`
@@ -47,6 +48,9 @@ func (b *Lab) Status(ctx context.Context) Status {
 	}
 	b.mu.Lock()
 	s.Ready = b.ready
+	if b.ready && !b.o.NoServer {
+		s.Operator = b.operator()
+	}
 	s.Faults = append(s.Faults, b.active...)
 	u := b.users
 	b.mu.Unlock()
@@ -89,6 +93,9 @@ func (s Status) Text() string {
 	fmt.Fprintf(&t, "lab %s, %s, up %s\n", s.Profile, state, time.Duration(s.UpSeconds*float64(time.Second)).Round(time.Second))
 	if s.Server != "" && len(s.Replicas) == 0 {
 		fmt.Fprintf(&t, "server    %s\n", s.Server)
+	}
+	if s.Operator != "" {
+		fmt.Fprintf(&t, "operator  bin/evenkeel-server COMMAND %s\n", s.Operator)
 	}
 	fmt.Fprintf(&t, "users     %s  %s\n", s.Director, s.usersText())
 	for service, weights := range s.Weights {

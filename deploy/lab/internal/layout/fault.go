@@ -121,7 +121,18 @@ func (l Layout) place(f Fault, doc KindDoc) error {
 	case l.IsVantage(f.Site):
 		return fmt.Errorf("%s is a witness: it has no shop", f.Site)
 	}
-	return fmt.Errorf("site %q is unknown: choose %s", f.Site, strings.Join(l.Places(), ", "))
+	return l.Unknown(f.Site)
+}
+
+// Unknown says which places there are in place of one that there is not.
+func (l Layout) Unknown(place string) error {
+	three := l
+	three.Replicas = 3
+	if _, ok := three.Replica(place); ok {
+		return fmt.Errorf("this lab has one server and no replica %s: choose %s, or start one with three, `make run REPLICAS=3`",
+			place, strings.Join(l.Places(), ", "))
+	}
+	return fmt.Errorf("%q is unknown: choose %s", place, strings.Join(l.Places(), ", "))
 }
 
 // argument reads what follows the kind.

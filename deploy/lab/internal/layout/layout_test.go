@@ -175,7 +175,7 @@ func TestParseSaysWhatWouldBeRight(t *testing.T) {
 	f("fra pause 1 2", "one argument")
 	f("fra lag 0", "a number above 0")
 	f("fra lag 1 2", "one argument")
-	f("r1 kill", "choose fra, ams, lon")
+	f("r1 kill", "no replica r1: choose fra, ams, lon, or start one with three")
 	for args, want := range map[string]string{
 		"r4 kill": "choose fra, ams, waw, r1, r2, r3", "r1 slow": "choose kill, pause or restart", "all kill": "for one site",
 		"fra link r2": "one other site", "r2 kill now": "no argument",

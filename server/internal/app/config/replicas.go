@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -14,7 +15,7 @@ func (v *validator) replicaList() {
 	default:
 		v.bad("replicas", "%d replicas are no number that helps: write three, which bear the loss of one, or five, which bear two; without any one server is alone", n)
 	}
-	seen, peers, places := map[string]bool{}, map[string]string{}, map[string]string{}
+	seen, peers, places, urls := map[string]bool{}, map[string]string{}, map[string]string{}, map[string]string{}
 	for i, r := range v.c.Replicas {
 		path := fmt.Sprintf("replicas[%d]", i)
 		v.name("replicas", r.Name, i, seen)
@@ -26,6 +27,10 @@ func (v *validator) replicaList() {
 		places[r.At] = r.Name
 		if r.URL != "" {
 			v.url(path+".url", r.URL)
+			if other, taken := urls[r.URL]; taken {
+				v.bad(path+".url", "%s and %s cannot both be asked at %s; give each the address of its own, not that of a balancer", other, r.Name, r.URL)
+			}
+			urls[r.URL] = r.Name
 		}
 		if len(v.c.Ledger.Endpoints) > 0 {
 			if r.Peer != "" || r.Listen != "" {
@@ -44,14 +49,20 @@ func (v *validator) replicaList() {
 
 func (v *validator) peer(path string, r Replica) {
 	u, err := url.Parse(r.Peer)
-	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.Port() == "" || strings.Trim(u.Path, "/") != "" || u.User != nil {
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || !isPort(u.Port()) || strings.Trim(u.Path, "/") != "" || u.User != nil {
 		v.bad(path+".peer", "%q is no address of a replica; write https://host:port, as in https://10.0.0.4:8452", r.Peer)
 	}
 	if r.Listen != "" {
-		if _, port, err := net.SplitHostPort(r.Listen); err != nil || port == "" {
+		if _, port, err := net.SplitHostPort(r.Listen); err != nil || !isPort(port) {
 			v.bad(path+".listen", "%q is no address to listen on; write host:port, as in 0.0.0.0:8452", r.Listen)
 		}
 	}
+}
+
+// isPort reports whether text is a number that a port can have.
+func isPort(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && n > 0
 }
 
 func (v *validator) ledger() {
