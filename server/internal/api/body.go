@@ -43,6 +43,8 @@ func checkBody(route string, body []byte) error {
 		into = &CommandRequest{}
 	case routeChanges:
 		into = &ChangeRequest{}
+	case routeChangesEnd:
+		into = &ChangeEndRequest{}
 	case base + "/tokens":
 		into = &TokenRequest{}
 	case base + "/replicas":

@@ -14,12 +14,15 @@ import (
 type Changes interface {
 	// Declare keeps a checked change; fresh is false when it was kept already.
 	Declare(ctx context.Context, c core.DeclaredChange) (kept core.DeclaredChange, fresh bool, err error)
+	// EndChange ends one that is kept; one that is over stays as it is.
+	EndChange(ctx context.Context, site, id, by string, at time.Time) (core.DeclaredChange, error)
 	Changes(ctx context.Context, limit int) ([]core.DeclaredChange, error) // newest start first; 0: all
 }
 
 const (
-	kindSite     = "site"
-	routeChanges = base + "/changes"
+	kindSite        = "site"
+	routeChanges    = base + "/changes"
+	routeChangesEnd = routeChanges + "/end"
 )
 
 // declares says whether a request declares a change: agents do, and each such request carries a token.
@@ -67,17 +70,37 @@ func (s *server) DeclareChange(ctx context.Context, r DeclareChangeRequestObject
 	if !fresh {
 		return DeclareChange200JSONResponse(kept), nil
 	}
-	s.Log.LogAttrs(ctx, slog.LevelInfo, "change declared", slog.String("id", kept.ID), slog.String("site", kept.Site),
+	s.Log.LogAttrs(ctx, slog.LevelInfo, kept.Noun()+" declared", slog.String("id", kept.ID), slog.String("site", kept.Site),
 		slog.String("service", kept.Service), slog.String("what", kept.What), slog.String("by", kept.By))
 	return DeclareChange201JSONResponse(kept), nil
 }
+
+// EndChange answers POST /changes/end.
+func (s *server) EndChange(ctx context.Context, r EndChangeRequestObject) (EndChangeResponseObject, error) {
+	if s.Changes == nil {
+		return nil, &core.Error{Code: core.CodeUnavailable, Message: "this server keeps no changes"}
+	}
+	if unprintable(r.Body.Site, r.Body.ID) {
+		return nil, errUnprintable()
+	}
+	kept, err := s.Changes.EndChange(ctx, r.Body.Site, r.Body.ID, saidBy(by(ctx).Credential), time.Now().UTC().Truncate(time.Millisecond))
+	if err != nil {
+		return nil, err
+	}
+	s.Log.LogAttrs(ctx, slog.LevelInfo, "change ended", slog.String("id", kept.ID), slog.String("site", kept.Site),
+		slog.Time("until", kept.Until()), slog.String("by", kept.EndedBy))
+	return EndChange200JSONResponse(kept), nil
+}
+
+// saidBy names the owner of a token.
+func saidBy(who core.Credential) string { return who.Kind + " " + who.Name }
 
 // toChange makes the change that a request declares; who is the owner of its token. Times are of whole milliseconds.
 func toChange(r ChangeRequest, who core.Credential, now time.Time) (core.DeclaredChange, error) {
 	now = now.UTC().Truncate(time.Millisecond)
 	c := core.DeclaredChange{
 		ID: deref(r.ID), Site: deref(r.Site), Service: deref(r.Service), What: r.What, Source: deref(r.Source),
-		Start: now, By: who.Kind + " " + who.Name, DeclaredAt: now,
+		Start: now, By: saidBy(who), DeclaredAt: now, Maintenance: deref(r.Maintenance),
 	}
 	if unprintable(c.ID, c.Site, c.Service, c.What, c.Source) {
 		return c, errUnprintable()
@@ -89,6 +112,10 @@ func toChange(r ChangeRequest, who core.Credential, now time.Time) (core.Declare
 		return c, &core.Error{
 			Code: core.CodeForbidden, Message: "the token of " + who.Name + " may declare changes of " + who.Name + " only",
 			Hint: "leave site out, or use an admin token",
+		}
+	case who.Kind == kindSite && c.Maintenance:
+		return c, &core.Error{
+			Code: core.CodeForbidden, Message: "a site may not keep itself from being drained", Hint: "declare a maintenance with an admin token",
 		}
 	case c.Site == "":
 		return c, invalid("site is missing", "name the site")
@@ -105,7 +132,7 @@ func toChange(r ChangeRequest, who core.Credential, now time.Time) (core.Declare
 	case r.End != nil:
 		c.End = r.End.UTC().Truncate(time.Millisecond)
 	default:
-		c.End = c.Start.Add(time.Duration(min(*r.TTLS, 2*core.ChangeLongest.Seconds()) * float64(time.Second))).Truncate(time.Millisecond)
+		c.End = c.Start.Add(time.Duration(min(*r.TTLS, 2*core.MaintenanceLongest.Seconds()) * float64(time.Second))).Truncate(time.Millisecond)
 	}
 	if c.ID == "" {
 		c.ID = core.ChangeID(c)

@@ -139,12 +139,21 @@ type BreakGlass = core.BreakGlass
 // Calibration Calibration is what statistics promise beside what they keep, over the last weeks. False alarms are those of one series of a calibrated detector in a week; an alarm that nothing else confirmed counts as one.
 type Calibration = core.Calibration
 
+// ChangeEndRequest Which declared change is to be ended.
+type ChangeEndRequest struct {
+	ID   string `json:"id"`
+	Site string `json:"site"`
+}
+
 // ChangeRequest A change to be declared. Either end or ttl_s must be given.
 type ChangeRequest struct {
 	End *time.Time `json:"end,omitempty"`
 
 	// ID Made of the change when absent; give one to be able to retry.
 	ID *string `json:"id,omitempty"`
+
+	// Maintenance People work at the subject: nothing moves its users, or others to it, by itself.
+	Maintenance *bool `json:"maintenance,omitempty"`
 
 	// Service all, when absent, is the whole site.
 	Service *string `json:"service,omitempty"`
@@ -206,7 +215,7 @@ type Credential = core.Credential
 // Decision Decision is one judgement of one episode, with every guard's ruling.
 type Decision = core.Decision
 
-// DeclaredChange DeclaredChange is what somebody says is being changed: a deploy, a migration. It is data, for people and for those who judge; by itself it does nothing.
+// DeclaredChange DeclaredChange is what somebody says is being changed: a deploy, a migration. It is data, for people and for those who judge; the most that it does is to make them wait.
 type DeclaredChange = core.DeclaredChange
 
 // Detail Detail is one name and value of a notice, in order.
@@ -524,6 +533,9 @@ type AdoptJSONRequestBody = AdoptRequest
 // DeclareChangeJSONRequestBody defines body for DeclareChange for application/json ContentType.
 type DeclareChangeJSONRequestBody = ChangeRequest
 
+// EndChangeJSONRequestBody defines body for EndChange for application/json ContentType.
+type EndChangeJSONRequestBody = ChangeEndRequest
+
 // PostCommandJSONRequestBody defines body for PostCommand for application/json ContentType.
 type PostCommandJSONRequestBody = CommandRequest
 
@@ -550,9 +562,12 @@ type ServerInterface interface {
 	// ListChanges Declared changes such as deploys, the newest start first.
 	// (GET /changes)
 	ListChanges(c *gin.Context, params ListChangesParams)
-	// DeclareChange Declare a change.
+	// DeclareChange Declare a change, or a maintenance.
 	// (POST /changes)
 	DeclareChange(c *gin.Context)
+	// EndChange End a declared change before its time.
+	// (POST /changes/end)
+	EndChange(c *gin.Context)
 	// PostCommand Give an order.
 	// (POST /commands)
 	PostCommand(c *gin.Context)
@@ -742,6 +757,19 @@ func (siw *ServerInterfaceWrapper) DeclareChange(c *gin.Context) {
 	}
 
 	siw.Handler.DeclareChange(c)
+}
+
+// EndChange operation middleware
+func (siw *ServerInterfaceWrapper) EndChange(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.EndChange(c)
 }
 
 // PostCommand operation middleware
@@ -1127,6 +1155,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/links", wrapper.ListLinks)
 	router.GET(options.BaseURL+"/changes", wrapper.ListChanges)
 	router.POST(options.BaseURL+"/changes", wrapper.DeclareChange)
+	router.POST(options.BaseURL+"/changes/end", wrapper.EndChange)
 	router.GET(options.BaseURL+"/episodes", wrapper.ListEpisodes)
 	router.GET(options.BaseURL+"/episodes/:id", wrapper.GetEpisode)
 	router.GET(options.BaseURL+"/episodes/:id/decisions", wrapper.ListDecisions)
@@ -1391,6 +1420,45 @@ type DeclareChangedefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response DeclareChangedefaultApplicationProblemPlusJSONResponse) VisitDeclareChangeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndChangeRequestObject struct {
+	Body *EndChangeJSONRequestBody
+}
+
+type EndChangeResponseObject interface {
+	VisitEndChangeResponse(w http.ResponseWriter) error
+}
+
+type EndChange200JSONResponse DeclaredChange
+
+func (response EndChange200JSONResponse) VisitEndChangeResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type EndChangedefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response EndChangedefaultApplicationProblemPlusJSONResponse) VisitEndChangeResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -2102,9 +2170,12 @@ type StrictServerInterface interface {
 	// ListChanges Declared changes such as deploys, the newest start first.
 	// (GET /changes)
 	ListChanges(ctx context.Context, request ListChangesRequestObject) (ListChangesResponseObject, error)
-	// DeclareChange Declare a change.
+	// DeclareChange Declare a change, or a maintenance.
 	// (POST /changes)
 	DeclareChange(ctx context.Context, request DeclareChangeRequestObject) (DeclareChangeResponseObject, error)
+	// EndChange End a declared change before its time.
+	// (POST /changes/end)
+	EndChange(ctx context.Context, request EndChangeRequestObject) (EndChangeResponseObject, error)
 	// PostCommand Give an order.
 	// (POST /commands)
 	PostCommand(ctx context.Context, request PostCommandRequestObject) (PostCommandResponseObject, error)
@@ -2397,6 +2468,48 @@ func (sh *strictHandler) DeclareChange(ctx *gin.Context) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(DeclareChangeResponseObject); ok {
 		if err := validResponse.VisitDeclareChangeResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// EndChange operation middleware
+func (sh *strictHandler) EndChange(ctx *gin.Context) {
+	var request EndChangeRequestObject
+
+	var body EndChangeJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.EndChange(ctx, request.(EndChangeRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "EndChange")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(EndChangeResponseObject); ok {
+		if err := validResponse.VisitEndChangeResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {

@@ -75,7 +75,10 @@ type Server struct {
 // Run starts a server and serves until ctx ends or a part fails for good. Mistakes of the operator come back as
 // core.Error or config.Problems, before anything is changed on disk where that is possible.
 func Run(ctx context.Context, opts Options) error {
-	s := &Server{opts: opts, inputs: make(chan input, 64), stopping: make(chan struct{}), urgent: make(chan struct{}, 1), registry: prometheus.NewRegistry()}
+	s := &Server{
+		opts: opts, inputs: make(chan input, 64), stopping: make(chan struct{}), urgent: make(chan struct{}, 1), registry: prometheus.NewRegistry(),
+		marks: marks{stale: make(chan struct{}, 1)},
+	}
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := s.configure(); err != nil {
 		return err
@@ -210,7 +213,11 @@ func (s *Server) topology(ctx context.Context, c config.Config) (core.Topology, 
 		return core.Topology{}, err
 	}
 	t := c.Topology(revision)
-	t.Freezes, err = freezes(c, time.Now())
+	if t.Freezes, err = freezes(c, time.Now()); err != nil {
+		return core.Topology{}, err
+	}
+	declared, err := s.ledger.Changes(ctx, 0) // nothing may act before it knows where people work
+	t.Changes = ofLate(declared, time.Now())
 	return t, err
 }
 

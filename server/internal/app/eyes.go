@@ -62,6 +62,13 @@ func (e *eyes) Canary(ok bool) {
 	e.mu.Unlock()
 }
 
+// changes tells the tracker what is declared.
+func (e *eyes) changes(declared []core.DeclaredChange) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.tracker.Declared(declared)
+}
+
 func (e *eyes) sign() { poke(e.changed) }
 
 // poke leaves one sign in a channel that holds one; a sign that is there already serves as well.

@@ -11,9 +11,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/evenkeel/evenkeel/server/internal/api"
 	"github.com/evenkeel/evenkeel/server/internal/core"
 	"github.com/evenkeel/evenkeel/server/internal/decide"
 	"github.com/evenkeel/evenkeel/server/internal/detect"
+	"github.com/evenkeel/evenkeel/server/internal/ledger"
 )
 
 const (
@@ -28,6 +30,7 @@ const (
 // marks are the times that the detectors must know of, as the ledger has them.
 type marks struct {
 	known atomic.Pointer[[]detect.Mark]
+	stale chan struct{} // one pending sign that what is on record has changed
 
 	// What was read of the past. It belongs to the one who reads.
 	episodes []core.Episode
@@ -53,11 +56,39 @@ func (m *marks) between(from, until time.Time) []detect.Mark {
 
 // followMarks reads the marks now and again until ctx ends; what was read last stands while the ledger does not answer.
 func (s *Server) followMarks(ctx context.Context) {
-	every(ctx, marksEvery, func(time.Time) {
+	ticker := time.NewTicker(marksEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		case <-s.marks.stale:
+		}
 		if err := s.readMarks(ctx); err != nil && ctx.Err() == nil {
 			s.room("detect").Debug("marks not read", slog.Any("error", err))
 		}
-	})
+	}
+}
+
+// changes are the declared ones in the ledger. Those who judge here hear at once of what is declared here, else within marksEvery.
+type changes struct {
+	*ledger.Ledger
+	stale chan<- struct{}
+}
+
+var _ api.Changes = changes{}
+
+// Declare keeps a change.
+func (c changes) Declare(ctx context.Context, change core.DeclaredChange) (kept core.DeclaredChange, fresh bool, err error) {
+	defer poke(c.stale)
+	return c.Ledger.Declare(ctx, change)
+}
+
+// EndChange ends one.
+func (c changes) EndChange(ctx context.Context, site, id, by string, at time.Time) (core.DeclaredChange, error) {
+	defer poke(c.stale)
+	return c.Ledger.EndChange(ctx, site, id, by, at)
 }
 
 // readMarks reads what is open and what is moved; and the past, which is more, when that is not what it was, or after a while.
@@ -72,10 +103,11 @@ func (s *Server) readMarks(ctx context.Context) error {
 	if h.routing, err = s.ledger.Routing(ctx); err != nil {
 		return err
 	}
-	if h.changes, err = s.ledger.Changes(ctx, marksKept); err != nil {
+	if h.changes, err = s.ledger.Changes(ctx, 0); err != nil {
 		return err
 	}
 	s.tellChanges(h.changes, time.Now())
+	h.changes = h.changes[:min(len(h.changes), marksKept)]
 	open := map[string]bool{}
 	for _, e := range h.episodes {
 		open[e.ID] = true
@@ -101,13 +133,25 @@ func (s *Server) readMarks(ctx context.Context) error {
 	return nil
 }
 
-// tellChanges gives those who decide the changes of late, when they are others than those they know.
+// ofLate are the newest changes that judging has to know of, and every maintenance among them.
+func ofLate(changes []core.DeclaredChange, now time.Time) []core.DeclaredChange {
+	var out []core.DeclaredChange
+	for i, c := range changes {
+		if !c.Until().Before(now.Add(-changeSuspect)) && (i < marksKept || c.Maintenance) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// tellChanges gives those who judge and decide the changes of late, when they are others than those they know.
 func (s *Server) tellChanges(changes []core.DeclaredChange, now time.Time) {
-	late := slices.DeleteFunc(slices.Clone(changes), func(c core.DeclaredChange) bool { return c.End.Before(now.Add(-changeSuspect)) })
+	late := ofLate(changes, now)
 	if slices.Equal(late, s.world.current().Changes) {
 		return
 	}
 	t := s.world.change(func(t *core.Topology) { t.Changes = late })
+	s.eyes.changes(late)
 	s.send(input{Input: decide.Input{At: now, Topology: &t}})
 }
 
@@ -139,10 +183,13 @@ func (h history) marks() []detect.Mark {
 		out = append(out, h.shifted(a)...)
 	}
 	for _, c := range h.changes {
-		service := cmp.Or(c.Service, core.AllServices)
-		out = append(out, detect.Mark{
-			Kind: detect.MarkChange, Subject: core.Subject{Site: c.Site, Service: service}, From: c.Start, Until: c.End, What: c.What,
-		})
+		if !c.Until().After(c.Start) {
+			continue // ended before it began
+		}
+		if c.Maintenance {
+			out = append(out, detect.Mark{Kind: detect.MarkMaintenance, Subject: c.About(), From: c.Start, Until: c.Until()})
+		}
+		out = append(out, detect.Mark{Kind: detect.MarkChange, Subject: c.About(), From: c.Start, Until: c.Until(), What: c.What})
 	}
 	return out
 }

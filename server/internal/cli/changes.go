@@ -14,18 +14,20 @@ import (
 )
 
 func changeCommand(o Options) *cobra.Command {
-	return group("change", "Declare deploys and other changes, and list them", changeDeclareCommand(o), changeListCommand(o))
+	return group("change", "Declare deploys, maintenance and other changes, end them, and list them",
+		changeDeclareCommand(o), changeEndCommand(o), changeListCommand(o))
 }
 
 // changeFlags are the settings of change declare.
 type changeFlags struct {
 	id, site, service, what, source, start string
 	lasts                                  time.Duration
+	maintenance                            bool
 }
 
 func changeDeclareCommand(o Options) *cobra.Command {
 	var f changeFlags
-	cmd := newCommand(o, "declare --site SITE --what TEXT [--service SERVICE] [--for 30m]",
+	cmd := newCommand(o, "declare --site SITE --what TEXT [--service SERVICE] [--for 30m] [--maintenance]",
 		"Declare a change of a site; with the same --id it can be said again", cobra.NoArgs,
 		func(ctx context.Context, s *session, _ []string) error { return s.declare(ctx, f) })
 	flags := cmd.Flags()
@@ -34,7 +36,8 @@ func changeDeclareCommand(o Options) *cobra.Command {
 	flags.StringVar(&f.what, "what", "", `what is changed, as in "deploy checkout 1.4"`)
 	flags.StringVar(&f.source, "source", "operator", "what declares it")
 	flags.StringVar(&f.start, "start", "", "when it starts, as 2026-11-27T10:00:00Z; empty: now")
-	flags.DurationVar(&f.lasts, "for", 30*time.Minute, "how long it takes, up to 24h")
+	flags.DurationVar(&f.lasts, "for", 30*time.Minute, "how long it takes, up to 24h; a maintenance up to 72h")
+	flags.BoolVar(&f.maintenance, "maintenance", false, "people work there: until its end nothing moves its users, or others to it, by itself")
 	flags.StringVar(&f.id, "id", "", "its id, as that of a pipeline's run; empty: made of the change")
 	return cmd
 }
@@ -45,8 +48,8 @@ func (s *session) declare(ctx context.Context, f changeFlags) error {
 			Code: core.CodeInvalid, Message: "a change needs a site and a text", Hint: `as in --site fra --what "deploy checkout 1.4"`,
 		}
 	}
-	if f.lasts < time.Second || f.lasts > core.ChangeLongest {
-		return &core.Error{Code: core.CodeInvalid, Message: "--for is out of range", Hint: "give 1s to 24h"}
+	if longest := (core.DeclaredChange{Maintenance: f.maintenance}).Longest(); f.lasts < time.Second || f.lasts > longest {
+		return &core.Error{Code: core.CodeInvalid, Message: "--for is out of range", Hint: fmt.Sprintf("give 1s to %.0fh", longest.Hours())}
 	}
 	start := time.Now().UTC().Truncate(time.Millisecond)
 	if f.start != "" {
@@ -57,6 +60,9 @@ func (s *session) declare(ctx context.Context, f changeFlags) error {
 	}
 	end := start.Add(f.lasts)
 	req := client.ChangeRequest{Site: &f.site, Service: &f.service, What: f.what, Source: &f.source, Start: &start, End: &end}
+	if f.maintenance {
+		req.Maintenance = &f.maintenance
+	}
 	if f.id != "" {
 		req.ID = &f.id
 		if f.start == "" { // a second word about the same id is about the same change, whenever it is said
@@ -85,10 +91,37 @@ func (s *session) declare(ctx context.Context, f changeFlags) error {
 	if made == nil {
 		return s.strange()
 	}
-	return s.print(*made, func(w io.Writer) {
-		_, _ = fmt.Fprintf(w, "change %s of %s until %s: %s\n", printable(made.ID),
-			printable(core.Subject{Site: made.Site, Service: made.Service}.String()), clock(made.End), printable(made.What))
+	return s.printChange(*made)
+}
+
+func (s *session) printChange(c core.DeclaredChange) error {
+	return s.print(c, func(w io.Writer) {
+		ended := ""
+		if c.EndedBy != "" {
+			ended = ", ended by " + printable(c.EndedBy)
+		}
+		_, _ = fmt.Fprintf(w, "%s %s of %s until %s%s: %s\n", c.Noun(), printable(c.ID), printable(c.About().String()), clock(c.Until()), ended, printable(c.What))
 	})
+}
+
+func changeEndCommand(o Options) *cobra.Command {
+	return newCommand(o, "end SITE ID", "End a declared change or maintenance before its time", cobra.ExactArgs(2),
+		func(ctx context.Context, s *session, args []string) error {
+			c, err := s.admin()
+			if err != nil {
+				return err
+			}
+			res, err := c.EndChangeWithResponse(ctx, client.ChangeEndRequest{Site: args[0], ID: args[1]})
+			if err := ask(s, http.StatusOK, func(r *client.EndChangeResponse) *client.Problem {
+				return r.ApplicationProblemJSONDefault
+			}, res, err); err != nil {
+				return err
+			}
+			if res.JSON200 == nil {
+				return s.strange()
+			}
+			return s.printChange(*res.JSON200)
+		})
 }
 
 func changeListCommand(o Options) *cobra.Command {
@@ -109,9 +142,11 @@ func changeListCommand(o Options) *cobra.Command {
 				return s.strange()
 			}
 			return s.print(*res.JSON200, func(w io.Writer) {
-				rows := [][]string{{"START", "END", "SITE", "SERVICE", "WHAT", "SOURCE", "BY"}}
+				rows := [][]string{{"START", "END", "KIND", "SITE", "SERVICE", "WHAT", "SOURCE", "BY", "ENDED BY", "ID"}}
 				for _, c := range *res.JSON200 {
-					rows = append(rows, []string{clock(c.Start), clock(c.End), c.Site, c.Service, printable(c.What), printable(c.Source), c.By})
+					rows = append(rows, []string{
+						clock(c.Start), clock(c.Until()), c.Noun(), c.Site, c.Service, printable(c.What), printable(c.Source), c.By, printable(c.EndedBy), printable(c.ID),
+					})
 				}
 				columns(w, rows...)
 			})

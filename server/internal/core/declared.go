@@ -1,6 +1,7 @@
 package core
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strconv"
@@ -8,7 +9,7 @@ import (
 )
 
 // DeclaredChange is what somebody says is being changed: a deploy, a migration. It is data, for people and for those who
-// judge; the most that it does is to make them wait longer.
+// judge; the most that it does is to make them wait: longer, or for as long as it is under way when it is a maintenance.
 type DeclaredChange struct {
 	ID         string    `json:"id"`
 	Site       string    `json:"site"`
@@ -19,22 +20,73 @@ type DeclaredChange struct {
 	End        time.Time `json:"end"`
 	By         string    `json:"by"` // whose token it was
 	DeclaredAt time.Time `json:"declared_at"`
+	// Maintenance says that people work at the subject: nothing moves its users, or others to it, by itself.
+	Maintenance bool      `json:"maintenance,omitempty"`
+	EndedAt     time.Time `json:"ended_at,omitzero"`  // when somebody ended it, before its end
+	EndedBy     string    `json:"ended_by,omitempty"` // whose token that was
 }
 
 // Bounds of a declared change. A window without end would be a switch that turns judging down for good.
 const (
-	ChangeLongest = 24 * time.Hour
-	ChangeEarly   = 7 * 24 * time.Hour // how long before its start it may be declared
-	ChangeLate    = 24 * time.Hour     // how long after its start
-	changeText    = 200                // bytes
+	ChangeLongest      = 24 * time.Hour
+	MaintenanceLongest = 72 * time.Hour
+	ChangeEarly        = 7 * 24 * time.Hour // how long before its start it may be declared
+	ChangeLate         = 24 * time.Hour     // how long after its start
+	changeText         = 200                // bytes
 )
 
 // At reports whether the change is under way at a time.
-func (c DeclaredChange) At(at time.Time) bool { return !at.Before(c.Start) && at.Before(c.End) }
+func (c DeclaredChange) At(at time.Time) bool { return !at.Before(c.Start) && at.Before(c.Until()) }
+
+// Until is when it is over: its end, or when somebody ended it.
+func (c DeclaredChange) Until() time.Time {
+	if !c.EndedAt.IsZero() && c.EndedAt.Before(c.End) {
+		return c.EndedAt
+	}
+	return c.End
+}
+
+// About is what is being changed.
+func (c DeclaredChange) About() Subject {
+	return Subject{Site: c.Site, Service: cmp.Or(c.Service, AllServices)}
+}
+
+// Noun is what people call it.
+func (c DeclaredChange) Noun() string {
+	if c.Maintenance {
+		return "maintenance"
+	}
+	return "change"
+}
+
+// Longest is how long it may last.
+func (c DeclaredChange) Longest() time.Duration {
+	if c.Maintenance {
+		return MaintenanceLongest
+	}
+	return ChangeLongest
+}
+
+// Maintenance is the maintenance of a subject, or of a part of it, that is under way at a time; of several the one that
+// ends last. Nil when there is none.
+func (t Topology) Maintenance(s Subject, at time.Time) *DeclaredChange {
+	var out *DeclaredChange
+	for i := range t.Changes {
+		c := &t.Changes[i]
+		if c.Maintenance && c.At(at) && c.About().Overlaps(s) && (out == nil || c.Until().After(out.Until())) {
+			out = c
+		}
+	}
+	return out
+}
 
 // ChangeID derives the id of a change that was declared without one. The same change declared twice has one id.
 func ChangeID(c DeclaredChange) string {
-	return derive("chg_", c.Site, c.Service, c.What, c.Source, strconv.FormatInt(c.Start.UnixMilli(), 10))
+	prefix := "chg_"
+	if c.Maintenance {
+		prefix = "mnt_"
+	}
+	return derive(prefix, c.Site, c.Service, c.What, c.Source, strconv.FormatInt(c.Start.UnixMilli(), 10))
 }
 
 // Check reports what is wrong with a change declared at a time; nil or an *Error with CodeInvalid.
@@ -49,8 +101,8 @@ func (c DeclaredChange) Check(at time.Time) error {
 		return bad("source is too long", fmt.Sprintf("name what declares it in at most %d bytes", changeText))
 	case !c.End.After(c.Start):
 		return bad("the change ends before it starts", "give end after start, or ttl_s")
-	case c.End.Sub(c.Start) > ChangeLongest:
-		return bad("the change lasts longer than 24 h", "declare it again when it goes on")
+	case c.End.Sub(c.Start) > c.Longest():
+		return bad(fmt.Sprintf("the %s lasts longer than %.0f h", c.Noun(), c.Longest().Hours()), "declare another one when it goes on")
 	case c.Start.After(at.Add(ChangeEarly)):
 		return bad("the change starts in more than 7 days", "declare it later")
 	case c.Start.Before(at.Add(-ChangeLate)):

@@ -244,6 +244,10 @@ func (s *step) waits(a *core.Action) string {
 		if ep := s.e.open[a.Subject]; ep != nil && ep.HeldUntil != nil && s.at.Before(*ep.HeldUntil) {
 			return "an operator holds the episode"
 		}
+		v := view{e: s.e, at: s.at, lim: s.lim, ep: &core.Episode{Subject: a.Subject}, p: proposal{plan: core.Plan{Kind: a.Kind}}}
+		if r := ruleMaintenance(v); r.holds() {
+			return r.Sentence
+		}
 	}
 	if a.Kind != core.PlanRestore {
 		return s.lastServing(a)

@@ -33,11 +33,12 @@
 //	                                         led to a drain counts twice
 //	17 freeze          x      x    recorded  no freeze window of its scope: emergency for a failing subject, else
 //	                                         elective; restores
+//	18 maintenance     x      x    recorded  nobody works at the subject, nor at a site that its users would go to
 //	19 routing         x      x    recorded  the edge reports the weight that was commanded
 //	20 approval        x      x    -         a person's yes where the mode asks for it, and nobody's veto or hold
 //
-// Guard 18, maintenance, is not there: no command declares a maintenance yet, and a guard that always passes
-// would be a lie in every record.
+// A maintenance that is declared in the midst of a policy's action stops it before its next step. Nobody is told that
+// nothing acts for a subject that people work at, until that is over.
 //
 // An operator's drain or restore runs the same guards. Guard 8 (nobody may take the last site) and a step in
 // flight on the same lock refuse it; every other objection is recorded as overridden, with the operator's

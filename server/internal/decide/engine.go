@@ -10,7 +10,7 @@ import (
 )
 
 // Logic is the version of the deciding code, stored in every decision record.
-const Logic = "decide/2"
+const Logic = "decide/3"
 
 // remembered is how long closed episodes and ended actions count for budgets, cooldowns and flapping.
 const remembered = 48 * time.Hour

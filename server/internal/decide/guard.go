@@ -81,6 +81,7 @@ func guardList() []guard {
 		{15, guardLock, true, ruleLock},
 		{16, "flapping", false, ruleFlapping},
 		{17, "freeze", true, ruleFreeze},
+		{18, "maintenance", true, ruleMaintenance},
 		{19, "routing", true, ruleRouting},
 		{20, "approval", true, ruleApproval},
 	}

@@ -28,7 +28,7 @@ func held(v view) (elapsed, need time.Duration, why string, known bool) {
 	need = max(need, v.p.policy.Hold)
 	if c := suspect(v); c != nil {
 		need *= changeFactor
-		why += fmt.Sprintf(", three times as long: it began during the change %q that %s declared", c.What, c.By)
+		why += fmt.Sprintf(", three times as long: it began during the %s %q that %s declared", c.Noun(), c.What, c.By)
 	}
 	if v.final {
 		return longest(v.ep, v.e.obs), need, why, true
@@ -62,8 +62,7 @@ func suspect(v view) *core.DeclaredChange {
 	var out *core.DeclaredChange
 	for i := range v.e.topo.Changes {
 		c := &v.e.topo.Changes[i]
-		about := core.Subject{Site: c.Site, Service: c.Service}
-		if about.Overlaps(v.ep.Subject) && c.At(v.ep.Onset) && (out == nil || c.Start.After(out.Start)) {
+		if c.About().Overlaps(v.ep.Subject) && c.At(v.ep.Onset) && (out == nil || c.Start.After(out.Start)) {
 			out = c
 		}
 	}

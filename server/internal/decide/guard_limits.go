@@ -158,7 +158,8 @@ const (
 func ruleFlapping(v view) ruled {
 	n := 0
 	for _, ep := range v.e.episodes {
-		if ep.ID == v.ep.ID || ep.Subject != v.ep.Subject || ep.Worst < core.Failing || v.at.Sub(ep.Onset) > flapWindow {
+		if ep.ID == v.ep.ID || ep.Subject != v.ep.Subject || ep.Worst < core.Failing || v.at.Sub(ep.Onset) > flapWindow ||
+			v.e.topo.Maintenance(ep.Subject, ep.Onset) != nil { // people took it down, and not it itself
 			continue
 		}
 		n++

@@ -164,7 +164,7 @@ func (s *step) pageHeld(ep *core.Episode, j judged) {
 	if s.runningOn(ep) != nil || s.e.routingOf(ep.Subject).State == core.RoutingDrained || s.toldOfEnd(ep, j.v.a) {
 		return
 	}
-	if v := ep.Standing.Veto; ep.HeldUntil != nil || (v != nil && v.Kind == ep.Kind) {
+	if v := ep.Standing.Veto; ep.HeldUntil != nil || (v != nil && v.Kind == ep.Kind) || s.e.topo.Maintenance(ep.Subject, s.at) != nil {
 		return // a person knows
 	}
 	elapsed, need, _, known := held(j.v)

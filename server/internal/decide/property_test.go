@@ -33,6 +33,7 @@ func (m *machine) after(out Output, cause Input) {
 		}
 	}
 	for _, i := range out.Intents {
+		m.leftAlone(i)
 		if i.State != core.RoutingDrained {
 			continue
 		}
@@ -92,6 +93,28 @@ func (m *machine) judgedWell(i core.Intent) {
 	}
 	if m.e.obs.Tilt.On || m.braked || len(a.Global) > 1 {
 		m.rt.Fatalf("acted upon %s in tilt, under the brake or upon a global trouble", i.Subject)
+	}
+}
+
+// leftAlone: nothing but a person's order, or the way back of what was begun, moves users of those that people work at, or to them.
+func (m *machine) leftAlone(i core.Intent) {
+	a := m.actions[i.ActionID]
+	if byOperator(&a) || i.Kind != a.Kind {
+		return
+	}
+	for _, c := range m.topo.Changes {
+		if !c.Maintenance || !c.At(m.at) {
+			continue
+		}
+		if c.About().Overlaps(i.Subject) {
+			m.rt.Fatalf("%s of %s at %s, where people work", i.Kind, i.Subject, m.at)
+		}
+		for _, svc := range m.e.services(i.Subject) {
+			to := core.Subject{Site: c.Site, Service: svc}
+			if a.Kind == core.PlanDrain && c.About().Covers(to) && m.e.routingOf(to).State == core.RoutingActive {
+				m.rt.Fatalf("users of %s are moved to %s, where people work", i.Subject, to)
+			}
+		}
 	}
 }
 
@@ -156,6 +179,11 @@ func (m *machine) actionsOf() map[string]func(*rapid.T) {
 			m.fresh = rapid.SampledFrom([]int{-1, -1, -1, 1}).Draw(rt, "fresh")
 			m.noEdge = rapid.IntRange(0, 5).Draw(rt, "edge") == 0
 		},
+		"maintenance": func(rt *rapid.T) {
+			sub := core.Subject{Site: m.site(rt), Service: rapid.SampledFrom([]string{"checkout", core.AllServices}).Draw(rt, "service")}
+			m.at = m.at.Add(time.Second)
+			m.maintain(sub, rapid.SampledFrom([]time.Duration{0, 0, 10 * time.Second, 5 * time.Minute}).Draw(rt, "lasts"))
+		},
 		"hand": func(rt *rapid.T) {
 			m.hand = rapid.SampledFrom([]string{"works", "works", "works", "ignores", "refuses", "fails", "expires", "blind", "silent"}).Draw(rt, "hand")
 		},
@@ -185,7 +213,7 @@ func (m *machine) actionsOf() map[string]func(*rapid.T) {
 		"restart": func(*rapid.T) {
 			memory := m.e
 			m.restarted = true
-			m.base = m.snapshot()
+			m.base, m.born = m.snapshot(), m.topo
 			m.e = New(m.topo, m.base)
 			m.e.takeMemory(memory)
 			m.inputs, m.outputs = nil, nil
@@ -247,7 +275,7 @@ func (m *machine) replayed() {
 	if m.restarted {
 		return // the inputs are those since the restart, and the memory is another engine's
 	}
-	e := New(m.topo, m.base)
+	e := New(m.born, m.base)
 	for i, in := range m.inputs {
 		if got := encode(m.rt, e.Step(in)); got != string(m.outputs[i]) {
 			m.rt.Fatalf("replayed input %d differs: %s", i, difference(got, string(m.outputs[i])))
@@ -332,6 +360,7 @@ func anyInput(rt *rapid.T, at time.Time) Input {
 		if rapid.Bool().Draw(rt, "no plans") {
 			t.Plans = nil
 		}
+		t.Changes = []core.DeclaredChange{{Site: name(), Service: name(), Start: when(), End: when(), Maintenance: rapid.Bool().Draw(rt, "maintenance")}}
 		return Input{At: at, Topology: &t}
 	}
 	o := core.Observation{At: when(), FreshSites: rapid.IntRange(-1, 5).Draw(rt, "fresh"), Tilt: core.Tilt{On: rapid.Bool().Draw(rt, "tilt"), Since: when(), Until: when()}}

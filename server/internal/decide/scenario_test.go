@@ -39,7 +39,7 @@ func TestScenarios(t *testing.T) {
 
 func checkReplay(t *testing.T, w *world) {
 	t.Helper()
-	e := New(w.topo, w.base)
+	e := New(w.born, w.base)
 	for i, in := range w.inputs {
 		if got := encode(t, e.Step(in)); got != string(w.outputs[i]) {
 			t.Fatalf("replayed input %d differs: %s", i, difference(got, string(w.outputs[i])))
@@ -120,7 +120,7 @@ func scenarioWorld(t *testing.T, d *datadriven.TestData) *world {
 			})
 		}
 	}
-	w.e = New(w.topo, core.Snapshot{})
+	w.e, w.born = New(w.topo, core.Snapshot{}), w.topo
 	w.quiet = true
 	w.run(warm, time.Second)
 	w.start, w.quiet = w.at, false
@@ -194,7 +194,7 @@ func (w *world) tell(d *datadriven.TestData) {
 	case "demand":
 		w.demand = number(w.t, d.CmdArgs[0].Key)
 	case "restart": // a new engine from the ledger; what is pending is performed again
-		w.base = w.snapshot()
+		w.base, w.born = w.snapshot(), w.topo
 		w.e = New(w.topo, w.base)
 		w.inputs, w.outputs = nil, nil
 		intents, notices := w.e.Pending()
@@ -204,6 +204,8 @@ func (w *world) tell(d *datadriven.TestData) {
 			w.out = append(w.out, fmt.Sprintf("pending intent %s step %d weight %d delivered=%t", i.Subject, i.Step, i.Weight, i.Delivered))
 		}
 		w.out = append(w.out, fmt.Sprintf("pending notices: %d", len(notices)))
+	case "maintenance": // maintenance fra for=10m service=all; without a time all of it ends
+		w.maintain(core.Subject{Site: d.CmdArgs[0].Key, Service: arg("service", "checkout")}, span(w.t, arg("for", "0s")))
 	case "command":
 		w.order(d, site, arg)
 	case "record":

@@ -152,6 +152,12 @@ func (s *step) wakeFor(v view) {
 		s.wakeAt(f.From)
 		s.wakeAt(f.Until)
 	}
+	for _, c := range v.e.topo.Changes {
+		if c.Maintenance {
+			s.wakeAt(c.Start)
+			s.wakeAt(c.Until())
+		}
+	}
 	for _, a := range v.e.actions {
 		if a.EndedAt != nil && v.e.sharesLock(a.Subject, v.ep.Subject) {
 			s.wakeAt(a.EndedAt.Add(v.lim.Cooldown))

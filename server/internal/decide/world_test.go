@@ -17,6 +17,7 @@ type world struct {
 	replicas func(core.Observation) (members int, views []core.ReplicaView) // nil: the server is alone
 	t        failer
 	topo     core.Topology
+	born     core.Topology // that the engine began with
 	e        *Engine
 	start    time.Time
 	at       time.Time
@@ -65,7 +66,7 @@ type due struct {
 func newWorld(t failer, topo core.Topology) *world {
 	start := time.Date(2026, 9, 1, 10, 0, 0, 0, time.UTC)
 	w := &world{
-		t: t, topo: topo, start: start, at: start, sick: map[core.Subject]state{}, weight: map[string]float64{},
+		t: t, topo: topo, born: topo, start: start, at: start, sick: map[core.Subject]state{}, weight: map[string]float64{},
 		fresh: -1, demand: 100, hand: "works", ledger: map[string][]byte{}, links: map[string]core.LinkStanding{}, shadow: true, actions: map[string]core.Action{},
 	}
 	for _, s := range topo.Sites {
@@ -306,6 +307,24 @@ func (w *world) step(in Input) Output {
 		w.show(out)
 	}
 	return out
+}
+
+// maintain declares a maintenance for a time from now on; one of no time ends all of its subject.
+func (w *world) maintain(sub core.Subject, lasts time.Duration) {
+	w.t.Helper()
+	w.topo.Changes = slices.Clone(w.topo.Changes)
+	for i := range w.topo.Changes {
+		if c := &w.topo.Changes[i]; lasts == 0 && c.Maintenance && c.About() == sub && c.At(w.at) {
+			c.EndedAt, c.EndedBy = w.at, "admin ann"
+		}
+	}
+	if lasts > 0 {
+		w.topo.Changes = append(w.topo.Changes, core.DeclaredChange{
+			What: "swap the disks", By: "admin ann", Site: sub.Site, Service: sub.Service, Start: w.at, End: w.at.Add(lasts), Maintenance: true,
+		})
+	}
+	t := w.topo
+	w.step(Input{Topology: &t})
 }
 
 // clone makes an engine in the same state, the memory of demand included.

@@ -19,6 +19,8 @@ const (
 	MarkShifted
 	// MarkChange is a change that somebody declared.
 	MarkChange
+	// MarkMaintenance is a time in which people worked at the subject.
+	MarkMaintenance
 )
 
 // Mark is a time that is not like others for a subject. A site's mark is one of all its services.

@@ -74,9 +74,9 @@ func (t *Tracker) reckon(now int64) {
 }
 
 // objects reports whether something besides statistics objects to subject i: a probe, the edge, a silence; or its users are
-// being moved, which makes its numbers odd for a reason.
+// being moved, or people work at it, which makes its numbers odd for a reason.
 func (b *bench) objects(i int) bool {
 	c, r := &b.cases[i], &b.routes[i]
 	return r.away || (r.changedAt != 0 && b.now < r.changedAt+int64(Rebase)) || c.down > 0 || c.gray > 0 || c.slow > 0 || c.symptom ||
-		c.silentFor > 0 || c.inside == core.ProbeDown
+		c.silentFor > 0 || c.inside == core.ProbeDown || b.t.topo.Maintenance(b.t.subjects[i].subject, stamp(b.now)) != nil
 }

@@ -8,6 +8,9 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
+// Declared takes the changes of late in place of those of the topology. They are not retained for writing and must not change.
+func (t *Tracker) Declared(changes []core.DeclaredChange) { t.topo.Changes = changes }
+
 // SetTopology takes a new configuration. What is known of subjects and vantages that stay is kept.
 func (t *Tracker) SetTopology(topo core.Topology) {
 	oldV, oldS := t.vIndex, t.sIndex

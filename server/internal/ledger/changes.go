@@ -66,10 +66,66 @@ func (l *Ledger) Declare(ctx context.Context, c core.DeclaredChange) (kept core.
 	return *old, false, nil
 }
 
+// EndChange ends a declared change at a time, by somebody, and returns what is kept. One that is over stays as it is. Errors have
+// CodeNotFound when the site has no change of the id.
+func (l *Ledger) EndChange(ctx context.Context, site, id, by string, at time.Time) (core.DeclaredChange, error) {
+	var none core.DeclaredChange
+	key := changeKey(site, id)
+	for {
+		guard, done, err := l.freeGuard(ctx)
+		if err != nil {
+			return none, err
+		}
+		kept, ended, err := l.endChange(ctx, guard, key, by, at)
+		done()
+		if err != nil || ended {
+			return kept, err
+		}
+	}
+}
+
+// endChange is one attempt; ended is false when somebody else wrote the record meanwhile.
+func (l *Ledger) endChange(ctx context.Context, guard clientv3.Cmp, key, by string, at time.Time) (c core.DeclaredChange, ended bool, err error) {
+	res, err := l.client.Get(ctx, key)
+	if err != nil {
+		return c, false, unavailable("the ledger does not answer", err)
+	}
+	if len(res.Kvs) == 0 {
+		return c, false, &core.Error{Code: core.CodeNotFound, Message: "the site has no declared change of that id", Hint: "see evenkeel-server change list"}
+	}
+	kept, err := decode[core.DeclaredChange](res.Kvs[0])
+	if err != nil {
+		return c, false, err
+	}
+	if !at.Before(kept.Until()) {
+		return *kept, true, nil
+	}
+	kept.EndedAt, kept.EndedBy = at, by
+	value, err := json.Marshal(kept)
+	if err != nil {
+		return c, false, fmt.Errorf("encode the change: %w", err)
+	}
+	put, err := l.client.Txn(ctx).
+		If(guard, clientv3.Compare(clientv3.ModRevision(key), "=", res.Kvs[0].GetModRevision())).
+		Then(clientv3.OpPut(key, string(value))).
+		Else(clientv3.OpGet(key)).Commit()
+	if err != nil {
+		return c, false, unavailable("the ledger could not record the end of the change", err)
+	}
+	l.saw(put.Header.GetRevision())
+	if put.Succeeded {
+		return *kept, true, nil
+	}
+	if kvs := put.Responses[0].GetResponseRange().GetKvs(); len(kvs) == 1 && kvs[0].GetModRevision() == res.Kvs[0].GetModRevision() {
+		return c, false, l.lostFence() // the record is as it was, so it was the guard
+	}
+	return c, false, nil
+}
+
 // sameChange says whether b is a retry of a. Who declared it and when is left out, as a retry may come through another
 // token; so is a start that was not given, which is the time of the declaration.
 func sameChange(a, b core.DeclaredChange) bool {
-	if a.Service != b.Service || a.What != b.What || a.Source != b.Source {
+	if a.Service != b.Service || a.What != b.What || a.Source != b.Source || a.Maintenance != b.Maintenance {
 		return false
 	}
 	return a.Start.Equal(b.Start) && a.End.Equal(b.End) ||
@@ -103,7 +159,7 @@ func (l *Ledger) roomForChange(ctx context.Context, site string) error {
 	var old []core.DeclaredChange
 	limit := time.Now().Add(-24 * time.Hour)
 	if err := scan(ctx, l, prefix, 0, decode, func(c core.DeclaredChange) {
-		if c.End.Before(limit) {
+		if c.Until().Before(limit) {
 			old = append(old, c)
 		}
 	}); err != nil {
@@ -115,7 +171,7 @@ func (l *Ledger) roomForChange(ctx context.Context, site string) error {
 			Hint: "see with evenkeel-server change list what declares so many",
 		}
 	}
-	slices.SortFunc(old, func(a, b core.DeclaredChange) int { return a.End.Compare(b.End) })
+	slices.SortFunc(old, func(a, b core.DeclaredChange) int { return a.Until().Compare(b.Until()) })
 	guard, done, err := l.freeGuard(ctx)
 	if err != nil {
 		return err

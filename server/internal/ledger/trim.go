@@ -144,7 +144,7 @@ func (l *Ledger) old(ctx context.Context, before time.Time) ([]string, error) {
 		return nil, err
 	}
 	if err := scan(ctx, l, prefixChange, 0, decode, func(c core.DeclaredChange) {
-		if c.End.Before(before) && len(keys) < trimBatch {
+		if c.Until().Before(before) && len(keys) < trimBatch {
 			keys = append(keys, changeKey(c.Site, c.ID))
 		}
 	}); err != nil {

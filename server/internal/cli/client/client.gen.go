@@ -139,12 +139,21 @@ type BreakGlass = core.BreakGlass
 // Calibration Calibration is what statistics promise beside what they keep, over the last weeks. False alarms are those of one series of a calibrated detector in a week; an alarm that nothing else confirmed counts as one.
 type Calibration = core.Calibration
 
+// ChangeEndRequest Which declared change is to be ended.
+type ChangeEndRequest struct {
+	ID   string `json:"id"`
+	Site string `json:"site"`
+}
+
 // ChangeRequest A change to be declared. Either end or ttl_s must be given.
 type ChangeRequest struct {
 	End *time.Time `json:"end,omitempty"`
 
 	// ID Made of the change when absent; give one to be able to retry.
 	ID *string `json:"id,omitempty"`
+
+	// Maintenance People work at the subject: nothing moves its users, or others to it, by itself.
+	Maintenance *bool `json:"maintenance,omitempty"`
 
 	// Service all, when absent, is the whole site.
 	Service *string `json:"service,omitempty"`
@@ -206,7 +215,7 @@ type Credential = core.Credential
 // Decision Decision is one judgement of one episode, with every guard's ruling.
 type Decision = core.Decision
 
-// DeclaredChange DeclaredChange is what somebody says is being changed: a deploy, a migration. It is data, for people and for those who judge; by itself it does nothing.
+// DeclaredChange DeclaredChange is what somebody says is being changed: a deploy, a migration. It is data, for people and for those who judge; the most that it does is to make them wait.
 type DeclaredChange = core.DeclaredChange
 
 // Detail Detail is one name and value of a notice, in order.
@@ -524,6 +533,9 @@ type AdoptJSONRequestBody = AdoptRequest
 // DeclareChangeJSONRequestBody defines body for DeclareChange for application/json ContentType.
 type DeclareChangeJSONRequestBody = ChangeRequest
 
+// EndChangeJSONRequestBody defines body for EndChange for application/json ContentType.
+type EndChangeJSONRequestBody = ChangeEndRequest
+
 // PostCommandJSONRequestBody defines body for PostCommand for application/json ContentType.
 type PostCommandJSONRequestBody = CommandRequest
 
@@ -643,30 +655,52 @@ type ClientInterface interface {
 
 	// ListChanges Declared changes such as deploys, the newest start first.
 	//
-	// They are data. No condition and no decision follows from one by itself.
+	// No condition follows from one by itself. Decisions wait longer during a change, and to the end of a maintenance.
 	//
 	// Corresponds with GET /changes (the `ListChanges` operationId).
 	ListChanges(ctx context.Context, params *ListChangesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DeclareChangeWithBody Declare a change.
+	// DeclareChangeWithBody Declare a change, or a maintenance.
 	//
 	// An admin token may declare one for any site, a site's token for its own. The same id with the same change any
-	// number of times is one change; another change under it is a conflict. A change lasts 24 h at most.
+	// number of times is one change; another change under it is a conflict. A change lasts 24 h at most. While a
+	// maintenance is under way nothing moves users of its subject, or others to it, by itself; it takes an admin token
+	// and lasts 72 h at most.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /changes (the `DeclareChange` operationId).
 	DeclareChangeWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DeclareChange Declare a change.
+	// DeclareChange Declare a change, or a maintenance.
 	//
 	// An admin token may declare one for any site, a site's token for its own. The same id with the same change any
-	// number of times is one change; another change under it is a conflict. A change lasts 24 h at most.
+	// number of times is one change; another change under it is a conflict. A change lasts 24 h at most. While a
+	// maintenance is under way nothing moves users of its subject, or others to it, by itself; it takes an admin token
+	// and lasts 72 h at most.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /changes (the `DeclareChange` operationId).
 	DeclareChange(ctx context.Context, body DeclareChangeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// EndChangeWithBody End a declared change before its time.
+	//
+	// The record stays, with who ended it and when. One that is over stays as it is.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /changes/end (the `EndChange` operationId).
+	EndChangeWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// EndChange End a declared change before its time.
+	//
+	// The record stays, with who ended it and when. One that is over stays as it is.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /changes/end (the `EndChange` operationId).
+	EndChange(ctx context.Context, body EndChangeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PostCommandWithBody Give an order.
 	//
@@ -881,7 +915,7 @@ func (c *Client) GetBackup(ctx context.Context, reqEditors ...RequestEditorFn) (
 
 // ListChanges Declared changes such as deploys, the newest start first.
 //
-// They are data. No condition and no decision follows from one by itself.
+// No condition follows from one by itself. Decisions wait longer during a change, and to the end of a maintenance.
 //
 // Corresponds with GET /changes (the `ListChanges` operationId).
 func (c *Client) ListChanges(ctx context.Context, params *ListChangesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -896,10 +930,12 @@ func (c *Client) ListChanges(ctx context.Context, params *ListChangesParams, req
 	return c.Client.Do(req)
 }
 
-// DeclareChangeWithBody Declare a change.
+// DeclareChangeWithBody Declare a change, or a maintenance.
 //
 // An admin token may declare one for any site, a site's token for its own. The same id with the same change any
-// number of times is one change; another change under it is a conflict. A change lasts 24 h at most.
+// number of times is one change; another change under it is a conflict. A change lasts 24 h at most. While a
+// maintenance is under way nothing moves users of its subject, or others to it, by itself; it takes an admin token
+// and lasts 72 h at most.
 //
 // Takes any type of body and a specified content type.
 //
@@ -916,16 +952,56 @@ func (c *Client) DeclareChangeWithBody(ctx context.Context, contentType string, 
 	return c.Client.Do(req)
 }
 
-// DeclareChange Declare a change.
+// DeclareChange Declare a change, or a maintenance.
 //
 // An admin token may declare one for any site, a site's token for its own. The same id with the same change any
-// number of times is one change; another change under it is a conflict. A change lasts 24 h at most.
+// number of times is one change; another change under it is a conflict. A change lasts 24 h at most. While a
+// maintenance is under way nothing moves users of its subject, or others to it, by itself; it takes an admin token
+// and lasts 72 h at most.
 //
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /changes (the `DeclareChange` operationId).
 func (c *Client) DeclareChange(ctx context.Context, body DeclareChangeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewDeclareChangeRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// EndChangeWithBody End a declared change before its time.
+//
+// The record stays, with who ended it and when. One that is over stays as it is.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /changes/end (the `EndChange` operationId).
+func (c *Client) EndChangeWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEndChangeRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// EndChange End a declared change before its time.
+//
+// The record stays, with who ended it and when. One that is over stays as it is.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /changes/end (the `EndChange` operationId).
+func (c *Client) EndChange(ctx context.Context, body EndChangeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEndChangeRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1514,6 +1590,46 @@ func NewDeclareChangeRequestWithBody(server string, contentType string, body io.
 	}
 
 	operationPath := fmt.Sprintf("/changes")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewEndChangeRequest calls the generic EndChange builder with application/json body
+func NewEndChangeRequest(server string, body EndChangeJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewEndChangeRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewEndChangeRequestWithBody constructs an http.Request for the EndChange method, with any body, and a specified content type
+func NewEndChangeRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/changes/end")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -2264,32 +2380,54 @@ type ClientWithResponsesInterface interface {
 
 	// ListChangesWithResponse Declared changes such as deploys, the newest start first.
 	//
-	// They are data. No condition and no decision follows from one by itself.
+	// No condition follows from one by itself. Decisions wait longer during a change, and to the end of a maintenance.
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /changes (the `ListChanges` operationId).
 	ListChangesWithResponse(ctx context.Context, params *ListChangesParams, reqEditors ...RequestEditorFn) (*ListChangesResponse, error)
 
-	// DeclareChangeWithBodyWithResponse Declare a change.
+	// DeclareChangeWithBodyWithResponse Declare a change, or a maintenance.
 	//
 	// An admin token may declare one for any site, a site's token for its own. The same id with the same change any
-	// number of times is one change; another change under it is a conflict. A change lasts 24 h at most.
+	// number of times is one change; another change under it is a conflict. A change lasts 24 h at most. While a
+	// maintenance is under way nothing moves users of its subject, or others to it, by itself; it takes an admin token
+	// and lasts 72 h at most.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /changes (the `DeclareChange` operationId).
 	DeclareChangeWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeclareChangeResponse, error)
 
-	// DeclareChangeWithResponse Declare a change.
+	// DeclareChangeWithResponse Declare a change, or a maintenance.
 	//
 	// An admin token may declare one for any site, a site's token for its own. The same id with the same change any
-	// number of times is one change; another change under it is a conflict. A change lasts 24 h at most.
+	// number of times is one change; another change under it is a conflict. A change lasts 24 h at most. While a
+	// maintenance is under way nothing moves users of its subject, or others to it, by itself; it takes an admin token
+	// and lasts 72 h at most.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /changes (the `DeclareChange` operationId).
 	DeclareChangeWithResponse(ctx context.Context, body DeclareChangeJSONRequestBody, reqEditors ...RequestEditorFn) (*DeclareChangeResponse, error)
+
+	// EndChangeWithBodyWithResponse End a declared change before its time.
+	//
+	// The record stays, with who ended it and when. One that is over stays as it is.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /changes/end (the `EndChange` operationId).
+	EndChangeWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EndChangeResponse, error)
+
+	// EndChangeWithResponse End a declared change before its time.
+	//
+	// The record stays, with who ended it and when. One that is over stays as it is.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /changes/end (the `EndChange` operationId).
+	EndChangeWithResponse(ctx context.Context, body EndChangeJSONRequestBody, reqEditors ...RequestEditorFn) (*EndChangeResponse, error)
 
 	// PostCommandWithBodyWithResponse Give an order.
 	//
@@ -2730,6 +2868,54 @@ func (r DeclareChangeResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r DeclareChangeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type EndChangeResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *DeclaredChange
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r EndChangeResponse) GetJSON200() *DeclaredChange {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r EndChangeResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r EndChangeResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r EndChangeResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r EndChangeResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r EndChangeResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -3658,7 +3844,7 @@ func (c *ClientWithResponses) GetBackupWithResponse(ctx context.Context, reqEdit
 
 // ListChangesWithResponse Declared changes such as deploys, the newest start first.
 //
-// They are data. No condition and no decision follows from one by itself.
+// No condition follows from one by itself. Decisions wait longer during a change, and to the end of a maintenance.
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -3671,10 +3857,12 @@ func (c *ClientWithResponses) ListChangesWithResponse(ctx context.Context, param
 	return ParseListChangesResponse(rsp)
 }
 
-// DeclareChangeWithBodyWithResponse Declare a change.
+// DeclareChangeWithBodyWithResponse Declare a change, or a maintenance.
 //
 // An admin token may declare one for any site, a site's token for its own. The same id with the same change any
-// number of times is one change; another change under it is a conflict. A change lasts 24 h at most.
+// number of times is one change; another change under it is a conflict. A change lasts 24 h at most. While a
+// maintenance is under way nothing moves users of its subject, or others to it, by itself; it takes an admin token
+// and lasts 72 h at most.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3687,10 +3875,12 @@ func (c *ClientWithResponses) DeclareChangeWithBodyWithResponse(ctx context.Cont
 	return ParseDeclareChangeResponse(rsp)
 }
 
-// DeclareChangeWithResponse Declare a change.
+// DeclareChangeWithResponse Declare a change, or a maintenance.
 //
 // An admin token may declare one for any site, a site's token for its own. The same id with the same change any
-// number of times is one change; another change under it is a conflict. A change lasts 24 h at most.
+// number of times is one change; another change under it is a conflict. A change lasts 24 h at most. While a
+// maintenance is under way nothing moves users of its subject, or others to it, by itself; it takes an admin token
+// and lasts 72 h at most.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3701,6 +3891,36 @@ func (c *ClientWithResponses) DeclareChangeWithResponse(ctx context.Context, bod
 		return nil, err
 	}
 	return ParseDeclareChangeResponse(rsp)
+}
+
+// EndChangeWithBodyWithResponse End a declared change before its time.
+//
+// The record stays, with who ended it and when. One that is over stays as it is.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /changes/end (the `EndChange` operationId).
+func (c *ClientWithResponses) EndChangeWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EndChangeResponse, error) {
+	rsp, err := c.EndChangeWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEndChangeResponse(rsp)
+}
+
+// EndChangeWithResponse End a declared change before its time.
+//
+// The record stays, with who ended it and when. One that is over stays as it is.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /changes/end (the `EndChange` operationId).
+func (c *ClientWithResponses) EndChangeWithResponse(ctx context.Context, body EndChangeJSONRequestBody, reqEditors ...RequestEditorFn) (*EndChangeResponse, error) {
+	rsp, err := c.EndChange(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEndChangeResponse(rsp)
 }
 
 // PostCommandWithBodyWithResponse Give an order.
@@ -4170,6 +4390,39 @@ func ParseDeclareChangeResponse(rsp *http.Response) (*DeclareChangeResponse, err
 			return nil, err
 		}
 		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseEndChangeResponse parses an HTTP response from a EndChangeWithResponse call
+func ParseEndChangeResponse(rsp *http.Response) (*EndChangeResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &EndChangeResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest DeclaredChange
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
