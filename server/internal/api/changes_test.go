@@ -70,6 +70,58 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+func TestMaintenance(t *testing.T) {
+	r := start(t)
+	_, secret, err := r.ledger.CreateToken(t.Context(), "site", "fra", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	post := func(token, path, body string) call {
+		return call{method: "POST", path: "/api/v1/changes" + path, token: token, body: body}
+	}
+	f := func(c call, status int) (out core.DeclaredChange) {
+		t.Helper()
+		code, body, _ := r.do(c)
+		if err := json.Unmarshal([]byte(body), &out); err != nil || code != status {
+			t.Fatalf("answers %d %s, want %d", code, body, status)
+		}
+		return out
+	}
+	const work = `{"site":"fra","what":"swap the disks","ttl_s":259200,"maintenance":true}`
+	made := f(post(r.admin, "", work), http.StatusCreated)
+	if !made.Maintenance || made.Service != core.AllServices || made.By != "admin jo" || made.End.Sub(made.Start) != 72*time.Hour {
+		t.Errorf("made %+v", made)
+	}
+	// No site may keep itself, or end what keeps it, from being drained.
+	r.refused(post(secret.Reveal(), "", strings.Replace(work, "259200", "60", 1)), http.StatusForbidden, core.CodeForbidden)
+	end := `{"site":"fra","id":"` + made.ID + `"}`
+	r.refused(post(secret.Reveal(), "/end", end), http.StatusForbidden, core.CodeForbidden)
+	r.refused(post("", "/end", end), http.StatusUnauthorized, core.CodeUnauthorized)
+	for _, body := range []string{
+		strings.Replace(work, "259200", "259201", 1), strings.Replace(work, "true", "false", 1), `{"site":"fra","what":"x","maintenance":true}`,
+	} {
+		r.refused(post(r.admin, "", body), http.StatusBadRequest, core.CodeInvalid)
+	}
+	for _, body := range []string{`{"site":"fra"`, `{"site":"fra","id":"a\u0007"}`, `{"site":"fra","id":"x","more":1}`} {
+		r.refused(post(r.admin, "/end", body), http.StatusBadRequest, core.CodeInvalid)
+	}
+	r.refused(post(r.admin, "/end", `{"site":"ams","id":"`+made.ID+`"}`), http.StatusNotFound, core.CodeNotFound)
+
+	ended := f(post(r.admin, "/end", end), http.StatusOK)
+	if ended.EndedBy != "admin jo" || ended.EndedAt.Before(made.Start) || !ended.End.Equal(made.End) || ended.What != made.What {
+		t.Errorf("ended %+v", ended)
+	}
+	if again := f(post(r.admin, "/end", end), http.StatusOK); again != ended {
+		t.Errorf("the second time %+v, the first %+v", again, ended)
+	}
+	if active := get[[]core.DeclaredChange](r, "/api/v1/changes?active=true"); len(active) != 0 {
+		t.Errorf("under way are %+v", active)
+	}
+	if all := get[[]core.DeclaredChange](r, "/api/v1/changes"); len(all) != 1 || all[0] != ended {
+		t.Errorf("all are %+v", all)
+	}
+}
+
 func TestAgentsDeclareUnderAnyName(t *testing.T) {
 	r := start(t)
 	_, secret, err := r.ledger.CreateToken(t.Context(), "site", "fra", nil)

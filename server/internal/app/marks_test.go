@@ -107,6 +107,13 @@ func TestMarksOfHistory(t *testing.T) {
 			history{changes: []core.DeclaredChange{{Site: "fra", Service: "checkout", What: "2.4", Start: at(1), End: at(5)}}},
 			[]string{"change checkout at fra 1 5 2.4"},
 		},
+		"a maintenance that was ended early, and one that never began": {
+			history{changes: []core.DeclaredChange{
+				{Site: "fra", Service: core.AllServices, What: "disks", Start: at(1), End: at(9), Maintenance: true, EndedAt: at(5)},
+				{Site: "ams", Service: core.AllServices, What: "disks", Start: at(10), End: at(19), Maintenance: true, EndedAt: at(5)},
+			}},
+			[]string{"maintenance fra 1 5", "change fra 1 5 disks"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c.h.topology = topology
@@ -130,6 +137,7 @@ func markText(m detect.Mark, day time.Time) string {
 	}
 	kind := map[detect.MarkKind]string{
 		detect.MarkIncident: "incident", detect.MarkDrained: "drained", detect.MarkShifted: "shifted", detect.MarkChange: "change",
+		detect.MarkMaintenance: "maintenance",
 	}[m.Kind]
 	text := []string{kind, m.Subject.String(), minute(m.From), minute(m.Until)}
 	if m.Load != 0 {
@@ -152,7 +160,7 @@ func TestMarksAreReadFromTheLedger(t *testing.T) {
 	t.Cleanup(func() { _ = l.Close() })
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	inputs := make(chan input, 1)
-	s := &Server{ledger: l, inputs: inputs, world: newWorld(core.Topology{
+	s := &Server{ledger: l, inputs: inputs, eyes: newEyes("r1", core.Topology{}, time.Now), world: newWorld(core.Topology{
 		Sites: []core.Site{{Name: "fra"}, {Name: "ams"}}, Services: []core.Service{{Name: "checkout", Entries: map[string]string{"fra": "", "ams": ""}}},
 	})}
 	fra := core.Subject{Site: "fra", Service: "checkout"}
@@ -219,4 +227,23 @@ func TestMarksAreReadFromTheLedger(t *testing.T) {
 	incident = "incident checkout at fra -60 -0.5"
 	f(-time.Minute, 0, incident, drained, shifted)
 	f(0, 0, drained, shifted)
+}
+
+// Of more changes than are looked at every maintenance that is not long over is known, and else the newest.
+func TestAMaintenanceIsKnownAmongManyChanges(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	var all []core.DeclaredChange // the newest start first
+	for i := range marksKept + 10 {
+		start := now.Add(-time.Duration(i) * time.Second)
+		all = append(all, core.DeclaredChange{ID: strconv.Itoa(i), Start: start, End: now.Add(time.Hour)})
+	}
+	old := now.Add(-50 * time.Hour)
+	all = append(all,
+		core.DeclaredChange{ID: "on", Start: old, End: now.Add(time.Hour), Maintenance: true},
+		core.DeclaredChange{ID: "ended", Start: old, End: now.Add(time.Hour), EndedAt: old.Add(time.Hour), Maintenance: true},
+	)
+	got := ofLate(all, now)
+	if n := len(got); n != marksKept+1 || got[n-1].ID != "on" {
+		t.Errorf("%d changes, the last of them %s", n, got[n-1].ID)
+	}
 }

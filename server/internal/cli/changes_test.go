@@ -33,3 +33,28 @@ func TestChangeCommands(t *testing.T) {
 	f("--start", "--start", "soon")
 	f("a change needs a site and a text", "--what", "")
 }
+
+func TestMaintenanceCommands(t *testing.T) {
+	r := start(t)
+	r.loop.topology = core.Topology{Sites: []core.Site{{Name: "fra"}}, Services: []core.Service{{Name: "checkout"}}}
+	f := func(want string, args ...string) {
+		t.Helper()
+		out, _, err := run(t, append(append([]string{"change"}, args...), "--server", r.url, "--data", r.data)...)
+		if err != nil {
+			out = err.Error()
+		}
+		if !strings.Contains(out, want) {
+			t.Errorf("%v: %s, want %q", args, out, want)
+		}
+	}
+	work := []string{"declare", "--site", "fra", "--what", "swap the disks", "--id", "work-1", "--maintenance", "--for", "72h"}
+	f("maintenance work-1 of fra until ", work...)
+	f("maintenance work-1 of fra until ", work...)
+	f("maintenance  fra", "list", "--active")
+	f(", ended by admin jo: swap the disks", "end", "fra", "work-1")
+	f(", ended by admin jo: swap the disks", work...)
+	f("admin jo  admin jo  work-1", "list")
+	f("no declared change of that id", "end", "fra", "work-2")
+	f("give 1s to 72h", append(work, "--for", "73h")...)
+	f("accepts 2 arg(s)", "end", "fra")
+}

@@ -6,7 +6,7 @@ import (
 	"github.com/evenkeel/evenkeel/detectors"
 )
 
-// asideLongest is how long a time may be no example. What lasts longer is how things are.
+// asideLongest is how long a time may be no example. What lasts longer is how things are, but for a maintenance, which somebody said to have an end.
 const asideLongest = 24 * time.Hour
 
 // learner is a model whose memory can be copied.
@@ -30,7 +30,11 @@ func newKept[M learner](fresh func() M) kept[M] { return kept[M]{fresh: fresh, m
 
 // turn tells of a time whether it is no example. When that has lasted for long the stand-in becomes the model, and stays is
 // true; else the model goes on where it was.
-func (k *kept[M]) turn(at time.Time, aside bool) (stays bool) {
+func (k *kept[M]) turn(at time.Time, m marked) (stays bool) {
+	aside := m.aside != nil
+	if m.maintained {
+		k.since = at
+	}
 	switch {
 	case aside && !k.on:
 		k.aside, k.on, k.since, k.back = k.copy(), true, at, false

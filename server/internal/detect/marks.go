@@ -44,6 +44,8 @@ func (m Mark) holds(at time.Time) bool {
 type marked struct {
 	away    *Mark   // users are moved away from all that the series is about
 	aside   *Mark   // the oldest of those that make the time no example for others
+	// maintained says that people work at what the series is about, or at a part of it.
+	maintained bool
 	shifted *Mark   // users were moved here
 	load    float64 // users as a multiple of before, 0 when users were moved here and nobody knows how many
 	changes []Mark  // that are under way or ended lately
@@ -73,6 +75,7 @@ func marksAt(marks []Mark, s core.Subject, at time.Time) (out marked) {
 		if m.Kind == MarkShifted && all {
 			out.shifted, out.load = m, out.load*m.Load
 		}
+		out.maintained = out.maintained || m.Kind == MarkMaintenance
 		if out.aside == nil || m.From.Before(out.aside.From) {
 			out.aside = m
 		}

@@ -98,6 +98,27 @@ func TestAnIncidentIsNotLearned(t *testing.T) {
 	}
 }
 
+// What is seen while people work at a site is no example either, however long that takes; of an incident so long it is.
+func TestAMaintenanceIsNotLearned(t *testing.T) {
+	for kind, after := range map[detect.MarkKind]core.DetectorState{
+		detect.MarkMaintenance: core.DetectorNormal, detect.MarkIncident: core.DetectorAnomalous,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			w := &world{at: levels(start, 100, map[time.Duration]float64{time.Hour: 300, 31 * time.Hour: 100, 32 * time.Hour: 300})}
+			work := detect.Mark{
+				Kind: kind, Subject: core.Subject{Site: "fra", Service: core.AllServices}, From: start.Add(time.Hour), Until: start.Add(31 * time.Hour),
+			}
+			signals := watched(t, w, 32*time.Hour+10*time.Minute, trafficWatch(), work)
+			stateAt(t, signals, time.Hour+5*time.Minute, core.DetectorAnomalous, "is above")
+			stateAt(t, signals, 31*time.Hour+5*time.Minute, after, "")
+			if kind == detect.MarkMaintenance {
+				stateAt(t, signals, 32*time.Hour+5*time.Minute, core.DetectorAnomalous, "is above")
+			}
+		})
+	}
+}
+
 // An alarm that was raised before the incident was known of is over with it, and not some points later; a new one counts at once.
 func TestAnAlarmFromBeforeAnIncidentEndsWithIt(t *testing.T) {
 	f := func(changes map[time.Duration]float64, want core.DetectorState) {

@@ -48,7 +48,7 @@ func (p *past) observe(at time.Time, value, load float64, m marked) (v detectors
 	if !p.learns {
 		return p.model.Observe(point), ""
 	}
-	if p.turn(at, m.aside != nil) {
+	if p.turn(at, m) {
 		p.changed = nil // a change in the midst of it is part of how things are
 	}
 	if p.on {

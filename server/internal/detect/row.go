@@ -241,7 +241,7 @@ func (all rows) seats() int {
 // judge gives the row to its model, and begins the next one. Seen hears of each series that had a value.
 func (r *row) judge(at time.Time, marks []Mark, seen func(*series)) {
 	if r.whole != nil {
-		r.whole.turn(at, r.series[0].marked(at, marks).aside != nil)
+		r.whole.turn(at, r.series[0].marked(at, marks))
 	}
 	r.at = at
 	defer func() {

@@ -8,7 +8,7 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
-// An alarm is confirmed when a probe, the edge or a silence objects near it, or users are being moved, and else it is not.
+// An alarm is confirmed when a probe, the edge or a silence objects near it, or users are being moved, or people work there, and else it is not.
 func TestAlarmsAreReckoned(t *testing.T) {
 	calibrated := func(at time.Time, state core.DetectorState) core.Signal { // at an alarm in two weeks
 		s := point("latency", "fra", at, 10*time.Second, state, 1e-9)
@@ -57,7 +57,18 @@ func TestAlarmsAreReckoned(t *testing.T) {
 	moved := func(_ *Tracker, at time.Time) []core.Routing {
 		return []core.Routing{{Subject: core.Subject{Site: "ams", Service: "checkout"}, State: core.RoutingDrained, ChangedAt: at}}
 	}
+	// People work there from the time at which something else happens.
+	worked := func(about core.DeclaredChange) func(tr *Tracker, at time.Time) []core.Routing {
+		return func(tr *Tracker, at time.Time) []core.Routing {
+			about.Start, about.End = at, at.Add(time.Minute)
+			tr.Declared([]core.DeclaredChange{about})
+			return nil
+		}
+	}
 	f(core.Reckoning{Unconfirmed: 1}, 0, nothing)
+	f(core.Reckoning{Confirmed: 1}, 0, worked(core.DeclaredChange{Site: "fra", Service: core.AllServices, Maintenance: true}))
+	f(core.Reckoning{Unconfirmed: 1}, 0, worked(core.DeclaredChange{Site: "fra", Service: core.AllServices}))
+	f(core.Reckoning{Unconfirmed: 1}, 0, worked(core.DeclaredChange{Site: "ams", Service: core.AllServices, Maintenance: true}))
 	f(core.Reckoning{Confirmed: 1}, 0, down)
 	f(core.Reckoning{Confirmed: 1}, -9*time.Minute, down)
 	f(core.Reckoning{Unconfirmed: 1}, -11*time.Minute, down)

@@ -63,6 +63,60 @@ func TestDeclaredChangesAreKeptOnce(t *testing.T) {
 	}
 }
 
+func TestAChangeIsEndedOnce(t *testing.T) {
+	l := fresh(t)
+	work := declared("fra", "1", at(0))
+	work.Maintenance = true
+	if _, _, err := l.Declare(t.Context(), work); err != nil {
+		t.Fatal(err)
+	}
+	ended := work
+	ended.EndedAt, ended.EndedBy = at(60), "admin jo"
+	f := func(by string, when time.Time, want core.DeclaredChange) {
+		t.Helper()
+		got, err := l.EndChange(t.Context(), "fra", "1", by, when)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%v\n%s", err, diff)
+		}
+		if all, err := l.Changes(t.Context(), 0); err != nil || len(all) != 1 || all[0] != want {
+			t.Errorf("kept are %+v, %v", all, err)
+		}
+	}
+	f("admin jo", at(60), ended)
+	f("admin ann", at(90), ended) // it is over
+	// Its declaration is said again by somebody who has not heard of the end.
+	if kept, isNew, err := l.Declare(t.Context(), work); err != nil || isNew || kept != ended {
+		t.Errorf("%+v, new %v, %v", kept, isNew, err)
+	}
+	deploy := work
+	deploy.Maintenance = false
+	_, _, err := l.Declare(t.Context(), deploy)
+	wantCode(t, err, core.CodeConflict)
+	_, err = l.EndChange(t.Context(), "ams", "1", "admin jo", at(60))
+	wantCode(t, err, core.CodeNotFound)
+	if n, err := l.Trim(t.Context(), at(61), nil); err != nil || n != 1 {
+		t.Errorf("%d records trimmed, %v; it was over a second before", n, err)
+	}
+}
+
+// A record from before there was maintenance is a change.
+func TestAnOlderRecordOfAChange(t *testing.T) {
+	l := fresh(t)
+	const old = `{"id":"1","site":"fra","service":"all","what":"deploy 1","source":"ci","start":"2026-11-01T12:00:00Z","end":"2026-11-01T13:00:00Z",` +
+		`"by":"site fra","declared_at":"2026-11-01T12:00:00Z"}`
+	if _, err := l.client.Put(t.Context(), changeKey("fra", "1"), old); err != nil {
+		t.Fatal(err)
+	}
+	got, err := l.Changes(t.Context(), 0)
+	if err != nil || len(got) != 1 || got[0].Maintenance || !got[0].Until().Equal(got[0].End) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	// Nor does a change say to an older version what that does not know.
+	if text, err := json.Marshal(got[0]); err != nil || string(text) != old {
+		t.Errorf("written again it is %s, %v", text, err)
+	}
+}
+
 func TestASiteHasRoomForSoManyChanges(t *testing.T) {
 	l := fresh(t)
 	now := time.Now().UTC().Truncate(time.Second)
