@@ -63,3 +63,45 @@ func TestADeployIsToldThroughTheAgent(t *testing.T) {
 		t.Errorf("the command lists %s", out)
 	}
 }
+
+// TestMaintenance: what an operator works at is left alone, dead as it is, and is drained once the operator says that it is over.
+func TestMaintenance(t *testing.T) {
+	t.Parallel()
+	if *update {
+		return
+	}
+	s, w, _, _ := stage(t)
+	if out := s.order("change", "declare", "--site", "fra", "--what", "swap the disks", "--id", "work-1", "--maintenance", "--for", "48h"); !strings.HasPrefix(out, "maintenance work-1 of fra until ") {
+		t.Errorf("the command says %s", out)
+	}
+	w.setDown("fra", true)
+	var held decision
+	until(t, "only the maintenance objects to the drain", 30*time.Second, func() bool {
+		all := s.episodes()
+		if len(all) == 0 || all[0].DecisionID == "" {
+			return false
+		}
+		held = decision{}
+		s.get("/api/v1/decisions/"+all[0].DecisionID, &held)
+		var against []string
+		for _, r := range held.Rulings {
+			if r.Answer != "pass" {
+				against = append(against, r.Guard)
+			}
+		}
+		return len(against) == 1 && against[0] == "maintenance"
+	})
+	if held.Verdict != "hold" || !strings.Contains(held.Sentence, "fra is under maintenance by admin ") || !strings.Contains(held.Sentence, ": swap the disks") {
+		t.Errorf("the decision is %+v", held)
+	}
+	if all := s.actions(); len(all) != 0 {
+		t.Errorf("there are actions: %+v", all)
+	}
+	if out := s.order("change", "end", "fra", "work-1"); !strings.Contains(out, ", ended by admin ") {
+		t.Errorf("the command says %s", out)
+	}
+	until(t, "fra is drained", 40*time.Second, func() bool {
+		all := s.actions()
+		return len(all) == 1 && all[0].State == "succeeded"
+	})
+}

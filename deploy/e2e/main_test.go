@@ -179,13 +179,13 @@ func (w *world) decisions(ep Episode) []Decision {
 func guards() []string {
 	return []string{
 		"policy", "quorum", "classes", "not_global", "hold", "tilt", "fresh", "last_serving", "max_drained", "capacity",
-		"exposure", "assertions", "brake", "budget", "lock", "flapping", "freeze", "routing", "approval",
+		"exposure", "assertions", "brake", "budget", "lock", "flapping", "freeze", "maintenance", "routing", "approval",
 	}
 }
 
 // measured are those that have something to count whenever they are asked.
 func measured() []string {
-	return []string{"quorum", "classes", "hold", "fresh", "last_serving", "max_drained", "capacity", "budget", "flapping", "routing"}
+	return []string{"quorum", "classes", "hold", "fresh", "last_serving", "max_drained", "capacity", "budget", "flapping", "maintenance", "routing"}
 }
 
 // wantAllRulings checks that a decision about a drain carries every guard's word with its numbers.

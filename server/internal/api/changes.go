@@ -70,8 +70,9 @@ func (s *server) DeclareChange(ctx context.Context, r DeclareChangeRequestObject
 	if !fresh {
 		return DeclareChange200JSONResponse(kept), nil
 	}
-	s.Log.LogAttrs(ctx, slog.LevelInfo, kept.Noun()+" declared", slog.String("id", kept.ID), slog.String("site", kept.Site),
-		slog.String("service", kept.Service), slog.String("what", kept.What), slog.String("by", kept.By))
+	s.Log.LogAttrs(ctx, slog.LevelInfo, "change declared", slog.String("id", kept.ID), slog.String("site", kept.Site),
+		slog.String("service", kept.Service), slog.String("what", kept.What), slog.String("by", kept.By),
+		slog.Bool("maintenance", kept.Maintenance))
 	return DeclareChange201JSONResponse(kept), nil
 }
 

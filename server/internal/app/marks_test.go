@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evenkeel/evenkeel/server/internal/app/config"
 	"github.com/evenkeel/evenkeel/server/internal/core"
 	"github.com/evenkeel/evenkeel/server/internal/detect"
 	"github.com/evenkeel/evenkeel/server/internal/ledger"
@@ -227,6 +228,46 @@ func TestMarksAreReadFromTheLedger(t *testing.T) {
 	incident = "incident checkout at fra -60 -0.5"
 	f(-time.Minute, 0, incident, drained, shifted)
 	f(0, 0, drained, shifted)
+}
+
+// A server that starts knows where people work before it does anything.
+func TestAServerStartsWithWhatIsDeclared(t *testing.T) {
+	l, err := ledger.Open(t.Context(), ledger.Options{Dir: filepath.Join(t.TempDir(), "ledger")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	work := core.DeclaredChange{
+		ID: "work-1", Site: "fra", Service: core.AllServices, What: "disks", Start: now, End: now.Add(time.Hour), DeclaredAt: now, Maintenance: true,
+	}
+	if _, _, err := l.Declare(t.Context(), work); err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{ledger: l}
+	if got, err := s.topology(t.Context(), config.Default()); err != nil || !slices.Equal(got.Changes, []core.DeclaredChange{work}) {
+		t.Errorf("%+v, %v", got.Changes, err)
+	}
+}
+
+// What is declared at this server is read at once.
+func TestWhatIsDeclaredHereIsReadAtOnce(t *testing.T) {
+	l, err := ledger.Open(t.Context(), ledger.Options{Dir: filepath.Join(t.TempDir(), "ledger")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	stale := make(chan struct{}, 1)
+	c := changes{l, stale}
+	work := core.DeclaredChange{ID: "work-1", Site: "fra", Service: core.AllServices, What: "disks", Start: now, End: now.Add(time.Hour), Maintenance: true}
+	if _, _, err := c.Declare(t.Context(), work); err != nil || len(stale) != 1 {
+		t.Errorf("declared: %d signs, %v", len(stale), err)
+	}
+	<-stale
+	if _, err := c.EndChange(t.Context(), "fra", "work-1", "admin jo", now.Add(time.Minute)); err != nil || len(stale) != 1 {
+		t.Errorf("ended: %d signs, %v", len(stale), err)
+	}
 }
 
 // Of more changes than are looked at every maintenance that is not long over is known, and else the newest.

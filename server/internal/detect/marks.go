@@ -42,13 +42,13 @@ func (m Mark) holds(at time.Time) bool {
 
 // marked is what holds for one series at one time.
 type marked struct {
-	away    *Mark   // users are moved away from all that the series is about
-	aside   *Mark   // the oldest of those that make the time no example for others
+	away  *Mark // users are moved away from all that the series is about
+	aside *Mark // the oldest of those that make the time no example for others
 	// maintained says that people work at what the series is about, or at a part of it.
 	maintained bool
-	shifted *Mark   // users were moved here
-	load    float64 // users as a multiple of before, 0 when users were moved here and nobody knows how many
-	changes []Mark  // that are under way or ended lately
+	shifted    *Mark   // users were moved here
+	load       float64 // users as a multiple of before, 0 when users were moved here and nobody knows how many
+	changes    []Mark  // that are under way or ended lately
 }
 
 // marksAt are the marks that say something of a subject at a time.
