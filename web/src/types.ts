@@ -64,6 +64,7 @@ export interface Status {
   brake?: { on: boolean; by: string; reason: string; at: string };
   tilt?: { on: boolean; reason?: string };
   statistics?: Calibration;
+  maintenance?: { site: string; service: string; what: string; by: string; end: string }[];
   observed_at?: string;
   open_episodes: number;
   parts: { name: string; ok: boolean; word: string }[] | null;

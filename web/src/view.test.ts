@@ -124,6 +124,9 @@ describe('banners', () => {
     expect(f({ brake: { on: true, by: 'ada', reason: 'deploy', at: '' } }, 'live', 1).alarms[0]).toContain('set by ada: deploy');
     expect(f({ acting: false, reason: 'the brake is on', brake: { on: true, by: 'ada', reason: 'deploy', at: '' } }, 'live', 1).notes).toEqual([]);
     expect(f({ brake: { on: false, by: 'ada', reason: 'deploy', at: '' } }, 'live', 1).alarms).toEqual([]);
+    const work = { site: 'fra', service: 'all', what: 'disks', by: 'admin jo', end: '2026-11-23T08:00:00Z' };
+    expect(f({ maintenance: [work] }, 'live', 1).notes[0]).toMatch(/^fra is under maintenance by admin jo until .*: disks\.$/);
+    expect(f({ maintenance: [{ ...work, service: 'checkout' }] }, 'live', 1).notes[0]).toContain('checkout at fra is under');
     expect(f({ tilt: { on: true, reason: 'clock jumped' } }, 'live', 1).alarms[0]).toContain('clock jumped');
     expect(f({ parts: [{ name: 'store', ok: false, word: 'disk full' }] }, 'live', 1).alarms).toEqual(['store: disk full']);
     expect(f({}, 'polling', 1, '/sites: no.').alarms).toEqual(['/sites: no.']);

@@ -34,6 +34,15 @@ func (s *server) GetStatus(ctx context.Context, _ GetStatusRequestObject) (GetSt
 	if o, ok := s.Live.Observation(); ok {
 		out.ObservedAt, out.Tilt = &o.At, &o.Tilt
 	}
+	var worked []core.DeclaredChange
+	for _, c := range topo.Changes {
+		if c.Maintenance && c.At(time.Now()) {
+			worked = append(worked, c)
+		}
+	}
+	if len(worked) > 0 {
+		out.Maintenance = &worked
+	}
 	if s.Control != nil {
 		leadership := s.Control.Leadership()
 		out.Leadership = &leadership

@@ -407,10 +407,13 @@ type Status struct {
 	Lab bool `json:"lab"`
 
 	// Leadership Leadership is who decides and acts, as this replica knows it. Self is empty for a server that is alone.
-	Leadership   *Leadership `json:"leadership,omitempty"`
-	ObservedAt   *time.Time  `json:"observed_at,omitempty"`
-	OpenEpisodes int         `json:"open_episodes"`
-	Parts        []Part      `json:"parts"`
+	Leadership *Leadership `json:"leadership,omitempty"`
+
+	// Maintenance What people work at now; absent when that is nothing.
+	Maintenance  *[]DeclaredChange `json:"maintenance,omitempty"`
+	ObservedAt   *time.Time        `json:"observed_at,omitempty"`
+	OpenEpisodes int               `json:"open_episodes"`
+	Parts        []Part            `json:"parts"`
 
 	// Pending Why nothing is commanded in the name of this ledger until somebody adopts it; absent when it is.
 	Pending *string `json:"pending,omitempty"`

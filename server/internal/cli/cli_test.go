@@ -170,6 +170,10 @@ func TestStatus(t *testing.T) {
 	r.loop.topology = core.Topology{
 		Sites: []core.Site{{Name: "fra", Capacity: map[string]float64{"checkout": 1}}, {Name: "ams"}}, Witnesses: []string{"lon"},
 		Services: []core.Service{{Name: "checkout"}},
+		Changes: []core.DeclaredChange{
+			{Site: "fra", Service: "checkout", What: "disks", By: "admin jo", End: time.Date(2126, 1, 1, 0, 0, 0, 0, time.UTC), Maintenance: true},
+			{Site: "ams", Service: "all", What: "long over", By: "admin jo", End: time.Unix(1, 0), Maintenance: true},
+		},
 	}
 	r.loop.seen = core.Observation{
 		At: at, Assessments: []core.Assessment{{Subject: subject, Condition: core.Failing}},
@@ -191,6 +195,7 @@ func TestStatus(t *testing.T) {
 	got = got[strings.Index(got, "\n")+1:] // the first line has a random id
 	want := `acting: no, the mode is observe
 brake: on since 2026-11-23 08:00:00Z by jo: storm
+maintenance: checkout at fra until 2126-01-01 00:00:00Z by admin jo: disks
 tilted: the clock jumped
 store: full
 

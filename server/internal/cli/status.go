@@ -95,6 +95,11 @@ func (v *overview) table(w io.Writer) {
 		_, _ = fmt.Fprintf(w, "brake: on since %s by %s: %s\n",
 			clock(st.Brake.At), printable(st.Brake.By), printable(st.Brake.Reason))
 	}
+	if st.Maintenance != nil {
+		for _, c := range *st.Maintenance {
+			_, _ = fmt.Fprintf(w, "maintenance: %s until %s by %s: %s\n", printable(c.About().String()), clock(c.Until()), printable(c.By), printable(c.What))
+		}
+	}
 	if st.Tilt != nil && st.Tilt.On {
 		_, _ = fmt.Fprintf(w, "tilted: %s\n", printable(st.Tilt.Reason))
 	}
