@@ -13,7 +13,7 @@ const (
 	curvePoints  = 30
 	daySlots     = 288 // of five minutes; slower series use fewer
 	dayCount     = 7
-	dayFirst     = 2 // days before they say anything
+	dayFirst     = 2   // days before they say anything
 	daySlotLeast = 300 // seconds
 	secondsADay  = 86400
 )

@@ -1,6 +1,9 @@
 package detectors
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // latch is the state machine between the single point and the state: it takes trigger points in a row to
 // accuse and calm points in a row to acquit. A point in between holds the state it finds.
@@ -31,6 +34,19 @@ func (i instant) time() time.Time {
 func (i instant) before(t time.Time) bool {
 	sec, nsec := t.Unix(), int64(t.Nanosecond())
 	return i.Sec < sec || (i.Sec == sec && i.Nsec < nsec)
+}
+
+// sinceLast is the time since the last point; nothing for the first.
+func sinceLast(last instant, at time.Time) time.Duration {
+	if !last.Set {
+		return 0
+	}
+	const near = math.MaxInt64/int64(time.Second) - 1
+	sec, to := at.Unix()-last.Sec, at.Unix()
+	if sec > near || sec < -near || (to > last.Sec) != (sec > 0) { // it may not fit, and Sub knows what then
+		return at.Sub(last.time())
+	}
+	return time.Duration(sec*int64(time.Second) + int64(at.Nanosecond()) - last.Nsec)
 }
 
 // step takes one judged point: out says that it is outside the band, back that it is well inside.

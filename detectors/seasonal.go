@@ -206,14 +206,6 @@ func (m *Seasonal) Observe(p Point) Verdict {
 	return v
 }
 
-// sinceLast is the time since the last point; nothing for the first.
-func sinceLast(last instant, at time.Time) time.Duration {
-	if !last.Set {
-		return 0
-	}
-	return at.Sub(last.time())
-}
-
 // look asks the present slot and its neighbours what they know. A neighbour that knows it from elsewhere is not
 // asked: the slot stands for it.
 func (m *Seasonal) look(c calendar) {

@@ -28,17 +28,27 @@ func (w *window) clear() { w.ring, w.sorted, w.next = w.ring[:0], w.sorted[:0], 
 func (w *window) add(x float64) {
 	if len(w.ring) < cap(w.ring) {
 		w.ring = append(w.ring, x)
-	} else {
-		old := w.ring[w.next]
-		w.ring[w.next] = x
-		w.next = (w.next + 1) % len(w.ring)
-		i, _ := slices.BinarySearch(w.sorted, old)
-		w.sorted = append(w.sorted[:i], w.sorted[i+1:]...)
+		i, _ := slices.BinarySearch(w.sorted, x)
+		w.sorted = slices.Insert(w.sorted, i, x)
+		return
 	}
-	i, _ := slices.BinarySearch(w.sorted, x)
-	w.sorted = w.sorted[:len(w.sorted)+1]
-	copy(w.sorted[i+1:], w.sorted[i:])
-	w.sorted[i] = x
+	old := w.ring[w.next]
+	w.ring[w.next] = x
+	if w.next++; w.next == len(w.ring) {
+		w.next = 0
+	}
+	if x == old {
+		return
+	}
+	i, _ := slices.BinarySearch(w.sorted, old)
+	j, _ := slices.BinarySearch(w.sorted, x)
+	if i < j { // those between move towards the place that is free now
+		j--
+		copy(w.sorted[i:j], w.sorted[i+1:])
+	} else {
+		copy(w.sorted[j+1:i+1], w.sorted[j:])
+	}
+	w.sorted[j] = x
 }
 
 // each calls f with the values from the oldest to the newest.

@@ -2,6 +2,7 @@ package decide
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
@@ -45,8 +46,8 @@ func (s *step) pastServers(c core.Command) core.Reply {
 	switch {
 	case !obeyed(*b):
 		a.Sentence = what + "; the executor did not obey: " + orWord(b.Detail, b.Result)
-	case commanded && last.ChangedAt.After(b.At):
-		a.Sentence = what + "; something newer was commanded since, at " + core.ClockText(last.ChangedAt)
+	case commanded && s.e.commandedAt(last).After(b.At):
+		a.Sentence = what + "; something newer was commanded since, at " + core.ClockText(s.e.commandedAt(last))
 	default:
 		s.release(ep, b.By)
 		a.Sentence = what
@@ -59,6 +60,14 @@ func (s *step) pastServers(c core.Command) core.Reply {
 	s.line(lineCommand, ep.ID, sub, a.Sentence)
 	s.page(ep, severityCritical, a.Sentence)
 	return core.Reply{OK: true, Sentence: a.Sentence, ActionID: a.ID}
+}
+
+// commandedAt is when what is routed was commanded; what was commanded past the servers came on record later than that.
+func (e *Engine) commandedAt(r core.Routing) time.Time {
+	if a := e.actions[r.ActionID]; a != nil && a.Plan == breakGlassPlan {
+		return a.CreatedAt
+	}
+	return r.ChangedAt
 }
 
 // obeyed reports whether the executor did, or may have done, what it was told.

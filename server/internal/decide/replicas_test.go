@@ -1,6 +1,8 @@
 package decide
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -180,6 +182,35 @@ func TestPastTheServers(t *testing.T) {
 	if w.weight["fra"] != 0 {
 		t.Error("what a person drained past the servers is restored by a policy")
 	}
+}
+
+// Of several commands past the servers the last one is what is routed, in whatever order their records come.
+func TestSeveralTimesPastTheServers(t *testing.T) {
+	f := func(order ...int) {
+		t.Helper()
+		w := automatic(t)
+		given := w.at
+		w.run(time.Minute, time.Second)
+		for _, n := range order {
+			b := glass(w, "fra", []int{0, 100, 0}[n])
+			b.ID, b.At = fmt.Sprintf("bg_%d", n), given.Add(time.Duration(n)*time.Second)
+			if r := reconcileOf(w, b); !r.OK {
+				t.Fatalf("%+v", r)
+			}
+			w.e = New(w.topo, w.snapshot())
+		}
+		want := core.RoutingDrained
+		if slices.Max(order) == 1 {
+			want = core.RoutingActive
+		}
+		if got := w.e.routingOf(w.subject("fra")); got.State != want {
+			t.Errorf("%v: routing is %+v", order, got)
+		}
+	}
+	f(0, 1)
+	f(1, 0)
+	f(0, 1, 2)
+	f(2, 0, 1)
 }
 
 func TestPastTheServersWithoutEffect(t *testing.T) {

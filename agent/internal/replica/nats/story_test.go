@@ -165,7 +165,7 @@ func TestStory(t *testing.T) {
 	p.both.Becomes(replica.Unknown, replica.ReasonRole)
 	p.giver.Becomes(replica.Unknown, replica.ReasonRole)
 	p.copied.drop("ORDERS")
-	p.relay.Slow(1_000_000)
+	p.relay.Slow(200_000) // for ten seconds
 	p.copied.make(jetstream.StreamConfig{Name: "ORDERS", Mirror: p.origin.from("ORDERS")})
 	p.both.Becomes(replica.Resyncing, "")
 	p.giver.Becomes(replica.Resyncing, "")
