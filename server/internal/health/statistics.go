@@ -48,16 +48,19 @@ type tally struct {
 	began    int64 // the window
 	at       int64 // the newest point that was judged
 	words    int   // of series then
+	before   int64 // the point before that one, of which words may still come: of another replica's some are seen a step late
+	late     int   // of series then
 	series   int   // the most of one point
 	points   int
 	odd      int64 // the first odd point, 0 for none
 	void     bool
 }
 
-// tally counts a word of a calibrated detector of symptoms. What is not known is no word.
-func (t *Tracker) tally(s core.Signal) {
+// tally counts a word of a calibrated detector of symptoms, and reports whether it did. What is not known is no word, nor is what comes more
+// than a step late: of how many series such are would not be known.
+func (t *Tracker) tally(s core.Signal) bool {
 	if s.Class != core.ClassSymptom || !s.Calibrated() {
-		return
+		return false
 	}
 	at, id := s.At.UnixNano(), tallyKey{s.Detector, s.Subject.Site, s.Subject.Service}
 	site := &t.vantages[t.vIndex[s.Subject.Site]]
@@ -65,7 +68,7 @@ func (t *Tracker) tally(s core.Signal) {
 	if !ok {
 		if len(t.tallies) >= maxTallies {
 			t.counts.Dropped++
-			return
+			return false
 		}
 		c = &tally{began: site.pace.began}
 		t.tallies[id] = c
@@ -75,20 +78,25 @@ func (t *Tracker) tally(s core.Signal) {
 		c.group = s.Detector
 	}
 	switch {
-	case (s.State != core.DetectorNormal && s.State != core.DetectorAnomalous) || at < c.at:
-		return
+	case (s.State != core.DetectorNormal && s.State != core.DetectorAnomalous) || (at < c.at && at != c.before):
+		return false
+	case at < c.at:
+		c.late++
 	case at > c.at:
-		c.at, c.words = at, 0
+		c.before, c.late = c.at, c.words
+		c.at, c.words = at, 1
 		c.points++
+	default:
+		c.words++
 	}
-	c.words++
-	c.series = max(c.series, c.words)
+	c.series = max(c.series, c.words, c.late)
 	if odd(s) {
 		site.pace.heard = true
-		if c.odd == 0 {
+		if c.odd == 0 || at < c.odd {
 			c.odd = at
 		}
 	}
+	return true
 }
 
 // odd reports whether the point by itself is one that the detector raises an alarm for, and not one of the calm after it, for which the alarm
@@ -114,9 +122,9 @@ func (c *tally) spoken() int64 { return c.heard + int64(maxSignalAge) + c.length
 func (c *tally) begin(now, from int64, void bool) {
 	c.began, c.void = now, void
 	if c.at >= from {
-		c.points, c.series = 1, c.words
+		c.points, c.series = 1, max(c.words, c.late)
 	} else {
-		c.points, c.series, c.words = 0, 0, 0
+		c.points, c.series, c.words, c.late = 0, 0, 0, 0
 	}
 	if c.odd < from {
 		c.odd = 0
