@@ -286,7 +286,7 @@ func (w *watcher) forget() {
 }
 
 // report tells the state of every series, and writes it back when the watch is ours. A series that is missing for a
-// short time is passed over: what was said of it stands.
+// short time is passed over, and so is what another replica said and was told already: it stands, and counts once.
 func (w *watcher) report(ctx context.Context, at time.Time, interval time.Duration) {
 	w.samples = w.samples[:0]
 	signals := newBatch(w.tell, len(w.series))
@@ -298,7 +298,12 @@ func (w *watcher) report(ctx context.Context, at time.Time, interval time.Durati
 		if s.state() == core.DetectorAnomalous {
 			anomalous++
 		}
-		if s.known {
+		again := !w.ours && s.unknown == "" && s.told.Equal(s.lastAt)
+		s.told = time.Time{}
+		if s.unknown == "" {
+			s.told = s.lastAt
+		}
+		if s.known && !again {
 			signals.add(s.signal(w.watch, interval, at))
 		}
 		if w.ours {
