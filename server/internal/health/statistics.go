@@ -19,6 +19,8 @@ const (
 	// statisticsRows is how many points of a series a window has at least. By measurement that is what it takes for the
 	// chance alarms of one window to say little of the next (README.md of detectors).
 	statisticsRows = 15
+	// statisticsLongest is for how many lengths a window waits for points that do not come. After that it says nothing.
+	statisticsLongest = 8
 	// statisticsOver is the evidence with which an accusation by statistics ends: four calm windows in a row.
 	statisticsOver = 20
 
@@ -114,6 +116,15 @@ func (c *tally) windows() int64 {
 // length is that of a window of the detector, and all how many points it has.
 func (c *tally) length() int64 { return c.windows() * int64(StatisticsWindow) }
 func (c *tally) all() int      { return int(c.length() / int64(c.interval)) }
+
+// whole reports whether the window has had half of its points or more. With fewer, what chance does once would be all there is to say of several.
+func (c *tally) whole() bool { return 2*c.points >= c.all() }
+
+// over reports whether the window ends at a time: it goes on for as long as it is not whole, but not for ever.
+func (c *tally) over(at int64) bool {
+	lasted := at - c.began
+	return lasted >= c.length() && (c.whole() || lasted >= statisticsLongest*c.length())
+}
 
 // spoken is how long what was said of a subject stands when nobody speaks any more.
 func (c *tally) spoken() int64 { return c.heard + int64(maxSignalAge) + c.length() }
@@ -293,7 +304,7 @@ func (t *Tracker) beginWindows(v int, now, from int64, void bool) {
 // endWindows ends those of a site whose time is over, and takes the step of its subjects.
 func (t *Tracker) endWindows(v int, routes []route, objections [][]*signalState) {
 	p := &t.vantages[v].pace
-	ended := t.ended(v, p.began)
+	ended := t.ended(v, func(c *tally) bool { return c.over(p.began) })
 	for i, s := range t.subjects {
 		if s.site != v {
 			continue
@@ -332,7 +343,8 @@ func (t *Tracker) stepEarly(v int, now int64, routes []route, objections [][]*si
 			continue
 		}
 		if running == nil {
-			running = t.ended(v, t.vantages[v].pace.began+int64(StatisticsWindow))
+			end := t.vantages[v].pace.began + int64(StatisticsWindow)
+			running = t.ended(v, func(c *tally) bool { return end-c.began >= c.length() })
 			for _, w := range running {
 				w.of = max(w.of, w.tally.all())
 			}
@@ -369,12 +381,12 @@ func (t *Tracker) rewindStatistics(now int64) {
 	t.divide()
 }
 
-// ended are the windows of a site that are over at a time, sorted by detector and subject.
-func (t *Tracker) ended(v int, at int64) []*endedWindow {
+// ended are the windows of a site that are over, sorted by detector and subject.
+func (t *Tracker) ended(v int, over func(*tally) bool) []*endedWindow {
 	var out []*endedWindow
 	byKey := map[tallyKey]*endedWindow{}
 	for _, id := range t.tallied(v) {
-		if c := t.tallies[id]; at-c.began >= c.length() {
+		if c := t.tallies[id]; over(c) {
 			w := &endedWindow{key: id, tally: c, of: c.points}
 			byKey[id] = w
 			out = append(out, w)
@@ -435,7 +447,7 @@ func (t *Tracker) bet(i int, ended []*endedWindow, r *route) (e float64, ok bool
 	groups := map[string]*group{}
 	for _, w := range ended {
 		rebased := r.changedAt != 0 && r.changedAt+int64(Rebase) > w.tally.began
-		if w.tally.points == 0 || w.tally.void || rebased || !w.key.subject().Covers(t.subjects[i].subject) {
+		if w.tally.points == 0 || 2*w.of < w.tally.all() || w.tally.void || rebased || !w.key.subject().Covers(t.subjects[i].subject) {
 			continue
 		}
 		g := groups[w.tally.group]
