@@ -158,7 +158,7 @@ func (w Watch) training(interval time.Duration) time.Duration {
 	case ModelSeasonal:
 		return 28 * day
 	case ModelTrend:
-		return max(w.Window, 6*time.Hour)
+		return max(w.Window, defaultLookback)
 	case ModelBurnRate:
 		longest := time.Duration(0)
 		for _, rule := range w.rules() {

@@ -105,6 +105,7 @@ const (
 	modelWindow      = 360
 	modelAdapt       = time.Hour // how long a new level must stand to be the level
 	defaultMaxSeries = 1000
+	defaultLookback  = 6 * time.Hour // of a trend
 	minEvery         = time.Second
 	maxEvery         = 24 * time.Hour
 )

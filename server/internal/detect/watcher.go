@@ -129,14 +129,12 @@ func (w *watcher) countSkipped(tick time.Time) {
 	w.metrics.skipped.WithLabelValues(w.watch.Name).Add(float64(skipped))
 }
 
-// interval is how far apart the values of the watch are: from a tick to the next, or from there to the one after that where it
-// is less. The last tick of a day, or of a week, says nothing of it.
+// interval is how far apart the values of the watch are.
 func (w *watcher) interval(tick time.Time) time.Duration {
 	if w.watch.Every > 0 {
 		return w.watch.Every
 	}
-	next := w.schedule.Next(tick)
-	return max(minEvery, min(next.Sub(tick), w.schedule.Next(next).Sub(next)))
+	return apart(w.schedule, tick)
 }
 
 // pause is the time from a tick to the next.
