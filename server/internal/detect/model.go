@@ -154,7 +154,7 @@ func (w Watch) training(interval time.Duration) time.Duration {
 	}
 	switch w.model() {
 	case ModelAuto, ModelService:
-		return 7 * day
+		return max(7*day, autoRows*interval)
 	case ModelSeasonal:
 		return 28 * day
 	case ModelTrend:
