@@ -63,3 +63,31 @@ func TestAutoIsRestoredAcrossTheDays(t *testing.T) {
 	f(time.Date(2026, 10, 17, 0, 0, 0, 0, time.UTC), "Europe/Berlin")
 	f(time.Date(2018, 2, 11, 0, 0, 0, 0, time.UTC), "America/Sao_Paulo") // midnight came twice
 }
+
+// After a pause in which all days were forgotten it takes two days again before they say anything.
+func TestDaysThatAreForgottenBeginAnew(t *testing.T) {
+	f := func(pause, want int) {
+		t.Helper()
+		m := &Auto{}
+		at := time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+		next := func() {
+			m.Observe(Point{At: at, Value: float64(at.Hour())})
+			at = at.Add(5 * time.Minute)
+		}
+		for range 4 * 288 {
+			next()
+		}
+		at = at.AddDate(0, 0, pause)
+		got := 0
+		for next(); !m.st.Daily.has && got < 9*288; got++ {
+			next()
+		}
+		if got != want {
+			t.Errorf("a pause of %d days: %d points before days are known again, want %d", pause, got, want)
+		}
+	}
+	f(0, 0)
+	f(6, 0)
+	f(8, 288+144) // half of this day, and the next one
+	f(30, 288+144)
+}
