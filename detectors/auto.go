@@ -216,9 +216,12 @@ func (m *Auto) slot(at time.Time) {
 	if st.Daily.Slot == was {
 		return
 	}
-	if since := st.Daily.Day - st.Daily.First; st.Daily.has && !had && since == dayFirst {
+	// The day that a number of days is reached on may be a later one, when there were no points on the very day.
+	since := st.Daily.Day - st.Daily.First
+	reached := func(days int64) bool { return since >= days && day-st.Daily.First < days }
+	if st.Daily.has && !had && (since == dayFirst || reached(dayFirst)) {
 		st.Stands = peaks{} // what lasts is judged against the days, and until now there were none
-	} else if st.Daily.Day != day && since == dayCount+1 {
+	} else if reached(dayCount + 1) {
 		for _, k := range []*peaks{&st.Odd, &st.Shown, &st.Stands} {
 			k.forget() // they were as odd as they were for want of days
 		}

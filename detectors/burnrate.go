@@ -103,6 +103,9 @@ func (m *BurnRate) Validate() error {
 		if !w.usable() {
 			errs = append(errs, fmt.Errorf("window %d of %v and %v at %v: want a long one above a short one of %v or more, and a factor above 0",
 				i, w.Long, w.Short, w.Factor, time.Minute))
+		} else if w.Factor*m.budget() >= 1 {
+			errs = append(errs, fmt.Errorf("window %d: factor %v times the budget of %.4g is all there is, and the rule would never speak; want a factor below %.4g",
+				i, w.Factor, m.budget(), 1/m.budget()))
 		}
 	}
 	if math.IsNaN(m.MinBad) || math.IsInf(m.MinBad, 0) {

@@ -203,6 +203,8 @@ func TestBurnRateValidate(t *testing.T) {
 	f(&detectors.BurnRate{Whole: -1}, "errors only")
 	f(&detectors.BurnRate{Windows: []detectors.BurnWindow{{Long: time.Hour, Short: 2 * time.Hour, Factor: 1}}}, "a long one above a short one")
 	f(&detectors.BurnRate{Windows: make([]detectors.BurnWindow, 9)}, "want at most 8")
+	f(&detectors.BurnRate{Objective: 0.9, Windows: []detectors.BurnWindow{{Long: time.Hour, Short: time.Minute, Factor: 14.4}}},
+		"factor 14.4 times the budget of 0.1 is all there is, and the rule would never speak; want a factor below 10")
 	f(&detectors.BurnRate{MinBad: math.NaN()}, "min bad NaN")
 	f(&detectors.BurnRate{RecoverPoints: -1}, "recover points -1")
 }

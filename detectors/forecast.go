@@ -224,6 +224,9 @@ func (d *daily) turn(day int64, second int) {
 			break
 		}
 	}
+	if day-d.Day > dayCount { // no day that is remembered had a point
+		d.First = day
+	}
 	d.Day, d.Slot = max(day, d.Day), slot
 	d.gather()
 }

@@ -107,7 +107,6 @@ func (s *Server) readMarks(ctx context.Context) error {
 		return err
 	}
 	s.tellChanges(h.changes, time.Now())
-	h.changes = h.changes[:min(len(h.changes), marksKept)]
 	open := map[string]bool{}
 	for _, e := range h.episodes {
 		open[e.ID] = true
@@ -133,11 +132,14 @@ func (s *Server) readMarks(ctx context.Context) error {
 	return nil
 }
 
+// lookedAt reports whether a change is one of the newest, which are told first, or a maintenance, of which each counts.
+func lookedAt(i int, c core.DeclaredChange) bool { return i < marksKept || c.Maintenance }
+
 // ofLate are the newest changes that judging has to know of, and every maintenance among them.
 func ofLate(changes []core.DeclaredChange, now time.Time) []core.DeclaredChange {
 	var out []core.DeclaredChange
 	for i, c := range changes {
-		if !c.Until().Before(now.Add(-changeSuspect)) && (i < marksKept || c.Maintenance) {
+		if !c.Until().Before(now.Add(-changeSuspect)) && lookedAt(i, c) {
 			out = append(out, c)
 		}
 	}
@@ -182,9 +184,9 @@ func (h history) marks() []detect.Mark {
 		out = append(out, detect.Mark{Kind: detect.MarkDrained, Subject: a.subject, From: a.from, Until: a.until})
 		out = append(out, h.shifted(a)...)
 	}
-	for _, c := range h.changes {
-		if !c.Until().After(c.Start) {
-			continue // ended before it began
+	for i, c := range h.changes {
+		if !lookedAt(i, c) || !c.Until().After(c.Start) { // the others ended before they began
+			continue
 		}
 		if c.Maintenance {
 			out = append(out, detect.Mark{Kind: detect.MarkMaintenance, Subject: c.About(), From: c.Start, Until: c.Until()})

@@ -287,4 +287,9 @@ func TestAMaintenanceIsKnownAmongManyChanges(t *testing.T) {
 	if n := len(got); n != marksKept+1 || got[n-1].ID != "on" {
 		t.Errorf("%d changes, the last of them %s", n, got[n-1].ID)
 	}
+	marks := history{changes: all}.marks()
+	maintained := slices.DeleteFunc(slices.Clone(marks), func(m detect.Mark) bool { return m.Kind != detect.MarkMaintenance })
+	if len(marks) != marksKept+4 || len(maintained) != 2 {
+		t.Errorf("%d marks, %d of them maintenance; want those of %d changes and two maintenances", len(marks), len(maintained), marksKept)
+	}
 }

@@ -41,12 +41,15 @@ func Files(ctx context.Context, in, out string, model Model, progress io.Writer)
 	if !w.learns() {
 		return fmt.Errorf("model %q: want one of %s; the others do not know a series from its past alone", model, listed(learners()))
 	}
-	list, err := inputs(filepath.Join(in, "inputs.csv"))
+	list, err := inputs(filepath.Join(in, listFile))
 	if err != nil {
 		return err
 	}
 	if err := os.MkdirAll(out, 0o755); err != nil { //nolint:gosec // scores are no secret
 		return fmt.Errorf("output directory: %w", err)
+	}
+	if err := spared(list, in, out); err != nil {
+		return err
 	}
 	work := make(chan input)
 	ctx, cancel := context.WithCancel(ctx)
@@ -84,7 +87,39 @@ func Files(ctx context.Context, in, out string, model Model, progress io.Writer)
 	return ctx.Err() //nolint:wrapcheck // the end that the caller asked for
 }
 
-// input is a line of inputs.csv.
+// listFile lists the series.
+const listFile = "inputs.csv"
+
+// spared says which scores would take the place of what is read.
+func spared(list []input, in, out string) error {
+	read := map[string]os.FileInfo{}
+	names := []string{listFile}
+	for _, x := range list {
+		names = append(names, x.file)
+	}
+	for _, name := range names {
+		if info, err := os.Stat(filepath.Join(in, name)); err == nil { // that one is missing is told when it is opened
+			read[name] = info
+		}
+	}
+	for _, x := range list {
+		there, err := os.Stat(x.scores(out))
+		if err != nil {
+			continue
+		}
+		for _, name := range names {
+			if info, ok := read[name]; ok && os.SameFile(there, info) {
+				return fmt.Errorf("%s: its scores would take the place of %s; want another output directory", x.id, name)
+			}
+		}
+	}
+	return nil
+}
+
+// scores is where those of a series are written.
+func (x input) scores(out string) string { return filepath.Join(out, x.id+".csv") }
+
+// input is a line of the list.
 type input struct{ id, kind, file string }
 
 func inputs(path string) ([]input, error) {
@@ -166,7 +201,7 @@ func (x input) judge(ctx context.Context, in, out string, w Watch) (note string,
 	}
 	err = errors.Join(b.Flush(), tmp.Chmod(0o644), tmp.Close())
 	if err == nil {
-		err = os.Rename(tmp.Name(), filepath.Join(out, x.id+".csv"))
+		err = os.Rename(tmp.Name(), x.scores(out))
 	}
 	if err != nil {
 		return "", fmt.Errorf("scores: %w", err)

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -206,6 +207,51 @@ func TestFilesMayBeginWithAByteOrderMark(t *testing.T) {
 	}
 	if rows := scoresOf(t, out, "a"); len(rows) != 2 {
 		t.Fatalf("%q", rows)
+	}
+}
+
+// Scores never take the place of what they are made from.
+func TestFilesDoNotOverwriteWhatTheyRead(t *testing.T) {
+	f := func(list, out string, want string) {
+		t.Helper()
+		files := map[string]string{"inputs.csv": "id,kind,file\n" + list, "a.csv": steady(300), "sub/b.csv": steady(200)}
+		in := recorded(t, files)
+		err := detect.Files(t.Context(), in, filepath.Join(in, out), detect.ModelAuto, &strings.Builder{})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+		for name, text := range files {
+			if now, err := os.ReadFile(filepath.Join(in, name)); err != nil || string(now) != text {
+				t.Errorf("%s is another file now: %v", name, err)
+			}
+		}
+	}
+	f("a,uni,a.csv\n", "", "a: its scores would take the place of a.csv; want another output directory")
+	f("x,uni,a.csv\nb,uni,sub/b.csv\n", "sub", "b: its scores would take the place of sub/b.csv")
+	f("inputs,uni,a.csv\n", "", "inputs: its scores would take the place of inputs.csv")
+}
+
+// Times and values may be anything that a number can be.
+func TestFilesOfExtremes(t *testing.T) {
+	text := "unix_ms,value\n"
+	for i := range 400 {
+		text += fmt.Sprintf("%d,%g\n", math.MinInt64+int64(i)*10_000, []float64{1e308, -1e308, 5e-324, 0, 1e-300}[i%5])
+	}
+	for i := range 400 {
+		text += fmt.Sprintf("%d,%d\n", math.MaxInt64-int64(400-i)*86_400_000, i%7)
+	}
+	text += "9223372036854775807,\n9223372036854775807,1\n0,1\n"
+	in := recorded(t, map[string]string{"inputs.csv": "id,kind,file\na,uni,a.csv\n", "a.csv": text})
+	for _, model := range []detect.Model{detect.ModelAuto, detect.ModelRobustZ, detect.ModelSeasonal, detect.ModelLocalFit, detect.ModelCUSUM} {
+		out := t.TempDir()
+		if err := detect.Files(t.Context(), in, out, model, &strings.Builder{}); err != nil {
+			t.Fatal(err)
+		}
+		for i, row := range scoresOf(t, out, "a") {
+			if strings.Contains(row, "NaN") || strings.Contains(row, "Inf") {
+				t.Fatalf("%s: row %d: %s", model, i, row)
+			}
+		}
 	}
 }
 

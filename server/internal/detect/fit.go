@@ -1,9 +1,13 @@
 package detect
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/robfig/cron/v3"
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
@@ -57,11 +61,16 @@ func (w Watch) fit(bad func(field, format string, args ...any)) {
 		if w.Class == core.ClassSymptom {
 			bad("class", "a trend is a forecast, and what may come has no user felt yet; want cause")
 		}
+		if field, apart := w.apart(); apart > w.lookback()/trendLeast {
+			bad(field, "values %v apart are fewer than the %d in a window of %v that a trend takes, and it would never speak; want them at most %v apart, or a longer window",
+				apart, trendLeast, w.lookback(), w.lookback()/trendLeast)
+		}
 	case ModelBurnRate:
+		field, apart := w.apart()
 		for i, rule := range w.rules() {
-			if w.Every > rule.Short {
-				bad("every", "%v is longer than the short window %d of %v, which would never speak; want a shorter one, or other windows",
-					w.Every, i, rule.Short)
+			if apart > rule.Short {
+				bad(field, "%v is longer than the short window %d of %v, which would never speak; want a shorter one, or other windows",
+					apart, i, rule.Short)
 				break
 			}
 		}
@@ -71,6 +80,30 @@ func (w Watch) fit(bad func(field, format string, args ...any)) {
 		}
 	case ModelAuto, ModelThreshold, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelCUSUM, ModelPeers, ModelService:
 	}
+}
+
+// trendLeast is how many values a trend takes in its window.
+const trendLeast = 12
+
+// lookback is the window of a trend.
+func (w Watch) lookback() time.Duration { return cmp.Or(w.Window, defaultLookback) }
+
+// apart is how far apart the values are, and the setting that says so; 0 where it is a wrong one.
+func (w Watch) apart() (field string, d time.Duration) {
+	s, _, err := w.schedule()
+	switch {
+	case err != nil || w.Every > 0:
+		return "every", w.Every
+	default:
+		return "cron", apart(s, s.Next(time.Unix(0, 0).UTC()))
+	}
+}
+
+// apart is how far apart the values of a schedule are: from a tick to the next, or from there to the one after that where it
+// is less. The last tick of a day, or of a week, says nothing of it.
+func apart(s cron.Schedule, tick time.Time) time.Duration {
+	next := s.Next(tick)
+	return max(minEvery, min(next.Sub(tick), s.Next(next).Sub(next)))
 }
 
 // fitQuestions says what is wrong with what is asked.

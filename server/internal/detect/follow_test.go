@@ -227,11 +227,11 @@ func TestAnOwnerThatFallsSilent(t *testing.T) {
 		owner, follower := &replica{store: s, mine: until(35 * time.Second)}, &replica{store: s, mine: never}
 		lonely := &replica{store: &shared{world: world{at: step(start, 1, 1)}}, mine: never}
 		together(t, 2*time.Hour, errorsWatch(), owner, follower, lonely)
-		// Judged last at 30 s: heard at 40 s and 50 s, older than three intervals at 60 s, forgotten an hour after it.
-		wantStates(t, follower, "normal*4 unknown*357")
-		wantStates(t, owner, "normal*5 unknown*357")
+		// Judged last at 30 s: heard at 40 s and 50 s and told once, older than three intervals at 60 s, forgotten an hour after it.
+		wantStates(t, follower, "normal*3 unknown*357")
+		wantStates(t, owner, "normal*4 unknown*357")
 		wantStates(t, lonely, "")
-		got := follower.hears.signals[4]
+		got := follower.hears.signals[3]
 		if !got.At.Equal(start.Add(time.Minute)) || got.Score != 0 || got.HasBand ||
 			!strings.HasSuffix(got.Sentence, "unknown, no replica has judged it since 00:00:30 UTC") {
 			t.Errorf("signal %+v", got)

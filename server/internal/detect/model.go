@@ -154,11 +154,11 @@ func (w Watch) training(interval time.Duration) time.Duration {
 	}
 	switch w.model() {
 	case ModelAuto, ModelService:
-		return 7 * day
+		return max(7*day, autoRows*interval)
 	case ModelSeasonal:
 		return 28 * day
 	case ModelTrend:
-		return max(w.Window, 6*time.Hour)
+		return max(w.Window, defaultLookback)
 	case ModelBurnRate:
 		longest := time.Duration(0)
 		for _, rule := range w.rules() {

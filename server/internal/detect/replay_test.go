@@ -117,6 +117,32 @@ func TestAReplayIsReadInParts(t *testing.T) {
 	})
 }
 
+// A watch of seldom points is given as many of them as its model takes: it judges from its first tick on.
+func TestASlowWatchReadsEnoughToJudge(t *testing.T) {
+	f := func(every time.Duration, want time.Duration, change func(w *detect.Watch)) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			a := &archive{series: 1}
+			watch := detect.Watch{Name: "slow", Query: "slow", About: detect.AboutTargetSite, Every: every}
+			change(&watch)
+			a.run(t, every+time.Second, watch)
+			if got := a.parts[len(a.parts)-1].to.Sub(a.parts[0].from); got != want {
+				t.Errorf("every %s: %s were read, want %s", every, got, want)
+			}
+			if got := states(&a.world); got != "normal*1" {
+				t.Errorf("every %s: states %s, want normal*1", every, got)
+			}
+		})
+	}
+	auto := func(*detect.Watch) {}
+	f(time.Hour, 180*time.Hour, auto)
+	f(6*time.Hour, 45*24*time.Hour, auto)
+	f(24*time.Hour, 180*24*time.Hour, auto)
+	f(6*time.Hour, 45*24*time.Hour, func(w *detect.Watch) {
+		w.Query, w.Model, w.Metrics = "", detect.ModelService, map[string]string{"a": "a", "b": "b"}
+	})
+}
+
 // What would take too long is not read: the newest counts.
 func TestAReplayIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

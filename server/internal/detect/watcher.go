@@ -129,14 +129,12 @@ func (w *watcher) countSkipped(tick time.Time) {
 	w.metrics.skipped.WithLabelValues(w.watch.Name).Add(float64(skipped))
 }
 
-// interval is how far apart the values of the watch are: from a tick to the next, or from there to the one after that where it
-// is less. The last tick of a day, or of a week, says nothing of it.
+// interval is how far apart the values of the watch are.
 func (w *watcher) interval(tick time.Time) time.Duration {
 	if w.watch.Every > 0 {
 		return w.watch.Every
 	}
-	next := w.schedule.Next(tick)
-	return max(minEvery, min(next.Sub(tick), w.schedule.Next(next).Sub(next)))
+	return apart(w.schedule, tick)
 }
 
 // pause is the time from a tick to the next.
@@ -286,7 +284,7 @@ func (w *watcher) forget() {
 }
 
 // report tells the state of every series, and writes it back when the watch is ours. A series that is missing for a
-// short time is passed over: what was said of it stands.
+// short time is passed over, and so is what another replica said and was told already: it stands, and counts once.
 func (w *watcher) report(ctx context.Context, at time.Time, interval time.Duration) {
 	w.samples = w.samples[:0]
 	signals := newBatch(w.tell, len(w.series))
@@ -298,7 +296,12 @@ func (w *watcher) report(ctx context.Context, at time.Time, interval time.Durati
 		if s.state() == core.DetectorAnomalous {
 			anomalous++
 		}
-		if s.known {
+		again := !w.ours && s.unknown == "" && s.told.Equal(s.lastAt)
+		s.told = time.Time{}
+		if s.unknown == "" {
+			s.told = s.lastAt
+		}
+		if s.known && !again {
 			signals.add(s.signal(w.watch, interval, at))
 		}
 		if w.ours {

@@ -39,7 +39,7 @@ func (t *Tracker) Signal(s core.Signal) (matters bool) {
 		t.counts.Malformed++
 		return false
 	}
-	t.tally(s)
+	told := t.tally(s)
 	t.count(s)
 	anomalous := s.State == core.DetectorAnomalous
 	if !anomalous && len(t.signals) == 0 {
@@ -62,7 +62,7 @@ func (t *Tracker) Signal(s core.Signal) (matters bool) {
 		old = &signalState{}
 		t.signals[id], t.signalIDs = old, nil
 	}
-	if odd(s) {
+	if told && odd(s) {
 		if at > old.at {
 			old.odd++
 		}

@@ -19,6 +19,8 @@ const (
 	// statisticsRows is how many points of a series a window has at least. By measurement that is what it takes for the
 	// chance alarms of one window to say little of the next (README.md of detectors).
 	statisticsRows = 15
+	// statisticsLongest is for how many lengths a window waits for points that do not come. After that it says nothing.
+	statisticsLongest = 8
 	// statisticsOver is the evidence with which an accusation by statistics ends: four calm windows in a row.
 	statisticsOver = 20
 
@@ -48,16 +50,19 @@ type tally struct {
 	began    int64 // the window
 	at       int64 // the newest point that was judged
 	words    int   // of series then
+	before   int64 // the point before that one, of which words may still come: of another replica's some are seen a step late
+	late     int   // of series then
 	series   int   // the most of one point
 	points   int
 	odd      int64 // the first odd point, 0 for none
 	void     bool
 }
 
-// tally counts a word of a calibrated detector of symptoms. What is not known is no word.
-func (t *Tracker) tally(s core.Signal) {
+// tally counts a word of a calibrated detector of symptoms, and reports whether it did. What is not known is no word, nor is what comes more
+// than a step late: of how many series such are would not be known.
+func (t *Tracker) tally(s core.Signal) bool {
 	if s.Class != core.ClassSymptom || !s.Calibrated() {
-		return
+		return false
 	}
 	at, id := s.At.UnixNano(), tallyKey{s.Detector, s.Subject.Site, s.Subject.Service}
 	site := &t.vantages[t.vIndex[s.Subject.Site]]
@@ -65,7 +70,7 @@ func (t *Tracker) tally(s core.Signal) {
 	if !ok {
 		if len(t.tallies) >= maxTallies {
 			t.counts.Dropped++
-			return
+			return false
 		}
 		c = &tally{began: site.pace.began}
 		t.tallies[id] = c
@@ -75,20 +80,25 @@ func (t *Tracker) tally(s core.Signal) {
 		c.group = s.Detector
 	}
 	switch {
-	case (s.State != core.DetectorNormal && s.State != core.DetectorAnomalous) || at < c.at:
-		return
+	case (s.State != core.DetectorNormal && s.State != core.DetectorAnomalous) || (at < c.at && at != c.before):
+		return false
+	case at < c.at:
+		c.late++
 	case at > c.at:
-		c.at, c.words = at, 0
+		c.before, c.late = c.at, c.words
+		c.at, c.words = at, 1
 		c.points++
+	default:
+		c.words++
 	}
-	c.words++
-	c.series = max(c.series, c.words)
+	c.series = max(c.series, c.words, c.late)
 	if odd(s) {
 		site.pace.heard = true
-		if c.odd == 0 {
+		if c.odd == 0 || at < c.odd {
 			c.odd = at
 		}
 	}
+	return true
 }
 
 // odd reports whether the point by itself is one that the detector raises an alarm for, and not one of the calm after it, for which the alarm
@@ -107,6 +117,15 @@ func (c *tally) windows() int64 {
 func (c *tally) length() int64 { return c.windows() * int64(StatisticsWindow) }
 func (c *tally) all() int      { return int(c.length() / int64(c.interval)) }
 
+// whole reports whether the window has had half of its points or more. With fewer, what chance does once would be all there is to say of several.
+func (c *tally) whole() bool { return 2*c.points >= c.all() }
+
+// over reports whether the window ends at a time: it goes on for as long as it is not whole, but not for ever.
+func (c *tally) over(at int64) bool {
+	lasted := at - c.began
+	return lasted >= c.length() && (c.whole() || lasted >= statisticsLongest*c.length())
+}
+
 // spoken is how long what was said of a subject stands when nobody speaks any more.
 func (c *tally) spoken() int64 { return c.heard + int64(maxSignalAge) + c.length() }
 
@@ -114,9 +133,9 @@ func (c *tally) spoken() int64 { return c.heard + int64(maxSignalAge) + c.length
 func (c *tally) begin(now, from int64, void bool) {
 	c.began, c.void = now, void
 	if c.at >= from {
-		c.points, c.series = 1, c.words
+		c.points, c.series = 1, max(c.words, c.late)
 	} else {
-		c.points, c.series, c.words = 0, 0, 0
+		c.points, c.series, c.words, c.late = 0, 0, 0, 0
 	}
 	if c.odd < from {
 		c.odd = 0
@@ -285,7 +304,7 @@ func (t *Tracker) beginWindows(v int, now, from int64, void bool) {
 // endWindows ends those of a site whose time is over, and takes the step of its subjects.
 func (t *Tracker) endWindows(v int, routes []route, objections [][]*signalState) {
 	p := &t.vantages[v].pace
-	ended := t.ended(v, p.began)
+	ended := t.ended(v, func(c *tally) bool { return c.over(p.began) })
 	for i, s := range t.subjects {
 		if s.site != v {
 			continue
@@ -324,7 +343,8 @@ func (t *Tracker) stepEarly(v int, now int64, routes []route, objections [][]*si
 			continue
 		}
 		if running == nil {
-			running = t.ended(v, t.vantages[v].pace.began+int64(StatisticsWindow))
+			end := t.vantages[v].pace.began + int64(StatisticsWindow)
+			running = t.ended(v, func(c *tally) bool { return end-c.began >= c.length() })
 			for _, w := range running {
 				w.of = max(w.of, w.tally.all())
 			}
@@ -361,12 +381,12 @@ func (t *Tracker) rewindStatistics(now int64) {
 	t.divide()
 }
 
-// ended are the windows of a site that are over at a time, sorted by detector and subject.
-func (t *Tracker) ended(v int, at int64) []*endedWindow {
+// ended are the windows of a site that are over, sorted by detector and subject.
+func (t *Tracker) ended(v int, over func(*tally) bool) []*endedWindow {
 	var out []*endedWindow
 	byKey := map[tallyKey]*endedWindow{}
 	for _, id := range t.tallied(v) {
-		if c := t.tallies[id]; at-c.began >= c.length() {
+		if c := t.tallies[id]; over(c) {
 			w := &endedWindow{key: id, tally: c, of: c.points}
 			byKey[id] = w
 			out = append(out, w)
@@ -427,7 +447,7 @@ func (t *Tracker) bet(i int, ended []*endedWindow, r *route) (e float64, ok bool
 	groups := map[string]*group{}
 	for _, w := range ended {
 		rebased := r.changedAt != 0 && r.changedAt+int64(Rebase) > w.tally.began
-		if w.tally.points == 0 || w.tally.void || rebased || !w.key.subject().Covers(t.subjects[i].subject) {
+		if w.tally.points == 0 || 2*w.of < w.tally.all() || w.tally.void || rebased || !w.key.subject().Covers(t.subjects[i].subject) {
 			continue
 		}
 		g := groups[w.tally.group]

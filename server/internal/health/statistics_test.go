@@ -69,12 +69,12 @@ func TestStatisticsNeverSayMoreThanTheirDetectors(t *testing.T) {
 		var routing []core.Routing
 		at := epoch
 		state := core.DetectorAnomalous
-		for range rapid.IntRange(1, 40).Draw(t, "minutes") {
-			at = at.Add(time.Minute)
-			if rapid.IntRange(0, 5).Draw(t, "turn") == 0 {
+		for range rapid.IntRange(20, 80).Draw(t, "steps") {
+			at = at.Add(10 * time.Second)
+			if rapid.IntRange(0, 30).Draw(t, "turn") == 17 {
 				state = core.DetectorState(rapid.IntRange(0, 3).Draw(t, "state"))
 			}
-			if rapid.IntRange(0, 9).Draw(t, "route") == 0 {
+			if rapid.IntRange(0, 50).Draw(t, "route") == 17 {
 				routing = []core.Routing{{
 					Subject: core.Subject{Site: "fra", Service: core.AllServices}, ChangedAt: at,
 					State: core.RoutingState(rapid.IntRange(0, 4).Draw(t, "routing")),
