@@ -180,8 +180,7 @@ export function banners(s: Status | undefined, link: Link, lostSince: Date | und
     notes.push(`Nothing is done automatically. ${sentence(s.reason)}`.trim());
   }
   for (const m of s.maintenance ?? []) {
-    const where = m.service === 'all' ? m.site : `${m.service} at ${m.site}`;
-    notes.push(`${where} is under maintenance by ${m.by} until ${clock(m.end, new Date())}: ${m.what}.`);
+    notes.push(`${subject(m)} is under maintenance by ${m.by} until ${clock(m.end, new Date())}: ${m.what}.`);
   }
   return { alarms, notes };
 }

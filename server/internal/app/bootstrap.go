@@ -22,14 +22,7 @@ const (
 // mayBegin refuses to begin a ledger while another replica of the configuration answers for one: the new one would be
 // a second cluster, of which no agent and no executor knows.
 func mayBegin(ctx context.Context, c config.Config, self string) error {
-	urls := make([]string, len(c.Replicas))
-	for i, r := range c.Replicas {
-		if r.Name != self {
-			urls[i] = r.URL
-		}
-	}
-	clusters := clustersAt(ctx, urls)
-	for i, cluster := range clusters {
+	for i, cluster := range askAll(ctx, othersOf(c, self), clusterAt) {
 		if cluster == "" {
 			continue
 		}
@@ -44,15 +37,26 @@ func mayBegin(ctx context.Context, c config.Config, self string) error {
 	return nil
 }
 
-// clustersAt are the clusters for which servers answer, all asked at once; empty where none does or no URL is given.
-func clustersAt(ctx context.Context, urls []string) []string {
+// othersOf are where the replicas of the configuration are asked, in their order; empty for this one and where none is given.
+func othersOf(c config.Config, self string) []string {
+	urls := make([]string, len(c.Replicas))
+	for i, r := range c.Replicas {
+		if r.Name != self {
+			urls[i] = r.URL
+		}
+	}
+	return urls
+}
+
+// askAll asks all servers at once, within askOthersWithin; the answer is zero where no URL is given.
+func askAll[T any](ctx context.Context, urls []string, ask func(ctx context.Context, url string) T) []T {
 	ctx, cancel := context.WithTimeout(ctx, askOthersWithin)
 	defer cancel()
-	out := make([]string, len(urls))
+	out := make([]T, len(urls))
 	var all sync.WaitGroup
 	for i, url := range urls {
 		if url != "" {
-			all.Go(func() { out[i] = clusterAt(ctx, url) })
+			all.Go(func() { out[i] = ask(ctx, url) })
 		}
 	}
 	all.Wait()
@@ -70,17 +74,8 @@ func mayGoOn(ctx context.Context, c config.Config, self string, spoke time.Time)
 	if spoke.IsZero() {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, askOthersWithin)
-	defer cancel()
-	heard := make([]time.Time, len(c.Replicas))
-	var all sync.WaitGroup
-	for i, r := range c.Replicas {
-		if r.Name != self && r.URL != "" {
-			all.Go(func() { heard[i] = heardAt(ctx, r.URL, self) })
-		}
-	}
-	all.Wait()
-	for i, at := range heard {
+	heard := func(ctx context.Context, url string) time.Time { return heardAt(ctx, url, self) }
+	for i, at := range askAll(ctx, othersOf(c, self), heard) {
 		if at.Sub(spoke) <= oldAfter {
 			continue
 		}

@@ -99,7 +99,7 @@ func clusterFor(ctx context.Context, c config.Config, given string, standing rem
 	for _, r := range c.Replicas {
 		urls = append(urls, r.URL)
 	}
-	told := clustersAt(ctx, urls)
+	told := askAll(ctx, urls, clusterAt)
 	slices.Sort(told)
 	told = slices.DeleteFunc(slices.Compact(told), func(cluster string) bool { return cluster == "" })
 	switch {

@@ -312,14 +312,16 @@ func (l *Ledger) RemoveReplica(ctx context.Context, name, peer string) error {
 	members := l.server.Server.Cluster().Members()
 	for _, m := range members {
 		unnamed := m.Name == "" && len(m.PeerURLs) > 0 && (m.PeerURLs[0] == peer || notStarted(m.PeerURLs[0]) == name)
-		if (m.Name == name && name != "" || unnamed) && len(members) == 1 {
+		named := m.Name == name && name != ""
+		switch {
+		case !named && !unnamed:
+			continue
+		case len(members) == 1:
 			return &core.Error{
 				Code: core.CodeConflict, Message: "replica " + name + " is the last one and cannot leave", Hint: "stop it; its data directory is the ledger",
 			}
 		}
-		if m.Name == name && name != "" || unnamed {
-			return l.remove(ctx, uint64(m.ID), m.Name)
-		}
+		return l.remove(ctx, uint64(m.ID), m.Name)
 	}
 	return &core.Error{Code: core.CodeNotFound, Message: "no replica " + name + " is a member", Hint: "see evenkeel-server replica list"}
 }
