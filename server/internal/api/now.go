@@ -35,10 +35,8 @@ func (s *server) GetStatus(ctx context.Context, _ GetStatusRequestObject) (GetSt
 		out.ObservedAt, out.Tilt = &o.At, &o.Tilt
 	}
 	var worked []core.DeclaredChange
-	for _, c := range topo.Changes {
-		if c.Maintenance && c.At(time.Now()) {
-			worked = append(worked, c)
-		}
+	for c := range topo.Maintenances(time.Now()) {
+		worked = append(worked, *c)
 	}
 	if len(worked) > 0 {
 		out.Maintenance = &worked

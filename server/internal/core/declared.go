@@ -3,6 +3,7 @@ package core
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"regexp"
 	"strconv"
 	"time"
@@ -71,13 +72,23 @@ func (c DeclaredChange) Longest() time.Duration {
 // ends last. Nil when there is none.
 func (t Topology) Maintenance(s Subject, at time.Time) *DeclaredChange {
 	var out *DeclaredChange
-	for i := range t.Changes {
-		c := &t.Changes[i]
-		if c.Maintenance && c.At(at) && c.About().Overlaps(s) && (out == nil || c.Until().After(out.Until())) {
+	for c := range t.Maintenances(at) {
+		if c.About().Overlaps(s) && (out == nil || c.Until().After(out.Until())) {
 			out = c
 		}
 	}
 	return out
+}
+
+// Maintenances are all that are under way at a time.
+func (t Topology) Maintenances(at time.Time) iter.Seq[*DeclaredChange] {
+	return func(yield func(*DeclaredChange) bool) {
+		for i := range t.Changes {
+			if c := &t.Changes[i]; c.Maintenance && c.At(at) && !yield(c) {
+				return
+			}
+		}
+	}
 }
 
 // ChangeID derives the id of a change that was declared without one. The same change declared twice has one id.

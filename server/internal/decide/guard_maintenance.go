@@ -12,10 +12,8 @@ import (
 // subject is: what a person turned off is dead too, and who works there knows best.
 func ruleMaintenance(v view) ruled {
 	sub, on := v.ep.Subject, 0
-	for _, c := range v.e.topo.Changes {
-		if c.Maintenance && c.At(v.at) {
-			on++
-		}
+	for range v.e.topo.Maintenances(v.at) {
+		on++
 	}
 	if c := v.e.topo.Maintenance(sub, v.at); c != nil {
 		return object(maintenanceText(c, v.at), seconds("left", c.Until().Sub(v.at)))

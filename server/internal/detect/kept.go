@@ -53,12 +53,17 @@ func (k *kept[M]) turn(at time.Time, m marked) (stays bool) {
 func (k *kept[M]) heard(v detectors.Verdict) detectors.Verdict {
 	switch {
 	case !k.back || v.State == detectors.StateUnknown:
-	case v.State == detectors.StateAnomalous && v.Reason == detectors.ReasonRecovering:
+	case v.State == detectors.StateAnomalous && !off(v):
 		v.State, v.Reason, v.Since = detectors.StateNormal, detectors.ReasonInside, time.Time{}
 	default:
 		k.back = false
 	}
 	return v
+}
+
+// off reports whether the point itself is odd, and not only one of the calm after it, for which an alarm stays on.
+func off(v detectors.Verdict) bool {
+	return v.State == detectors.StateAnomalous && v.Reason != detectors.ReasonRecovering
 }
 
 // judge is the model that judges now.

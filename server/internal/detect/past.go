@@ -108,9 +108,6 @@ func (p *past) sinceChange(point detectors.Point, m marked) (v detectors.Verdict
 // asBefore judges by the model from before a change, which is kept from what does not look like it.
 func (p *past) asBefore(point detectors.Point) detectors.Verdict {
 	c := p.changed
-	off := func(v detectors.Verdict) bool {
-		return v.State == detectors.StateAnomalous && v.Reason != detectors.ReasonRecovering
-	}
 	if c.stray != nil {
 		if c.strayed == strayPoints {
 			c.stray, c.strayed = p.copy(), 0
