@@ -18,6 +18,7 @@ import (
 type log struct {
 	next    int64 // the offset to read next
 	driven  bool  // the driver fetches it
+	own     bool  // it is written here
 	beats   map[string]heartbeat.Beat
 	echoes  map[string]heartbeat.Echo
 	foreign replica.Opt[int64] // the offset of a record that is no heartbeat: nothing after it is read
@@ -61,7 +62,9 @@ func (l *log) note(key string, value []byte) bool {
 			return true
 		}
 		b, ok := heartbeat.ParseBeat(names, string(value))
-		if ok {
+		// Nobody is asked before a record is written: of two writers the one that wrote its beat without having seen the other's
+		// newer one must find that, though its own came last.
+		if before, had := l.beats[key]; ok && (!l.own || !had || !before.After(b)) {
 			l.beats[key] = b
 		}
 		return ok
@@ -171,7 +174,7 @@ func (s *Store) drive(want map[string]span, failed map[string]*Failure) {
 	for topic, is := range want {
 		l := s.logs[topic]
 		if l == nil {
-			l = &log{beats: map[string]heartbeat.Beat{}, echoes: map[string]heartbeat.Echo{}}
+			l = &log{own: topic == s.topic, beats: map[string]heartbeat.Beat{}, echoes: map[string]heartbeat.Echo{}}
 			s.logs[topic] = l
 		}
 		if l.foreign.OK {

@@ -166,6 +166,26 @@ func TestStore(t *testing.T) {
 	}
 }
 
+// Two writers begin to write at the same moment: the older one finds the newer one, though its own beat came after that one's.
+func TestStoreFindsAnotherWriter(t *testing.T) {
+	t.Parallel()
+	k := newKept(t)
+	k.make(own, 1)
+	k.make(copied, 1)
+	other := beatOf("a", 1)
+	other.Epoch = 2
+	k.put(own, "hb.a", beatOf("a", 1).Text(), "hb.a", other.Text(), "hb.a", beatOf("a", 2).Text())
+	if got := k.rows().Beat("a"); !got.OK || got.V != other {
+		t.Errorf("the beat to write over is %+v", got)
+	}
+	// What a copy holds last is what its site wrote last: going back is how two writers are seen from afar.
+	other.Origin = "b"
+	k.put(copied, "hb.b", other.Text(), "hb.b", beatOf("b", 2).Text())
+	if got := k.rows().Beat("b"); !got.OK || got.V != beatOf("b", 2) {
+		t.Errorf("the beat of b is %+v", got)
+	}
+}
+
 // What was written in a transaction that was given up never arrived; one that is open hides what comes after it.
 func TestStoreReadsWhatIsCommitted(t *testing.T) {
 	t.Parallel()
