@@ -2,10 +2,12 @@ package detectors_test
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/evenkeel/evenkeel/detectors"
 	"github.com/evenkeel/evenkeel/detectors/detectortest"
@@ -25,6 +27,31 @@ func serviceRows(seed uint64, n int) [][]float64 {
 		out[i] = row
 	}
 	return out
+}
+
+func ExampleService() {
+	m := &detectors.Service{}
+	at := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
+	noise := rand.New(rand.NewPCG(1, 1))
+	row := func() []float64 { // requests a second, errors a second, latency in ms, replication lag in s
+		return []float64{500 + 9*noise.NormFloat64(), 2 + 0.2*noise.NormFloat64(), 80 + 3*noise.NormFloat64(), 0.4 + 0.05*noise.NormFloat64()}
+	}
+	for range 3 * 24 * 60 {
+		m.Observe(at, row())
+		at = at.Add(time.Minute)
+	}
+	odd := row()
+	odd[1], odd[2] = 5, 130
+	v := m.Observe(at, odd)
+	fmt.Println(v.State, "-", v.Reason)
+	var top [3]detectors.Contributor
+	for _, c := range top[:m.Contributors(top[:])] {
+		fmt.Println([]string{"requests", "errors", "latency", "lag"}[c.Index], c.Value)
+	}
+	// Output:
+	// anomalous - together
+	// errors 5
+	// latency 130
 }
 
 func feedService(m *detectors.Service, from int, rows [][]float64) (last detectors.Verdict) {
