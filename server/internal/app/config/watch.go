@@ -151,6 +151,9 @@ func (v *validator) watchList() {
 		if w.Model == string(detect.ModelPeers) && len(v.c.Sites) < 3 {
 			v.bad(w.path+".model", "peers takes three sites to say which of them has parted, and there are %d; use auto", len(v.c.Sites))
 		}
+		if !w.made { // those are right by a test
+			v.queries(w)
+		}
 		for _, p := range w.Detect().Problems() {
 			if p.Field == "name" { // told above
 				continue
