@@ -482,7 +482,7 @@ func TestTheLastTickOfACronDay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{at: step(time.Now(), 1, 1)}
 		run(t, w, 9*time.Hour+10*time.Minute, detect.Watch{
-			Name: "lag", Query: "lag", About: detect.AboutTargetSite, Cron: "0,5 9 * * *", Model: detect.ModelThreshold, Threshold: 5, Training: time.Hour,
+			Name: "lag", Query: "lag", About: detect.AboutTargetSite, Cron: "0,5 9 * * *", Model: detect.ModelThreshold, Threshold: new(5.0), Training: time.Hour,
 		})
 		if len(w.signals) != 2 {
 			t.Fatalf("states %s", states(w))
@@ -501,7 +501,7 @@ func TestThresholdCronAndDelay(t *testing.T) {
 		w := &world{at: step(start.Add(9*time.Minute), 1, 9)}
 		run(t, w, 16*time.Minute, detect.Watch{
 			Name: "lag", Query: "lag", About: detect.AboutTargetSite, Cron: "*/5 * * * *", Model: detect.ModelThreshold,
-			Threshold: 5, Direction: detect.DirectionAbove, Class: core.ClassCause, EvalDelay: time.Minute, Group: "replication",
+			Threshold: new(5.0), Direction: detect.DirectionAbove, Class: core.ClassSymptom, EvalDelay: time.Minute, Group: "replication",
 		})
 		if got := states(w); got != "normal*1 anomalous*2" {
 			t.Fatalf("states %s", got)
@@ -513,7 +513,7 @@ func TestThresholdCronAndDelay(t *testing.T) {
 		if s.Group != "replication" || s.FalseAlarms != 0 { // a limit of ours is not calibrated
 			t.Fatalf("signal of group %q with %v false alarms a week", s.Group, s.FalseAlarms)
 		}
-		if s.Class != core.ClassCause || s.Interval != 5*time.Minute || s.HasBand || s.Score != 1 ||
+		if s.Class != core.ClassSymptom || s.Interval != 5*time.Minute || s.HasBand || s.Score != 1 ||
 			s.Sentence != "lag of fra: 9 is above the limit 5, since 00:09:00 UTC" {
 			t.Fatalf("signal %+v", s)
 		}
@@ -580,11 +580,11 @@ func TestValidate(t *testing.T) {
 	f(func(w *detect.Watch) { w.Model = "magic" }, "auto, threshold, robust-z")
 	f(func(w *detect.Watch) { w.Direction = "up" }, "above, below, both")
 	f(func(w *detect.Watch) { w.Class = core.ClassOutside }, "never outside")
-	f(func(w *detect.Watch) { w.Floor.Absolute = -1 }, "absolute floor -1")
-	f(func(w *detect.Watch) { w.Threshold = math.Inf(1) }, "threshold +Inf")
+	f(func(w *detect.Watch) { w.Floor.Absolute = -1 }, "floor.absolute: -1")
+	f(func(w *detect.Watch) { w.Threshold = new(math.Inf(1)) }, "threshold: +Inf")
 	f(func(w *detect.Watch) { w.FalseAlarms = 1 }, "model robust-z has no such setting")
-	f(func(w *detect.Watch) { w.Model, w.FalseAlarms = "", -1 }, "false alarms per week -1")
-	f(func(w *detect.Watch) { w.Model, w.Threshold = "auto", 3 }, "model auto has no such setting, it belongs to threshold, robust-z")
+	f(func(w *detect.Watch) { w.Model, w.FalseAlarms = "", -1 }, "false_alarms_per_week: -1: want a number above 0")
+	f(func(w *detect.Watch) { w.Model, w.Threshold = "auto", new(3.0) }, "model auto has no such setting, it belongs to threshold, robust-z")
 	f(func(w *detect.Watch) { w.EvalDelay = -1 }, "eval_delay")
 	f(func(w *detect.Watch) { w.Training = -1 }, "train")
 	f(func(w *detect.Watch) { w.MaxSeries = -1 }, "max_series")

@@ -188,7 +188,10 @@ func TestCertificatesAreWatched(t *testing.T) {
 		got := 0.0
 		for _, w := range c.Watches {
 			if w.Name == "tls-expiry" {
-				got = w.Threshold
+				got = *w.Threshold
+				if w.Implied() != !strings.Contains(text, "watches:") {
+					t.Errorf("implied: %t, by %s", w.Implied(), text)
+				}
 				if w.Class != "cause" || w.Direction != "below" {
 					t.Errorf("a certificate accuses: %+v", w)
 				}

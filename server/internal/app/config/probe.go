@@ -66,8 +66,8 @@ func (c *Config) fillProbes() {
 	}
 	c.Watches = append(c.Watches, Watch{
 		Name: expiryWatch, Query: `min by (target_site, service) (evenkeel_probe_tls_expiry_seconds)`, About: "target_site",
-		Every: Duration(shortestExpiryWatch), Model: "threshold", Direction: "below", Threshold: c.Probes.TLSExpiry.D().Seconds(),
-		Class: core.ClassCause.String(),
+		Every: Duration(shortestExpiryWatch), Model: "threshold", Direction: "below", Threshold: new(c.Probes.TLSExpiry.D().Seconds()),
+		Class: core.ClassCause.String(), implied: true,
 	})
 }
 

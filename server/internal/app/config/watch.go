@@ -25,11 +25,11 @@ type Watch struct {
 	Cron    string            `yaml:"cron,omitempty"`    // when it asks, in UTC, in place of every
 	Model   string            `yaml:"model,omitempty"`   // what judges the series
 
-	Direction string  `yaml:"direction,omitempty"` // the side on which a deviation counts
-	Floor     Floor   `yaml:"floor,omitempty"`     // a smaller deviation is no news
-	Threshold float64 `yaml:"threshold,omitempty"` // of threshold: the limit; of robust-z and its like: how many deviations are news
+	Direction string   `yaml:"direction,omitempty"` // the side on which a deviation counts
+	Floor     Floor    `yaml:"floor,omitempty"`     // a smaller deviation is no news
+	Threshold *float64 `yaml:"threshold,omitempty"` // of threshold: the limit; of robust-z and its like: how many deviations are news
 	// FalseAlarmsPerWeek is what a series of the watch may cost, for model auto, and a subject for service.
-	FalseAlarmsPerWeek float64      `yaml:"false_alarms_per_week,omitempty"`
+	FalseAlarmsPerWeek *float64     `yaml:"false_alarms_per_week,omitempty"`
 	Limit              *float64     `yaml:"limit,omitempty"`         // of trend: the last value that is all right
 	Horizon            Duration     `yaml:"horizon,omitempty"`       // of trend: how near the limit is news
 	Window             Duration     `yaml:"window,omitempty"`        // of trend: how much past the line goes through
@@ -48,7 +48,12 @@ type Watch struct {
 
 	path string // where it stands in the file
 	made bool   // it is of a ready-made set
+
+	implied bool
 }
+
+// Implied reports whether the watch is there without a word of watches: it is over the certificates that probes see.
+func (w Watch) Implied() bool { return w.implied }
 
 // Floor is the smallest deviation worth a word.
 type Floor struct {
@@ -69,9 +74,12 @@ func (w Watch) Detect() detect.Watch {
 		Name: w.Name, Query: w.Query, Bad: w.Bad, Total: w.Total, Metrics: w.Metrics, About: detect.About(w.About), Service: w.Service,
 		Every: w.Every.D(), Cron: w.Cron, Model: detect.Model(w.Model), Direction: detect.Direction(w.Direction),
 		Floor: detect.Floor{Absolute: w.Floor.Absolute, Relative: float64(w.Floor.Relative)}, Threshold: w.Threshold,
-		FalseAlarms: w.FalseAlarmsPerWeek, Limit: w.Limit, Horizon: w.Horizon.D(), Window: w.Window.D(), Objective: float64(w.Objective),
+		Limit: w.Limit, Horizon: w.Horizon.D(), Window: w.Window.D(), Objective: float64(w.Objective),
 		Patience: w.Patience, FlatAfter: w.FlatAfter.D(), RestsAtZero: w.RestsAtZero, Ratio: w.Ratio, Demand: w.Demand, Training: w.Train.D(),
 		MaxSeries: w.MaxSeries, Group: w.Group,
+	}
+	if w.FalseAlarmsPerWeek != nil {
+		out.FalseAlarms = *w.FalseAlarmsPerWeek
 	}
 	for _, x := range w.Windows {
 		out.Windows = append(out.Windows, detectors.BurnWindow{Long: x.Long.D(), Short: x.Short.D(), Factor: x.Factor})
@@ -124,6 +132,12 @@ func (w *Watch) fill() {
 	if w.Every == 0 && w.Cron == "" {
 		w.Every = Duration(10 * time.Second)
 	}
+	d := w.Detect().Filled()
+	if w.FalseAlarmsPerWeek == nil && d.FalseAlarms != 0 {
+		w.FalseAlarmsPerWeek = &d.FalseAlarms
+	}
+	w.Threshold, w.Horizon, w.Window, w.Objective, w.Patience = d.Threshold, Duration(d.Horizon), Duration(d.Window), Percent(d.Objective), d.Patience
+	w.Train, w.MaxSeries = Duration(d.Training), d.MaxSeries
 }
 
 func (v *validator) watchList() {
