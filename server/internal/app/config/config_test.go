@@ -208,7 +208,7 @@ func TestCertificatesAreWatched(t *testing.T) {
 	f(14*day, strings.Replace(plain, "http:", "https:", 1)+"}]\n")
 	f(3*day, "probes: {tls_expiry: 3d}\n"+strings.Replace(plain, "http:", "https:", 1)+"}]\n")
 	f(0, "probes: {tls_expiry: 0s}\n"+strings.Replace(plain, "http:", "https:", 1)+"}]\n")
-	f(5, strings.Replace(plain, "http:", "https:", 1)+"}]\nwatches: [{name: tls-expiry, query: up, class: cause, direction: below, model: threshold, threshold: 5}]\n")
+	f(5, strings.Replace(plain, "http:", "https:", 1)+"}]\nwatches: [{name: tls-expiry, query: up, direction: below, model: threshold, threshold: 5}]\n")
 }
 
 func TestEmptyFileActsOnNothing(t *testing.T) {

@@ -245,3 +245,25 @@ func TestDefaultsOfModelsAreShown(t *testing.T) {
 	f("query: up, model: absence", "train=1d", "patience=5", "max_series=1000")
 	f("query: up, every: 24h", "false_alarms_per_week=1", "max_series=1000") // 180 days, which train does not take
 }
+
+// A watch that takes the place of one of a set is evidence of the same, unless it says otherwise.
+func TestAWatchInPlaceOfAReadyMadeOne(t *testing.T) {
+	f := func(set, watch, about, class, group string) {
+		t.Helper()
+		for _, list := range []string{"{ready: " + set + "}, {" + watch + "}", "{" + watch + "}, {ready: " + set + "}"} {
+			c := parsed(t, threeSites+"watches: ["+list+"]\n")
+			i := slices.IndexFunc(c.Watches, func(w Watch) bool { return w.Query == "mine" })
+			if w := c.Watches[i]; w.About != about || w.Class != class || w.Group != group {
+				t.Errorf("%s: about %s, class %s, group %q", watch, w.About, w.Class, w.Group)
+			}
+		}
+	}
+	f("store", "name: store-parts, query: mine", "site", "cause", "")
+	f("store", "name: store-parts, query: mine, about: target_site, class: symptom", "target_site", "symptom", "")
+	f("links", "name: links-lag, query: mine", "link.to", "cause", "")
+	f("http", "name: http-latency, query: mine", "target_site", "symptom", "latency")
+	f("http", "name: http-latency, query: mine, group: other", "target_site", "symptom", "other")
+	f("http", "name: http-latency, query: mine, class: cause", "target_site", "cause", "")
+	f("http", "name: http-latency, query: mine, model: trend, limit: 1", "target_site", "cause", "")
+	f("http", "name: another, query: mine", "target_site", "symptom", "")
+}

@@ -96,7 +96,7 @@ func (w Watch) Detect() detect.Watch {
 // fillWatches puts the watches of ready-made sets in the place of their names, and gives all of them their defaults.
 func (c *Config) fillWatches() {
 	var out []Watch
-	own := map[string]bool{}
+	own, replaced := map[string]bool{}, map[string]Watch{}
 	for i := range c.Watches {
 		own[c.Watches[i].Name] = true
 		c.Watches[i].path = fmt.Sprintf("watches[%d]", i)
@@ -108,16 +108,33 @@ func (c *Config) fillWatches() {
 			continue
 		}
 		for _, m := range made {
-			if !own[m.Name] { // one of the same name takes its place
+			if own[m.Name] { // which takes its place
+				replaced[m.Name] = m
+			} else {
 				out = append(out, m)
 			}
 		}
 	}
 	c.Watches = out
 	for i := range c.Watches {
-		if c.Watches[i].Ready == "" {
-			c.Watches[i].fill()
+		w := &c.Watches[i]
+		if of, ok := replaced[w.Name]; ok && w.Ready == "" {
+			w.inherit(of)
 		}
+		if w.Ready == "" {
+			w.fill()
+		}
+	}
+}
+
+// inherit is what a watch has of the one of a ready-made set whose place it takes: what it says is evidence of the same.
+func (w *Watch) inherit(of Watch) {
+	orDefault(&w.About, of.About)
+	if w.Model != string(detect.ModelTrend) { // which is a cause in any set
+		orDefault(&w.Class, of.Class)
+	}
+	if w.Class == core.ClassSymptom.String() {
+		orDefault(&w.Group, of.Group)
 	}
 }
 
