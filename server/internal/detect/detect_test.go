@@ -448,6 +448,42 @@ func TestSeriesAreBoundedAndStrangeOnesCounted(t *testing.T) {
 	})
 }
 
+// Series that are left out are told with the remedy, and not at every tick.
+func TestWhatIsLeftOutIsTold(t *testing.T) {
+	f := func(watch detect.Watch, want ...string) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			w := &world{at: func(time.Time) ([]core.SeriesValue, error) {
+				return []core.SeriesValue{
+					{Labels: map[string]string{"site": "fra", "pod": "a"}, Value: 1}, {Labels: map[string]string{"site": "fra", "pod": "b"}, Value: 1},
+					{Labels: map[string]string{"site": "fra", "pod": "c"}, Value: 1},
+				}, nil
+			}}
+			var b strings.Builder
+			watch.Every, watch.MaxSeries, watch.Training = 10*time.Minute, 2, 10*time.Minute
+			runFor(t, 25*time.Hour, detect.Options{Watches: []detect.Watch{watch}, Querier: w, Writer: w, Signals: w.signal, Log: slog.New(slog.NewTextHandler(&b, nil))})
+			for _, text := range want {
+				if n := strings.Count(b.String(), text); n != 2 {
+					t.Errorf("%q is told %d times in 25 hours:\n%s", text, n, b.String())
+				}
+			}
+			if n := strings.Count(b.String(), "\n"); n != 2*len(want) {
+				t.Errorf("%d lines:\n%s", n, b.String())
+			}
+		})
+	}
+	const many = `msg="series beyond max_series are not judged" watch=checkout-errors left_out.series=1 left_out.one="map[pod:c site:fra]" max_series=2 hint="raise max_series`
+	watch := errorsWatch()
+	f(watch, many, `msg="series that name no site are no evidence" watch=checkout-errors left_out.series=2 left_out.one="map[pod:a site:fra]" about=target_site hint="keep the label target_site in the query`)
+	watch.About = detect.AboutLinkTo
+	f(watch, many, `hint="keep the label link in the query`)
+	watch.About = detect.AboutSite
+	f(watch, many)
+	watch.Model, watch.Query, watch.Floor, watch.Direction, watch.Metrics = detect.ModelService, "", detect.Floor{}, "", map[string]string{"a": "a", "b": "b"}
+	watch.About = detect.AboutTargetSite
+	f(watch, "left_out.series=4", "series that name no site are no evidence")
+}
+
 func TestSubjects(t *testing.T) {
 	f := func(about detect.About, service string, labels map[string]string, want string) {
 		t.Helper()

@@ -151,6 +151,7 @@ func (w *watcher) takeRows(answers []answer[core.SeriesValue], at time.Time) {
 			switch {
 			case r == nil:
 				w.metrics.refused.WithLabelValues(w.watch.Name).Inc()
+				w.tooMany.add(x.Labels)
 			case !math.IsNaN(r.values[i]):
 				w.ignore(ignoredDuplicate)
 			default:
@@ -166,6 +167,7 @@ func (w *watcher) takeRows(answers []answer[core.SeriesValue], at time.Time) {
 			s.unknown, s.gone = "", time.Time{}
 			if !s.known {
 				w.ignore(ignoredSubject)
+				w.aboutNothing.add(s.labels)
 			}
 		})
 	}
