@@ -157,10 +157,15 @@ func detectCommand() *cobra.Command {
 		Short: "Judge recorded series as the server would have, row by row",
 		Long: `Judge recorded series as the server would have, row by row, with the models and defaults of a running server.
 
-DIR holds inputs.csv (columns id, kind, file) and the files it names, plain or gzipped: unix_ms,value for one series,
-unix_ms,m00,m01,... for the series of a service, which are judged together. For each the output directory gets
-<id>.csv with unix_ms,score,is_anomaly: a larger score is odder, and is_anomaly is 1 where an alarm is raised. The score of
-model auto is minus the decimal logarithm of how often a week the like is expected by chance.`,
+DIR holds inputs.csv (columns id, kind, file) and the files it names, plain or gzipped: unix_ms,value for one series (kind
+uni), unix_ms,m00,m01,... for the series of a service, which are judged together (kind multi, model auto only). unix_ms is
+in milliseconds since 1970; an empty value is missing.
+
+For each the output directory gets <id>.csv with unix_ms,score,is_anomaly and a row for every row. A larger score is odder;
+-12 is that of a row that could not be judged, as while the model warms up. is_anomaly is 1 at the row at which an alarm is
+raised, and 0 while it lasts. The score of model auto is minus the decimal logarithm of how often a week the like is
+expected by chance, and while an alarm lasts no larger than that at which one is raised (0: once a week); that of the other
+models minus the decimal logarithm of the probability of a value as far out.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return app.DetectFiles(cmd.Context(), in, out, model, cmd.ErrOrStderr())

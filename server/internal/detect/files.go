@@ -24,17 +24,18 @@ import (
 // Files judges recorded series, each from its first row to its last as a watch would have, with the model as it is
 // shipped. In the directory in stand inputs.csv, which lists the series (columns id, kind and file), and their files:
 //
-//	unix_ms,value           one series
-//	unix_ms,m00,m01,...     the series of one service, judged together
+//	unix_ms,value           one series: kind uni
+//	unix_ms,m00,m01,...     the series of one service, judged together: kind multi
 //
 // plain or gzipped; an empty value and NaN are missing. Of each series it writes out/<id>.csv with a row for every row:
 //
 //	unix_ms,score,is_anomaly
 //
-// where the score is larger for what is odder, and is_anomaly is 1 at the rows at which an alarm is raised. The score of
-// auto is minus the decimal logarithm of how often a week the like is expected by chance, and while an alarm lasts no
-// larger than that of its budget, since it is one alarm; of the other models, minus that of the tail probability. Services have no other model than auto: with another one they are left out, which
-// progress is told. A file is there when it is whole.
+// where the score is larger for what is odder, -12 for a row that could not be judged, and is_anomaly is 1 at the rows at
+// which an alarm is raised, not while it lasts. The score of auto is minus the decimal logarithm of how often a week the
+// like is expected by chance, and while an alarm lasts no larger than that of its budget, since it is one alarm; of the
+// other models, minus that of the tail probability. Services have no other model than auto: with another one they are
+// left out, which progress is told. A file is there when it is whole.
 func Files(ctx context.Context, in, out string, model Model, progress io.Writer) error {
 	w := Watch{Model: model}
 	if !w.learns() {
@@ -88,6 +89,12 @@ func Files(ctx context.Context, in, out string, model Model, progress io.Writer)
 
 // listFile lists the series.
 const listFile = "inputs.csv"
+
+// The kinds of series.
+const (
+	kindUni   = "uni"   // one
+	kindMulti = "multi" // those of a service
+)
 
 // spared says which scores would take the place of what is read.
 func spared(list []input, in, out string) error {
@@ -155,6 +162,8 @@ func inputs(path string) ([]input, error) {
 			return nil, fmt.Errorf("%s:%d: id %q cannot be the name of a file", path, i+2, x.id)
 		case !filepath.IsLocal(x.file):
 			return nil, fmt.Errorf("%s:%d: file %q is not below the directory", path, i+2, x.file)
+		case x.kind != kindUni && x.kind != kindMulti:
+			return nil, fmt.Errorf("%s:%d: kind %q; want uni for one series, or multi for those of a service", path, i+2, x.kind)
 		case seen[x.id]:
 			return nil, fmt.Errorf("%s:%d: id %q is there twice", path, i+2, x.id)
 		}
@@ -259,7 +268,7 @@ func scores(ctx context.Context, rows *rowReader, judge func(time.Time, []float6
 		case v.PerWeek > 0:
 			score = -math.Log10(v.PerWeek)
 		default:
-			score = -math.Log10(max(v.Tail, 1e-300))
+			score = -math.Log10(max(v.Tail, 1e-300)) + 0 // -0 becomes 0
 		}
 		raised := v.State == detectors.StateAnomalous && !on
 		if v.PerWeek > 0 && on && v.State == detectors.StateAnomalous {
@@ -299,12 +308,23 @@ type rowReader struct {
 
 const longestRow = 1 << 20 // bytes
 
+// scanned says of a line that cannot be read what is wrong with it.
+func scanned(line int, err error) error {
+	if errors.Is(err, bufio.ErrTooLong) {
+		return fmt.Errorf("line %d: it is longer than the %d bytes that a row may have; want one row a line", line, longestRow)
+	}
+	return fmt.Errorf("line %d: %w", line, err)
+}
+
+// A first row between these, of milliseconds, is of 1970: it is in seconds, of a time after 2001.
+const leastSeconds, mostSeconds = 1e9, 1e10
+
 func newRowReader(r io.Reader) (*rowReader, error) {
 	x := &rowReader{in: bufio.NewScanner(r)}
 	x.in.Buffer(make([]byte, 0, 1<<16), longestRow)
 	if !x.in.Scan() {
 		if err := x.in.Err(); err != nil {
-			return nil, fmt.Errorf("line 1: %w", err)
+			return nil, scanned(1, err)
 		}
 		return nil, errors.New("line 1: no header; want unix_ms,value")
 	}
@@ -325,7 +345,7 @@ func newRowReader(r io.Reader) (*rowReader, error) {
 func (x *rowReader) next() (at int64, values []float64, err error) {
 	if !x.in.Scan() {
 		if err := x.in.Err(); err != nil {
-			return 0, nil, fmt.Errorf("line %d: %w", x.line+1, err)
+			return 0, nil, scanned(x.line+1, err)
 		}
 		return 0, nil, io.EOF
 	}
@@ -334,6 +354,9 @@ func (x *rowReader) next() (at int64, values []float64, err error) {
 	at, err = strconv.ParseInt(first, 10, 64)
 	if err != nil {
 		return 0, nil, fmt.Errorf("line %d: time %.40q; want whole milliseconds since 1970", x.line, first)
+	}
+	if x.line == 2 && at >= leastSeconds && at < mostSeconds {
+		return 0, nil, fmt.Errorf("line %d: time %d would be in 1970; unix_ms wants milliseconds, 1000 times the seconds", x.line, at)
 	}
 	if n := strings.Count(rest, ",") + 1; n != x.columns {
 		return 0, nil, fmt.Errorf("line %d: %d values, the header has %d", x.line, n, x.columns)

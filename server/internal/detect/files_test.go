@@ -88,6 +88,9 @@ func TestFilesAreJudgedRowByRow(t *testing.T) {
 		if len(rows) != 3001 || rows[0] != "unix_ms,score,is_anomaly" {
 			t.Fatalf("%s: %d rows, %q", model, len(rows), rows[0])
 		}
+		if strings.Contains(strings.Join(rows, "\n"), ",-0,") {
+			t.Errorf("%s: a score of -0", model)
+		}
 		if model == detect.ModelCUSUM { // it is for what lasts
 			continue
 		}
@@ -180,6 +183,10 @@ func TestFilesSayWhatIsWrong(t *testing.T) {
 	f(one("unix_ms,value\n1,2\nnow,2\n"), "auto", `line 3: time "now"; want whole milliseconds`)
 	f(one("unix_ms,value\n1,2\n2,2,2\n"), "auto", "line 3: 2 values, the header has 1")
 	f(one("unix_ms,value\n1,two\n"), "auto", `line 2: value "two" is not a number`)
+	f(one("unix_ms,value\n1795838400,2\n1795838410,2\n"), "auto", "line 2: time 1795838400 would be in 1970; unix_ms wants milliseconds")
+	f(one("unix_ms,value\n1,2\n2,"+strings.Repeat("0", 1<<20)+"\n"), "auto", "line 3: it is longer than the 1048576 bytes")
+	f(one(strings.Repeat("x", 1<<20)), "auto", "line 1: it is longer than the 1048576 bytes")
+	f(map[string]string{"inputs.csv": "id,kind,file\na,foo,a.csv\n"}, "auto", `inputs.csv:2: kind "foo"; want uni for one series, or multi`)
 	f(one("unix_ms,value\n1,2\n"), "magic", `model "magic": want one of auto`)
 	f(one("unix_ms,value\n1,2\n"), "threshold", "do not know a series from its past alone")
 }
