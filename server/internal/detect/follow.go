@@ -16,7 +16,8 @@ import (
 const partLabel = "evenkeel_part"
 
 // turn asks whose the watch is. What was known as its owner or as its follower is thrown away when that changes, but
-// for the names of the series: of them it must be said that they are unknown if nobody else judges them.
+// for the names of the series, of which it must be said that they are unknown if nobody else judges them, and what was
+// told of them last: that is the first thing that is heard.
 func (w *watcher) turn() {
 	ours := w.mine == nil || w.mine(w.watch.Name)
 	if ours == w.ours {
@@ -32,7 +33,7 @@ func (w *watcher) turn() {
 	w.order, w.replay = nil, nil
 	clear(w.rows)
 	for key, s := range w.series {
-		w.series[key] = &series{key: key, labels: s.labels, written: s.written, subject: s.subject, known: s.known, lastAt: s.lastAt}
+		w.series[key] = &series{key: key, labels: s.labels, written: s.written, subject: s.subject, known: s.known, lastAt: s.lastAt, told: s.told}
 	}
 }
 

@@ -40,7 +40,7 @@ type series struct {
 	gone    time.Time // first answer that lacked the series; zero while it is there
 	missed  time.Time // the newest time that absence was told of as one without a value
 	absent  bool      // it is missing, and verdict says so
-	told    time.Time // lastAt of what was said of it last; zero: that it is unknown
+	told    time.Time // time of what was said of it last; zero: that it is unknown
 
 	contributors []core.Contributor // of an anomaly of several values
 }

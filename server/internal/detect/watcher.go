@@ -297,8 +297,12 @@ func (w *watcher) report(ctx context.Context, at time.Time, interval time.Durati
 			anomalous++
 		}
 		again := !w.ours && s.unknown == "" && s.told.Equal(s.lastAt)
-		s.told = time.Time{}
-		if s.unknown == "" {
+		switch {
+		case s.unknown != "":
+			s.told = time.Time{}
+		case w.ours:
+			s.told = at
+		default:
 			s.told = s.lastAt
 		}
 		if s.known && !again {
