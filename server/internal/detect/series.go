@@ -40,6 +40,7 @@ type series struct {
 	gone    time.Time // first answer that lacked the series; zero while it is there
 	missed  time.Time // the newest time that absence was told of as one without a value
 	absent  bool      // it is missing, and verdict says so
+	excused time.Time // the newest time since its last value that absence was told of as one at which nobody asked
 	told    time.Time // time of what was said of it last; zero: that it is unknown
 
 	contributors []core.Contributor // of an anomaly of several values
@@ -102,7 +103,7 @@ func (s *series) judged(v detectors.Verdict, at time.Time) {
 		return // a second replica's answer, or a clock that went back: what we know stands
 	}
 	s.verdict, s.lastAt, s.contributors, s.note = v, at, nil, ""
-	s.gone, s.absent, s.unknown = time.Time{}, false, ""
+	s.gone, s.excused, s.absent, s.unknown = time.Time{}, time.Time{}, false, ""
 }
 
 // marked are the marks of a time that say something of the series.

@@ -265,7 +265,7 @@ func (w *watcher) age(at time.Time, interval time.Duration) {
 			continue
 		}
 		if missing >= (unknownAfter-1)*interval && !s.absent {
-			s.unknown = "unknown, no data since " + core.ClockText(s.lastAt)
+			s.unknown = s.missing()
 		}
 	}
 }
