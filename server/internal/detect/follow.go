@@ -60,7 +60,7 @@ func (w *watcher) follow(ctx context.Context, tick time.Time) {
 // writtenBack asks for the newest of what was written back of a watch in the last intervals, and for its times. What
 // becomes visible in between may give a state the time of the next one.
 func writtenBack(watch string, interval time.Duration) string {
-	written := fmt.Sprintf(`{__name__=~"%s|%s|%s|%s|%s",detector=%q}[%dms]`, metricState, metricScore, metricExpected, metricLower,
+	written := fmt.Sprintf(`{__name__=~"%s|%s|%s|%s|%s|%s",detector=%q}[%dms]`, metricState, metricScore, metricCadence, metricExpected, metricLower,
 		metricUpper, watch, (unknownAfter * interval).Milliseconds())
 	return fmt.Sprintf(`union(last_over_time(%s), label_set(tlast_over_time(%s) keep_metric_names, %q, "time"))`,
 		written, written, partLabel)
@@ -134,6 +134,8 @@ func (w *watcher) hear(answer []core.SeriesValue, at time.Time, interval time.Du
 			s.unknown = "unknown, as another replica found at " + core.ClockText(v.At)
 		}
 		v.Score, v.HasScore = x.figure(metricScore)
+		seconds, told := x.figure(metricCadence)
+		s.slow, s.still = time.Duration(seconds*float64(time.Second)), told && seconds == 0
 		s.verdict = v
 	}
 	for key, s := range w.series {

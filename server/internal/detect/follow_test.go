@@ -378,3 +378,29 @@ func TestAWordIsToldOnceWhenAWatchChangesHands(t *testing.T) {
 		})
 	}
 }
+
+// How far apart the values of a series are is heard by the others too, and that nobody knows it.
+func TestAFollowerHearsTheCadence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		s := &shared{}
+		s.at = func(at time.Time) ([]core.SeriesValue, error) {
+			k := at.Unix() / 300
+			slow, still := wobble(time.Unix(k*10, 0), 1), 0.0
+			if d := at.Sub(start); d > 150*time.Second {
+				slow, still = 90, 1
+			}
+			return []core.SeriesValue{value("fra", slow), value("ams", still), value("waw", wobble(at, 2))}, nil
+		}
+		owner, follower := &replica{store: s, mine: always}, &replica{store: s, mine: never}
+		together(t, 245*time.Second, rowWatch(detect.ModelAuto), owner, follower)
+		for name, r := range map[string]*replica{"owner": owner, "follower": follower} {
+			for site, want := range map[string]string{"fra": "anomalous 5m20s false", "ams": "anomalous 0s true", "waw": "normal 0s false"} {
+				x := last(t, &questions{world: world{signals: r.hears.signals}}, site)
+				if got := fmt.Sprint(x.State, x.Cadence, " ", x.Still); got != want {
+					t.Errorf("%s: %s is %s, want %s: %s", name, site, got, want, x.Sentence)
+				}
+			}
+		}
+	})
+}

@@ -150,7 +150,7 @@ func (w *watcher) replaySeries(past []core.SeriesRange, marks []Mark, interval t
 		for j, x := range p.Values {
 			if j < len(p.Times) && !math.IsNaN(x) && !math.IsInf(x, 0) {
 				w.missUntil(s, p.Times[j], interval)
-				s.observe(w.watch, p.Times[j], x, marks)
+				s.observe(w.watch, p.Times[j], x, interval, marks)
 			}
 		}
 	})
