@@ -117,7 +117,7 @@ func TestAbsenceAfterAStoreWasAway(t *testing.T) {
 				if !was || queued {
 					out = append(out, value("ams", 1))
 				}
-				if !was && !(at.After(s.until) && at.Before(s.until.Add(25*time.Second))) { // a slow one to come back
+				if late := s.until.Add(25 * time.Second); at.Before(s.from) || !at.Before(late) { // a slow one to come back
 					out = append(out, value("fra", 1))
 				}
 				return out, nil
@@ -133,6 +133,6 @@ func TestAbsenceAfterAStoreWasAway(t *testing.T) {
 			}
 		})
 	}
-	f(false, "normal*6 unknown*29 normal*11")
-	f(true, "normal*6 unknown*29 normal*11")
+	f(false, "normal*6 unknown*32 normal*10")
+	f(true, "normal*6 unknown*32 normal*10")
 }
