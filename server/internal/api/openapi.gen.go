@@ -464,7 +464,7 @@ type TokenRequest struct {
 	ExpiresAt *time.Time       `json:"expires_at,omitempty"`
 	Kind      TokenRequestKind `json:"kind"`
 
-	// Name The site, the edge or the person.
+	// Name The configured site or witness, the edge or the person.
 	Name string `json:"name"`
 }
 

@@ -28,7 +28,8 @@ func TestChangeCommands(t *testing.T) {
 		}
 	}
 	f("another change has the id run-7", "--what", "another")
-	f("there is no site muc", "--site", "muc")
+	f(`there is no site "muc" (name one of: fra;`, "--site", "muc")
+	f(`there is no service "chekout" (name one of: checkout, all)`, "--service", "chekout")
 	f("--for is out of range", "--for", "48h")
 	f("--start", "--start", "soon")
 	f("a change needs a site and a text", "--what", "")
