@@ -278,6 +278,7 @@ func TestMistakesAreSentencesWithRemedies(t *testing.T) {
 	f(2, []string{"hold_s is out of range"}, "hold", "ep", "--for", "48h", "--reason", "x")
 	f(2, []string{"there is no output", "table or json"}, "status", "--output", "xml")
 	f(2, []string{"unknown flag", "--help"}, "status", "--verbos")
+	f(2, []string{`unknown command "crate"`, "as in: evenkeel-server token"}, "token", "crate", "--kind", "site", "--name", "fra")
 	f(2, []string{"kind and a name"}, "token", "create", "--kind", "site")
 	f(2, []string{"cannot be of kind", "admin, site or edge"}, "token", "create", "--kind", "root", "--name", "x")
 	f(2, []string{`there is no site "fra": none is configured`, "restart the server"}, "token", "create", "--kind", "site", "--name", "fra")
@@ -304,6 +305,17 @@ func TestMistakesAreSentencesWithRemedies(t *testing.T) {
 	defer polite.Close()
 	_, _, err = run(t, "status", "--server", polite.URL)
 	fails(t, err, 1, "Evenkeel's way")
+}
+
+func TestExitCodesOfRefusals(t *testing.T) {
+	f := func(code string, want int) {
+		t.Helper()
+		if got := cli.ExitCode(&core.Error{Code: code}); got != want {
+			t.Errorf("%s: exit code %d, want %d", code, got, want)
+		}
+	}
+	f(core.CodeTooLarge, 3)
+	f("too_many_requests", 5)
 }
 
 func TestTokens(t *testing.T) {

@@ -200,6 +200,12 @@ func TestReplicaAdd(t *testing.T) {
 	}
 	f("add", "add r2 false")
 	f("replace", "add r2 true")
+	_, asks, err := typing(t, strings.NewReader("r2\n"), "replica", "remove", "r2", "--server", r.url, "--data", r.data)
+	fails(t, err, 2, "this server is alone and has no replica r2", "--server")
+	if asks != "" || len(r.control.asked) != 2 {
+		t.Errorf("asks %q where there are no replicas; %v", asks, r.control.asked)
+	}
+	r.control.members = func() []core.Member { return append(members(), core.Member{Name: "r 2", State: core.MemberVoter}) }
 	if out := r.ok("replica", "remove", "r 2", "--yes"); !strings.Contains(out, "replica r 2 is removed") || r.control.asked[2] != "remove r 2" {
 		t.Errorf("prints %q, asked %v", out, r.control.asked)
 	}
@@ -217,7 +223,7 @@ func TestReplicaAdd(t *testing.T) {
 		t.Errorf("a replica was taken in whose bundle is written down nowhere: %v", r.control.asked)
 	}
 	r.control.members = members
-	_, asks, err := typing(t, strings.NewReader("r3\n"), "replica", "remove", "r2", "--server", r.url, "--data", r.data)
+	_, asks, err = typing(t, strings.NewReader("r3\n"), "replica", "remove", "r2", "--server", r.url, "--data", r.data)
 	fails(t, err, 2, "that is not the name of the replica; nothing was done")
 	if want := "Without r2 there are 6 replicas with a vote, of which 2 may fail"; !strings.Contains(asks, want) || len(r.control.asked) != 3 {
 		t.Errorf("asks %q, want %q; %v", asks, want, r.control.asked)
@@ -231,7 +237,7 @@ func TestReplicaAdd(t *testing.T) {
 	}
 	r.control.members = func() []core.Member { return members()[:1] }
 	_, _, err = typing(t, strings.NewReader("r1\n"), "replica", "remove", "r1", "--server", r.url, "--data", r.data)
-	fails(t, err, 1, "the last replica with a vote")
+	fails(t, err, 3, "the last replica with a vote")
 	r.control.members = func() []core.Member { return members()[:2] }
 	_, asks, _ = typing(t, strings.NewReader("\n"), "replica", "remove", "r1", "--server", r.url, "--data", r.data)
 	if want := "Without r1 there is one replica with a vote; when that one fails, nothing acts."; !strings.Contains(asks, want) {
@@ -241,6 +247,8 @@ func TestReplicaAdd(t *testing.T) {
 	r.control.err = &core.Error{Code: core.CodeNotFound, Message: "the configuration has no replica r9"}
 	bad(2, "no replica r9", "replica", "add", "r9", "--out", filepath.Join(dir, "r9"))
 	bad(2, "no replica r9", "replica", "remove", "r2", "--yes")
+	r.control.err = &core.Error{Code: core.CodeConflict, Message: "replica r2 is a member already", Hint: "replica replace r2"}
+	bad(3, "is a member already (replica replace r2)", "replica", "add", "r2", "--out", filepath.Join(dir, "r9"))
 	r.control.err, r.control.bundle = nil, ""
 	bad(1, "Evenkeel's way", "replica", "add", "r9", "--out", filepath.Join(dir, "r9"))
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 2 {
