@@ -26,6 +26,7 @@ type control struct {
 	broken     error // after the backup
 	err        error
 	asked      []string
+	cluster    string // of the last preflight
 }
 
 func (c *control) Leadership() core.Leadership { return c.leadership }
@@ -54,7 +55,10 @@ func (c *control) Backup(_ context.Context, w io.Writer) error {
 	return c.broken
 }
 
-func (c *control) Preflight(context.Context) ([]core.Preflight, error) { return c.found, c.err }
+func (c *control) Preflight(_ context.Context, cluster string) ([]core.Preflight, error) {
+	c.cluster = cluster
+	return c.found, c.err
+}
 
 func (c *control) Adopt(_ context.Context, id string, epoch int64, by, reason string, token core.Secret) (core.Identity, error) {
 	c.asked = append(c.asked, fmt.Sprintf("adopt %q %d %s %s %v", id, epoch, by, reason, strings.HasPrefix(token.Reveal(), "evk_admin_")))
@@ -360,6 +364,26 @@ func TestAdopt(t *testing.T) {
 	f(" c_old \n", `adopt "" 0 jo fire true`, []string{"Type the cluster id c_old"}, "adopt")
 	f("c_new", `adopt "c_new" 0 jo fire true`, []string{"Type the cluster id c_new"}, "adopt", "--cluster-id", "c_new")
 
+	// A name that no executor knows is doubted before the word is asked for.
+	doubt := func(want string, found ...core.Preflight) {
+		t.Helper()
+		r.control.found = found
+		_, questions, err := run(t, "adopt", "--yes", "--cluster-id", "c_new", "--reason", "fire", "--server", r.url, "--data", r.data)
+		if err != nil || r.control.cluster != "c_new" {
+			t.Errorf("%v, asked of %q", err, r.control.cluster)
+		}
+		if want == "" && strings.Contains(strings.ToLower(questions), "no executor") || !strings.Contains(questions, want) {
+			t.Errorf("%+v: says\n%s, want %q", found, questions, want)
+		}
+	}
+	deaf := core.Preflight{Target: "dns", Result: "cannot_tell"}
+	doubt("No executor answers, so nobody can say whether cluster c_new is one")
+	doubt("No executor answers, so nobody can say whether cluster c_new is one", deaf)
+	doubt("NO EXECUTOR KNOWS cluster c_new: none of the 2 that answer", deaf, core.Preflight{Target: "a", Result: "ok", ClusterID: "c_new"},
+		core.Preflight{Target: "b", Result: "unknown_cluster", ClusterID: "c_old", Epoch: 3})
+	doubt("", deaf, core.Preflight{Target: "a", Result: "epoch_behind", ClusterID: "c_new", Epoch: 8})
+	r.control.asked = r.control.asked[:4]
+
 	bad := func(in io.Reader, exit int, says string, args ...string) {
 		t.Helper()
 		_, _, err := typing(t, in, append(args, "--server", r.url, "--data", r.data)...)
@@ -369,6 +393,7 @@ func TestAdopt(t *testing.T) {
 	bad(strings.NewReader(""), 2, "nothing was done", "adopt", "--reason", "fire")
 	bad(nil, 2, "--yes", "adopt", "--reason", "fire")
 	bad(nil, 2, "needs a reason", "adopt", "--yes")
+	bad(nil, 2, `"the old one" is no cluster id (one has 3 to 64`, "adopt", "--yes", "--reason", "fire", "--cluster-id", "the old one")
 	bad(nil, 2, "counts from 1", "adopt", "--yes", "--reason", "fire", "--epoch", "-1")
 	if len(r.control.asked) != 4 {
 		t.Errorf("adopted without a word: %v", r.control.asked)

@@ -208,10 +208,8 @@ func (l *Ledger) Adopt(ctx context.Context, clusterID string, epoch int64, by, r
 			Hint: "give a higher one, or none for the next",
 		}
 	}
-	if next.Epoch < 1 || !clusterName.MatchString(next.ClusterID) {
-		return core.Identity{}, &core.Error{
-			Code: core.CodeInvalid, Message: "that is no cluster id or no epoch", Hint: "take both from: evenkeel-server preflight",
-		}
+	if err := core.CheckClusterID(next.ClusterID); err != nil {
+		return core.Identity{}, err
 	}
 	a := core.Adoption{
 		ClusterID: next.ClusterID, Epoch: next.Epoch, From: *old, By: by, Reason: reason, At: time.Now().UTC(),

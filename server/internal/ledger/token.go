@@ -81,9 +81,6 @@ func (t *tokens) set(id string, rev int64, hash [sha256.Size]byte, cred *core.Cr
 
 var tokenName = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$`)
 
-// clusterName is what a cluster id may look like: ours, and those of ledgers made by other means.
-var clusterName = regexp.MustCompile(`^[a-zA-Z0-9_-]{3,64}$`)
-
 // CreateToken makes a token and returns its text, which is not kept and cannot be had again. Kind is
 // admin, site or edge; name is the site, the edge or the person. A nil expires is for ever.
 func (l *Ledger) CreateToken(
