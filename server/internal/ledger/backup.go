@@ -82,11 +82,7 @@ func settleDir(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return notUsable(to, err)
 	}
-	parent, err := os.Open(filepath.Dir(to))
-	if err != nil {
-		return notUsable(to, err)
-	}
-	if err := errors.Join(parent.Sync(), parent.Close()); err != nil {
+	if err := syncDir(filepath.Dir(to)); err != nil {
 		return notUsable(to, err)
 	}
 	return nil
