@@ -21,7 +21,7 @@ func TestARestartKeepsWhatWasTold(t *testing.T) {
 		return len(all) > 0 && all[0].State == "succeeded"
 	})
 	before := s.episodes()[0]
-	spare := s.token("site", "spare")
+	spare := s.token("edge", "spare")
 	admin := readFile(t, filepath.Join(s.data, "admin.token"))
 	written := s.query(`count_over_time(evenkeel_edge_requests_total{target_site="fra",code_class="2xx"}[10m])`)[0].value()
 

@@ -464,7 +464,7 @@ type TokenRequest struct {
 	ExpiresAt *time.Time       `json:"expires_at,omitempty"`
 	Kind      TokenRequestKind `json:"kind"`
 
-	// Name The site, the edge or the person.
+	// Name The configured site or witness, the edge or the person.
 	Name string `json:"name"`
 }
 
@@ -520,6 +520,12 @@ type ListEpisodesParams struct {
 
 	// Limit At most so many; 100 when absent.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// GetPreflightParams defines parameters for GetPreflight.
+type GetPreflightParams struct {
+	// ClusterID Ask as the ledger of this cluster would; the present one when absent.
+	ClusterID *string `form:"cluster_id,omitempty" json:"cluster_id,omitempty"`
 }
 
 // ListLinesParams defines parameters for ListLines.
@@ -597,7 +603,7 @@ type ServerInterface interface {
 	ListLinks(c *gin.Context)
 	// GetPreflight What each executor says of the fencing tokens of this ledger.
 	// (GET /preflight)
-	GetPreflight(c *gin.Context)
+	GetPreflight(c *gin.Context, params GetPreflightParams)
 	// ListReplicas The replicas with their last words, and who leads, as this replica knows it.
 	// (GET /replicas)
 	ListReplicas(c *gin.Context)
@@ -952,6 +958,20 @@ func (siw *ServerInterfaceWrapper) ListLinks(c *gin.Context) {
 // GetPreflight operation middleware
 func (siw *ServerInterfaceWrapper) GetPreflight(c *gin.Context) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetPreflightParams
+
+	// ------------- Optional query parameter "cluster_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cluster_id", c.Request.URL.Query(), &params.ClusterID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cluster_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
 	for _, middleware := range siw.HandlerMiddlewares {
 		middleware(c)
 		if c.IsAborted() {
@@ -959,7 +979,7 @@ func (siw *ServerInterfaceWrapper) GetPreflight(c *gin.Context) {
 		}
 	}
 
-	siw.Handler.GetPreflight(c)
+	siw.Handler.GetPreflight(c, params)
 }
 
 // ListReplicas operation middleware
@@ -1784,6 +1804,7 @@ func (response ListLinksdefaultApplicationProblemPlusJSONResponse) VisitListLink
 }
 
 type GetPreflightRequestObject struct {
+	Params GetPreflightParams
 }
 
 type GetPreflightResponseObject interface {
@@ -2741,8 +2762,10 @@ func (sh *strictHandler) ListLinks(ctx *gin.Context) {
 }
 
 // GetPreflight operation middleware
-func (sh *strictHandler) GetPreflight(ctx *gin.Context) {
+func (sh *strictHandler) GetPreflight(ctx *gin.Context, params GetPreflightParams) {
 	var request GetPreflightRequestObject
+
+	request.Params = params
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.GetPreflight(ctx, request.(GetPreflightRequestObject))

@@ -278,8 +278,10 @@ func TestMistakesAreSentencesWithRemedies(t *testing.T) {
 	f(2, []string{"hold_s is out of range"}, "hold", "ep", "--for", "48h", "--reason", "x")
 	f(2, []string{"there is no output", "table or json"}, "status", "--output", "xml")
 	f(2, []string{"unknown flag", "--help"}, "status", "--verbos")
+	f(2, []string{`unknown command "crate"`, "as in: evenkeel-server token"}, "token", "crate", "--kind", "site", "--name", "fra")
 	f(2, []string{"kind and a name"}, "token", "create", "--kind", "site")
 	f(2, []string{"cannot be of kind", "admin, site or edge"}, "token", "create", "--kind", "root", "--name", "x")
+	f(2, []string{`there is no site "fra": none is configured`, "restart the server"}, "token", "create", "--kind", "site", "--name", "fra")
 	f(2, []string{"there is no token tok_x"}, "token", "revoke", "tok_x")
 
 	_, _, err := run(t, "brake", "on", "--reason", "x", "--server", r.url, "--data", t.TempDir())
@@ -305,8 +307,20 @@ func TestMistakesAreSentencesWithRemedies(t *testing.T) {
 	fails(t, err, 1, "Evenkeel's way")
 }
 
+func TestExitCodesOfRefusals(t *testing.T) {
+	f := func(code string, want int) {
+		t.Helper()
+		if got := cli.ExitCode(&core.Error{Code: code}); got != want {
+			t.Errorf("%s: exit code %d, want %d", code, got, want)
+		}
+	}
+	f(core.CodeTooLarge, 3)
+	f("too_many_requests", 5)
+}
+
 func TestTokens(t *testing.T) {
 	r := start(t)
+	r.loop.topology = core.Topology{Sites: []core.Site{{Name: "fra"}, {Name: "ams"}}, Witnesses: []string{"lon"}}
 	file := filepath.Join(t.TempDir(), "fra.token")
 	out := r.ok("token", "create", "--kind", "site", "--name", "fra", "--out", file)
 	info, err := os.Stat(file)
@@ -334,12 +348,18 @@ func TestTokens(t *testing.T) {
 	if count() != before {
 		t.Error("a token was made that is written down nowhere")
 	}
-	_, err = r.run("token", "create", "--kind", "site", "--name", "A B", "--out", filepath.Join(filepath.Dir(file), "bad"))
+	_, err = r.run("token", "create", "--kind", "site", "--name", "fro", "--out", filepath.Join(filepath.Dir(file), "bad"))
+	fails(t, err, 2, `there is no site "fro"`, "name one of: fra, ams, lon;", "added to the configuration first")
+	_, err = r.run("token", "create", "--kind", "edge", "--name", "A B", "--out", filepath.Join(filepath.Dir(file), "bad"))
 	fails(t, err, 2, "cannot be named")
 	if left, err := os.ReadDir(filepath.Dir(file)); err != nil || len(left) != 1 {
 		t.Errorf("files left: %v, %v", left, err)
 	}
 	r.ok("token", "create", "--kind", "edge", "--name", "director", "--out", file, "--force")
+	witness := r.ok("token", "create", "--kind", "site", "--name", "lon")
+	if cred, err := r.ledger.Authenticate(t.Context(), strings.TrimSpace(witness)); err != nil || r.ok("token", "revoke", cred.ID) == "" {
+		t.Errorf("the token of a witness is of %+v, %v", cred, err)
+	}
 	printed := strings.TrimSpace(r.ok("token", "create", "--kind", "admin", "--name", "eve", "--expires", "1h"))
 	if cred, err := r.ledger.Authenticate(t.Context(), printed); err != nil || cred.ExpiresAt == nil {
 		t.Errorf("the printed token is of %+v, %v", cred, err)
