@@ -53,7 +53,7 @@ func rooms() map[string][]string {
 func onlyIn() map[string][]string {
 	return map[string][]string{
 		"github.com/VictoriaMetrics/":          {"server/internal/store"},
-		"github.com/VictoriaMetrics/metricsql": {"server/internal/store", "server/internal/app/config"}, // the latter: a test alone
+		"github.com/VictoriaMetrics/metricsql": {"server/internal/store", "server/internal/app/config"}, // the latter checks the queries of a file
 		"go.etcd.io/":                          {"server/internal/ledger"},
 		"github.com/gin-gonic/":                {"server/internal/api"},
 		"github.com/robfig/cron":               {"server/internal/detect", "server/internal/calendar"},

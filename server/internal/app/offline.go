@@ -22,8 +22,14 @@ func CheckConfig(path string) (string, error) {
 	if c.Lab {
 		kind = " (lab: no floors)"
 	}
-	return fmt.Sprintf("%s: ok%s: %d sites, %d witnesses, %d services, %d watches, %d policies (%d automatic, %d approve, %d recommend, %d observe), %d targets",
-		path, kind, len(c.Sites), len(c.Witnesses), len(c.Services), len(c.Watches), len(c.Policies),
+	implied := ""
+	for _, w := range c.Watches {
+		if w.Implied() {
+			implied = " (" + w.Name + ", which probes of certificates bring, is one)"
+		}
+	}
+	return fmt.Sprintf("%s: ok%s: %d sites, %d witnesses, %d services, %d watches%s, %d policies (%d automatic, %d approve, %d recommend, %d observe), %d targets",
+		path, kind, len(c.Sites), len(c.Witnesses), len(c.Services), len(c.Watches), implied, len(c.Policies),
 		modes[core.ModeAutomatic], modes[core.ModeApprove], modes[core.ModeRecommend], modes[core.ModeObserve], len(c.Targets)), nil
 }
 

@@ -468,6 +468,42 @@ func TestSeriesAreBoundedAndStrangeOnesCounted(t *testing.T) {
 	})
 }
 
+// Series that are left out are told with the remedy, and not at every tick.
+func TestWhatIsLeftOutIsTold(t *testing.T) {
+	f := func(watch detect.Watch, want ...string) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			w := &world{at: func(time.Time) ([]core.SeriesValue, error) {
+				return []core.SeriesValue{
+					{Labels: map[string]string{"site": "fra", "pod": "a"}, Value: 1}, {Labels: map[string]string{"site": "fra", "pod": "b"}, Value: 1},
+					{Labels: map[string]string{"site": "fra", "pod": "c"}, Value: 1},
+				}, nil
+			}}
+			var b strings.Builder
+			watch.Every, watch.MaxSeries, watch.Training = 10*time.Minute, 2, 10*time.Minute
+			runFor(t, 25*time.Hour, detect.Options{Watches: []detect.Watch{watch}, Querier: w, Writer: w, Signals: w.signal, Log: slog.New(slog.NewTextHandler(&b, nil))})
+			for _, text := range want {
+				if n := strings.Count(b.String(), text); n != 2 {
+					t.Errorf("%q is told %d times in 25 hours:\n%s", text, n, b.String())
+				}
+			}
+			if n := strings.Count(b.String(), "\n"); n != 2*len(want) {
+				t.Errorf("%d lines:\n%s", n, b.String())
+			}
+		})
+	}
+	const many = `msg="series beyond max_series are not judged" watch=checkout-errors left_out.series=1 left_out.one="map[pod:c site:fra]" max_series=2 hint="raise max_series`
+	watch := errorsWatch()
+	f(watch, many, `msg="series that name no site are no evidence" watch=checkout-errors left_out.series=2 left_out.one="map[pod:a site:fra]" about=target_site hint="keep the label target_site in the query`)
+	watch.About = detect.AboutLinkTo
+	f(watch, many, `hint="keep the label link in the query`)
+	watch.About = detect.AboutSite
+	f(watch, many)
+	watch.Model, watch.Query, watch.Floor, watch.Direction, watch.Metrics = detect.ModelService, "", detect.Floor{}, "", map[string]string{"a": "a", "b": "b"}
+	watch.About = detect.AboutTargetSite
+	f(watch, "left_out.series=4", "series that name no site are no evidence")
+}
+
 func TestSubjects(t *testing.T) {
 	f := func(about detect.About, service string, labels map[string]string, want string) {
 		t.Helper()
@@ -502,7 +538,7 @@ func TestTheLastTickOfACronDay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{at: step(time.Now(), 1, 1)}
 		run(t, w, 9*time.Hour+10*time.Minute, detect.Watch{
-			Name: "lag", Query: "lag", About: detect.AboutTargetSite, Cron: "0,5 9 * * *", Model: detect.ModelThreshold, Threshold: 5, Training: time.Hour,
+			Name: "lag", Query: "lag", About: detect.AboutTargetSite, Cron: "0,5 9 * * *", Model: detect.ModelThreshold, Threshold: new(5.0), Training: time.Hour,
 		})
 		if len(w.signals) != 2 {
 			t.Fatalf("states %s", states(w))
@@ -521,7 +557,7 @@ func TestThresholdCronAndDelay(t *testing.T) {
 		w := &world{at: step(start.Add(9*time.Minute), 1, 9)}
 		run(t, w, 16*time.Minute, detect.Watch{
 			Name: "lag", Query: "lag", About: detect.AboutTargetSite, Cron: "*/5 * * * *", Model: detect.ModelThreshold,
-			Threshold: 5, Direction: detect.DirectionAbove, Class: core.ClassCause, EvalDelay: time.Minute, Group: "replication",
+			Threshold: new(5.0), Direction: detect.DirectionAbove, Class: core.ClassSymptom, EvalDelay: time.Minute, Group: "replication",
 		})
 		if got := states(w); got != "normal*1 anomalous*2" {
 			t.Fatalf("states %s", got)
@@ -533,7 +569,7 @@ func TestThresholdCronAndDelay(t *testing.T) {
 		if s.Group != "replication" || s.FalseAlarms != 0 { // a limit of ours is not calibrated
 			t.Fatalf("signal of group %q with %v false alarms a week", s.Group, s.FalseAlarms)
 		}
-		if s.Class != core.ClassCause || s.Interval != 5*time.Minute || s.HasBand || s.Score != 1 ||
+		if s.Class != core.ClassSymptom || s.Interval != 5*time.Minute || s.HasBand || s.Score != 1 ||
 			s.Sentence != "lag of fra: 9 is above the limit 5, since 00:09:00 UTC" {
 			t.Fatalf("signal %+v", s)
 		}
@@ -600,11 +636,11 @@ func TestValidate(t *testing.T) {
 	f(func(w *detect.Watch) { w.Model = "magic" }, "auto, threshold, robust-z")
 	f(func(w *detect.Watch) { w.Direction = "up" }, "above, below, both")
 	f(func(w *detect.Watch) { w.Class = core.ClassOutside }, "never outside")
-	f(func(w *detect.Watch) { w.Floor.Absolute = -1 }, "absolute floor -1")
-	f(func(w *detect.Watch) { w.Threshold = math.Inf(1) }, "threshold +Inf")
+	f(func(w *detect.Watch) { w.Floor.Absolute = -1 }, "floor.absolute: -1")
+	f(func(w *detect.Watch) { w.Threshold = new(math.Inf(1)) }, "threshold: +Inf")
 	f(func(w *detect.Watch) { w.FalseAlarms = 1 }, "model robust-z has no such setting")
-	f(func(w *detect.Watch) { w.Model, w.FalseAlarms = "", -1 }, "false alarms per week -1")
-	f(func(w *detect.Watch) { w.Model, w.Threshold = "auto", 3 }, "model auto has no such setting, it belongs to threshold, robust-z")
+	f(func(w *detect.Watch) { w.Model, w.FalseAlarms = "", -1 }, "false_alarms_per_week: -1: want a number above 0")
+	f(func(w *detect.Watch) { w.Model, w.Threshold = "auto", new(3.0) }, "model auto has no such setting, it belongs to threshold, robust-z")
 	f(func(w *detect.Watch) { w.EvalDelay = -1 }, "eval_delay")
 	f(func(w *detect.Watch) { w.Training = -1 }, "train")
 	f(func(w *detect.Watch) { w.MaxSeries = -1 }, "max_series")

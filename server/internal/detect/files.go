@@ -2,7 +2,6 @@ package detect
 
 import (
 	"bufio"
-	"cmp"
 	"compress/gzip"
 	"context"
 	"encoding/csv"
@@ -196,7 +195,7 @@ func (x input) judge(ctx context.Context, in, out string, w Watch) (note string,
 	defer os.Remove(tmp.Name()) //nolint:errcheck // it is gone when all went well
 	defer tmp.Close()           //nolint:errcheck // the close that counts is below
 	b := bufio.NewWriterSize(tmp, 1<<16)
-	if err := scores(ctx, rows, j, -math.Log10(cmp.Or(w.FalseAlarms, 1)), b); err != nil {
+	if err := scores(ctx, rows, j, -math.Log10(w.falseAlarms()), b); err != nil {
 		return "", fmt.Errorf("%s: %w", x.file, err)
 	}
 	err = errors.Join(b.Flush(), tmp.Chmod(0o644), tmp.Close())

@@ -2,6 +2,7 @@ package detect
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/robfig/cron/v3"
 
+	"github.com/evenkeel/evenkeel/detectors"
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
@@ -29,7 +31,7 @@ func (w Watch) settings() []setting {
 			return m == ModelBurnRate || m == ModelAbsence || m == ModelService
 		})},
 		{"floor", w.Floor != Floor{}, []Model{ModelAuto, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelCUSUM, ModelPeers}},
-		{"threshold", w.Threshold != 0, []Model{ModelThreshold, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelPeers}},
+		{"threshold", w.Threshold != nil, []Model{ModelThreshold, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelPeers}},
 		{"false_alarms_per_week", w.FalseAlarms != 0, []Model{ModelAuto, ModelService}},
 		{"limit", w.Limit != nil, []Model{ModelTrend}},
 		{"horizon", w.Horizon != 0, []Model{ModelTrend}},
@@ -53,7 +55,17 @@ func (w Watch) fit(bad func(field, format string, args ...any)) {
 		}
 	}
 	w.fitQuestions(bad)
+	if w.Group != "" && w.class() == core.ClassCause {
+		bad("group", "it is of symptoms, which count as one where they are odd together, and this is a cause; leave it out")
+	}
+	if model != ModelThreshold && w.Threshold != nil && *w.Threshold == 0 {
+		bad("threshold", "at 0 scales everything is news; want a number above 0, or leave it out for that of the model")
+	}
 	switch model {
+	case ModelThreshold:
+		if w.Threshold == nil {
+			bad("threshold", "it is missing; want the last value that is all right, in the unit of the query")
+		}
 	case ModelTrend:
 		if w.Limit == nil {
 			bad("limit", "it is missing; want the last value that is all right, in the unit of the query")
@@ -61,9 +73,10 @@ func (w Watch) fit(bad func(field, format string, args ...any)) {
 		if w.Class == core.ClassSymptom {
 			bad("class", "a trend is a forecast, and what may come has no user felt yet; want cause")
 		}
-		if field, apart := w.apart(); apart > w.lookback()/trendLeast {
+		most := (w.lookback() / trendLeast).Truncate(time.Second)
+		if field, apart := w.apart(); apart > most && most >= minEvery { // a window that is shorter is wrong itself
 			bad(field, "values %v apart are fewer than the %d in a window of %v that a trend takes, and it would never speak; want them at most %v apart, or a longer window",
-				apart, trendLeast, w.lookback(), w.lookback()/trendLeast)
+				apart, trendLeast, w.lookback(), most)
 		}
 	case ModelBurnRate:
 		field, apart := w.apart()
@@ -78,7 +91,42 @@ func (w Watch) fit(bad func(field, format string, args ...any)) {
 		if w.RestsAtZero && w.FlatAfter == 0 {
 			bad("rests_at_zero", "it speaks of standstills, which are judged only with flat_after; want flat_after: 24h too, or neither")
 		}
-	case ModelAuto, ModelThreshold, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelCUSUM, ModelPeers, ModelService:
+	case ModelAuto, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelCUSUM, ModelPeers, ModelService:
+	}
+}
+
+// parameters are the settings that a model checks itself, by what it calls them there.
+func parameters() [][2]string {
+	return [][2]string{
+		{"false alarms per week ", "false_alarms_per_week"}, {"absolute floor ", "floor.absolute"}, {"relative floor ", "floor.relative"},
+		{"threshold ", "threshold"}, {"window ", "window"}, {"horizon ", "horizon"}, {"objective ", "objective"}, {"patience ", "patience"},
+		{"flat after ", "flat_after"},
+	}
+}
+
+// fitParameters says what the model says of its parameters, by the names of the settings.
+func (w Watch) fitParameters(err error, bad func(field, format string, args ...any)) {
+	if err == nil {
+		return
+	}
+	for text := range strings.SplitSeq(err.Error(), "\n") {
+		text, _, _ = strings.Cut(text, ", or 0 for ") // which is what it is without a word
+		var i int
+		if n, _ := fmt.Sscanf(text, "window %d", &i); n == 1 && w.model() == ModelBurnRate {
+			bad(fmt.Sprintf("windows[%d]", i), "%s", text)
+			continue
+		}
+		field := ""
+		for _, p := range parameters() {
+			if rest, ok := strings.CutPrefix(text, p[0]); ok {
+				field, text = p[1], rest
+				break
+			}
+		}
+		if field == "objective" { // of which a model takes the share
+			text = fmt.Sprintf("%.6g%% leaves no error that is allowed; want less than 100%%, such as 99.9%%", w.Objective*100)
+		}
+		bad(field, "%s", text)
 	}
 }
 
@@ -86,7 +134,7 @@ func (w Watch) fit(bad func(field, format string, args ...any)) {
 const trendLeast = 12
 
 // lookback is the window of a trend.
-func (w Watch) lookback() time.Duration { return cmp.Or(w.Window, defaultLookback) }
+func (w Watch) lookback() time.Duration { return cmp.Or(w.Window, detectors.DefaultTrendWindow) }
 
 // apart is how far apart the values are, and the setting that says so; 0 where it is a wrong one.
 func (w Watch) apart() (field string, d time.Duration) {

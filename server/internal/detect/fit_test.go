@@ -33,6 +33,7 @@ func TestWatchesThatWouldNeverSpeak(t *testing.T) {
 	f("", trend(24*time.Hour, "", 12*24*time.Hour))
 	f("every: values 1h0m0s apart are fewer than the 12 in a window of 6h0m0s that a trend takes, and it would never speak; want them at most 30m0s apart",
 		trend(time.Hour, "", 0))
+	f("want them at most 8s apart", trend(10*time.Second, "", 100*time.Second))
 	f("cron: values 1h0m0s apart", trend(0, "0 9-17 * * 1-5", 0))
 	f("every: values 10m0s apart are fewer than the 12 in a window of 1h0m0s", trend(10*time.Minute, "", time.Hour))
 

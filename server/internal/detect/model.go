@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -49,6 +50,47 @@ func (w Watch) model() Model {
 	return w.Model
 }
 
+// threshold is 0 for that of the model.
+func (w Watch) threshold() float64 {
+	if w.Threshold == nil {
+		return 0
+	}
+	return *w.Threshold
+}
+
+// Filled is the watch with all that its model takes where nothing is said of it, as far as it can be said.
+func (w Watch) Filled() Watch {
+	scales := func(x float64) {
+		if w.Threshold == nil {
+			w.Threshold = &x
+		}
+	}
+	switch w.model() {
+	case ModelAuto, ModelService:
+		w.FalseAlarms = w.falseAlarms()
+	case ModelRobustZ:
+		scales(detectors.DefaultRobustZThreshold)
+	case ModelSeasonal:
+		scales(detectors.DefaultSeasonalThreshold)
+	case ModelLocalFit:
+		scales(detectors.DefaultLocalFitThreshold)
+	case ModelPeers:
+		scales(detectors.DefaultPeersThreshold)
+	case ModelTrend:
+		w.Window, w.Horizon = w.lookback(), cmp.Or(w.Horizon, detectors.DefaultTrendHorizon)
+	case ModelBurnRate:
+		w.Objective = cmp.Or(w.Objective, detectors.DefaultObjective)
+	case ModelAbsence:
+		w.Patience = cmp.Or(w.Patience, detectors.DefaultPatience)
+	case ModelThreshold, ModelCUSUM:
+	}
+	if _, apart := w.apart(); apart > 0 && w.training(apart) <= maxTraining {
+		w.Training = w.training(apart)
+	}
+	w.MaxSeries = w.maxSeries()
+	return w
+}
+
 // side is the watched side as the models know it.
 func (w Watch) side() detectors.Direction {
 	switch w.Direction {
@@ -71,20 +113,20 @@ func (w Watch) newModel(zone *time.Location) detectors.Model {
 			AbsoluteFloor: w.Floor.Absolute, RelativeFloor: max(0, w.Floor.Relative),
 		}
 	case ModelThreshold:
-		return &detectors.Threshold{Limit: w.Threshold, Direction: w.side()}
+		return &detectors.Threshold{Limit: w.threshold(), Direction: w.side()}
 	case ModelRobustZ:
 		return &detectors.RobustZ{
-			Window: modelWindow, AdaptAfter: modelAdapt, Threshold: w.Threshold, Direction: w.side(),
+			Window: modelWindow, AdaptAfter: modelAdapt, Threshold: w.threshold(), Direction: w.side(),
 			AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative,
 		}
 	case ModelSeasonal:
 		return &detectors.Seasonal{
-			Location: zone, Threshold: w.Threshold, Direction: w.side(),
+			Location: zone, Threshold: w.threshold(), Direction: w.side(),
 			AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative,
 		}
 	case ModelLocalFit:
 		return &detectors.LocalFit{
-			Threshold: w.Threshold, Direction: w.side(),
+			Threshold: w.threshold(), Direction: w.side(),
 			AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative,
 		}
 	case ModelCUSUM:
@@ -114,7 +156,7 @@ func (w Watch) burnRate() *detectors.BurnRate {
 
 func (w Watch) peers() *detectors.Peers {
 	return &detectors.Peers{
-		Ratio: w.Ratio, Threshold: w.Threshold, Direction: w.side(), AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative,
+		Ratio: w.Ratio, Threshold: w.threshold(), Direction: w.side(), AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative,
 	}
 }
 
@@ -158,7 +200,7 @@ func (w Watch) training(interval time.Duration) time.Duration {
 	case ModelSeasonal:
 		return 28 * day
 	case ModelTrend:
-		return max(w.Window, defaultLookback)
+		return max(w.Window, detectors.DefaultTrendWindow)
 	case ModelBurnRate:
 		longest := time.Duration(0)
 		for _, rule := range w.rules() {

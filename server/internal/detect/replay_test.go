@@ -148,7 +148,7 @@ func TestAReplayIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := &archive{series: 2000}
 		watch := errorsWatch()
-		watch.Model, watch.Floor, watch.Threshold = detect.ModelThreshold, detect.Floor{}, 5
+		watch.Model, watch.Floor, watch.Threshold = detect.ModelThreshold, detect.Floor{}, new(5.0)
 		watch.Every, watch.MaxSeries, watch.Training = time.Minute, 2000, 100*24*time.Hour
 		a.fail = func(from time.Time) error {
 			if time.Since(from) < 50_010*time.Minute {
@@ -175,7 +175,7 @@ func TestAReplayOfFewRarePointsIsWhole(t *testing.T) {
 		for _, every := range []time.Duration{2 * time.Minute, 5 * time.Minute, time.Hour, 24 * time.Hour} {
 			a := &archive{series: 1}
 			watch := errorsWatch()
-			watch.Model, watch.Floor, watch.Threshold = detect.ModelThreshold, detect.Floor{}, 5
+			watch.Model, watch.Floor, watch.Threshold = detect.ModelThreshold, detect.Floor{}, new(5.0)
 			watch.Every, watch.Training = every, 100*24*time.Hour
 			a.run(t, every+time.Minute, watch)
 			if got := a.replayed(t, every); got < watch.Training {
@@ -218,11 +218,11 @@ func TestALongReplayDelaysNoOtherWatch(t *testing.T) {
 		for i := range 8 { // more than run at a time
 			w := errorsWatch()
 			w.Name, w.Query, w.Training = "long"+strconv.Itoa(i), "long", 7*24*time.Hour
-			w.Model, w.Floor, w.Threshold = detect.ModelThreshold, detect.Floor{}, 5
+			w.Model, w.Floor, w.Threshold = detect.ModelThreshold, detect.Floor{}, new(5.0)
 			watches = append(watches, w)
 		}
 		watches = append(watches, errorsWatch())
-		watches[8].Model, watches[8].Floor, watches[8].Threshold, watches[8].Training = detect.ModelThreshold, detect.Floor{}, 5, 10*time.Second
+		watches[8].Model, watches[8].Floor, watches[8].Threshold, watches[8].Training = detect.ModelThreshold, detect.Floor{}, new(5.0), 10*time.Second
 		runFor(t, 10*time.Minute, detect.Options{Watches: watches, Querier: &two{long: long, quick: quick}, Writer: quick, Signals: long.signal})
 		if len(quick.queries) < 55 || quick.queries[0].Sub(start) > time.Minute {
 			t.Errorf("the quick watch was asked %d times, first at %s", len(quick.queries), quick.queries[0].Sub(start))

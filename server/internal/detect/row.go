@@ -156,6 +156,7 @@ func (w *watcher) takeRows(answers []answer[core.SeriesValue], at time.Time) {
 			switch {
 			case r == nil:
 				w.metrics.refused.WithLabelValues(w.watch.Name).Inc()
+				w.tooMany.add(x.Labels)
 			case !math.IsNaN(r.values[i]):
 				w.ignore(ignoredDuplicate)
 			default:
@@ -171,6 +172,7 @@ func (w *watcher) takeRows(answers []answer[core.SeriesValue], at time.Time) {
 			s.unknown, s.gone = "", time.Time{}
 			if !s.known {
 				w.ignore(ignoredSubject)
+				w.aboutNothing.add(s.labels)
 			}
 		})
 	}

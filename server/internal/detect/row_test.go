@@ -496,6 +496,8 @@ func TestSettingsThatDoNotFit(t *testing.T) {
 			watch.Limit = &limit
 		case detect.ModelService:
 			watch.Query, watch.Metrics = "", map[string]string{"a": "a", "b": "b"}
+		case detect.ModelThreshold:
+			watch.Threshold = &limit
 		default:
 		}
 		if p := watch.Problems(); len(p) > 0 {
@@ -508,16 +510,16 @@ func TestSettingsThatDoNotFit(t *testing.T) {
 	}
 	f(detect.ModelTrend, func(w *detect.Watch) { w.Limit = nil }, "limit", "it is missing")
 	f(detect.ModelTrend, func(w *detect.Watch) { w.Class = core.ClassSymptom }, "class", "want cause")
-	f(detect.ModelTrend, func(w *detect.Watch) { w.Threshold = 3 }, "threshold", "it belongs to threshold, robust-z")
-	f(detect.ModelTrend, func(w *detect.Watch) { w.Horizon = -1 }, "", "horizon -1ns")
+	f(detect.ModelTrend, func(w *detect.Watch) { w.Threshold = new(3.0) }, "threshold", "it belongs to threshold, robust-z")
+	f(detect.ModelTrend, func(w *detect.Watch) { w.Horizon = -1 }, "horizon", "-1ns: want a time above 0")
 	f(detect.ModelBurnRate, func(w *detect.Watch) { w.Bad, w.Total = "b", "t" }, "query", "beside bad and total")
 	f(detect.ModelBurnRate, func(w *detect.Watch) { w.Query, w.Bad = "", "b" }, "total", "missing beside bad")
 	f(detect.ModelBurnRate, func(w *detect.Watch) { w.Query = "" }, "query", "or their numbers by bad and total")
 	f(detect.ModelBurnRate, func(w *detect.Watch) { w.Every = time.Hour }, "every", "never speak")
-	f(detect.ModelBurnRate, func(w *detect.Watch) { w.Objective = 1 }, "", "objective 1")
+	f(detect.ModelBurnRate, func(w *detect.Watch) { w.Objective = 1 }, "objective", "100% leaves no error that is allowed; want less than 100%, such as 99.9%")
 	f(detect.ModelBurnRate, func(w *detect.Watch) { w.Direction = detect.DirectionBelow }, "direction", "leave it out")
 	f(detect.ModelAbsence, func(w *detect.Watch) { w.RestsAtZero = true }, "rests_at_zero", "want flat_after: 24h too")
-	f(detect.ModelAbsence, func(w *detect.Watch) { w.Patience = 0.5 }, "", "patience 0.5")
+	f(detect.ModelAbsence, func(w *detect.Watch) { w.Patience = 0.5 }, "patience", "0.5: want 1 or more intervals")
 	f(detect.ModelAbsence, func(w *detect.Watch) { w.Floor.Absolute = 1 }, "floor", "it belongs to auto")
 	f(detect.ModelPeers, func(w *detect.Watch) { w.FalseAlarms = 1 }, "false_alarms_per_week", "it belongs to auto, service")
 	f(detect.ModelPeers, func(w *detect.Watch) { w.Metrics = map[string]string{"a": "a"} }, "metrics", "it belongs to service")
@@ -527,6 +529,11 @@ func TestSettingsThatDoNotFit(t *testing.T) {
 	f(detect.ModelService, func(w *detect.Watch) { w.Limit = new(float64) }, "limit", "it belongs to trend")
 	f(detect.ModelPeers, func(w *detect.Watch) { w.Demand = true }, "demand", "it belongs to auto, robust-z")
 	f(detect.ModelAuto, func(w *detect.Watch) { w.Ratio = true }, "ratio", "it belongs to peers")
+	f(detect.ModelThreshold, func(w *detect.Watch) { w.Threshold = nil }, "threshold", "it is missing")
+	f(detect.ModelPeers, func(w *detect.Watch) { w.Threshold = new(0.0) }, "threshold", "want a number above 0")
+	f(detect.ModelAuto, func(w *detect.Watch) { w.Group, w.Class = "latency", core.ClassCause }, "group", "it is of symptoms")
+	f(detect.ModelAbsence, func(w *detect.Watch) { w.Group = "latency" }, "group", "this is a cause; leave it out")
+	f(detect.ModelTrend, func(w *detect.Watch) { w.Window = 10 * time.Second }, "window", "10s: want 1m0s or more")
 }
 
 // Links are siblings when they are of one store and end, or begin, at the same site.

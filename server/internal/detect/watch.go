@@ -60,8 +60,8 @@ type Watch struct {
 	Direction Direction
 	Floor     Floor
 	// Threshold is the limit of model threshold in the unit of the query, and the reach of the band in scales for
-	// robust-z, seasonal, local-fit and peers, where zero means their own.
-	Threshold float64
+	// robust-z, seasonal, local-fit and peers, where nil means their own.
+	Threshold *float64
 	// FalseAlarms is how many a series may raise in a week by chance, or a whole subject of service: the setting of these and
 	// auto, where zero means 1.
 	FalseAlarms float64
@@ -106,9 +106,9 @@ const (
 	autoRows         = 180       // more than auto takes to judge, and service after it
 	modelAdapt       = time.Hour // how long a new level must stand to be the level
 	defaultMaxSeries = 1000
-	defaultLookback  = 6 * time.Hour // of a trend
 	minEvery         = time.Second
 	maxEvery         = 24 * time.Hour
+	maxTraining      = 100 * 24 * time.Hour
 )
 
 // Problem is what is wrong with one field of a watch and what would be right. The field has the name that it has in the
@@ -158,14 +158,12 @@ func (w Watch) Problems() []Problem {
 		bad("model", "%q is not one of %s", w.Model, listed(models()))
 	} else {
 		w.fit(bad)
-		if err := m.Validate(); err != nil {
-			bad("", "%v", err)
-		}
+		w.fitParameters(m.Validate(), bad)
 	}
 	if w.EvalDelay < 0 || w.EvalDelay > time.Hour {
 		bad("eval_delay", "%v is out of range; want 0s to 1h", w.EvalDelay)
 	}
-	if w.Training < 0 || w.Training > 100*24*time.Hour {
+	if w.Training < 0 || w.Training > maxTraining {
 		bad("train", "%v is out of range; want 0s to 2400h", w.Training)
 	}
 	if w.MaxSeries < 0 {
@@ -232,7 +230,7 @@ func (w Watch) falseAlarms() float64 {
 	case w.model() != ModelAuto && w.model() != ModelService:
 		return 0
 	case w.FalseAlarms == 0:
-		return 1
+		return detectors.DefaultFalseAlarmsPerWeek
 	}
 	return w.FalseAlarms
 }

@@ -63,6 +63,8 @@ type watcher struct {
 	valueErr  string
 	replayErr string
 	writeErr  string
+
+	aboutNothing, tooMany leftOut
 }
 
 // run asks at the times of the schedule. An evaluation that outlasts its interval makes ticks pass; they are
@@ -199,6 +201,7 @@ func (w *watcher) evaluate(ctx context.Context, tick time.Time) {
 		} else {
 			w.takeRows(answers, at)
 		}
+		w.tellLeftOut(at)
 		w.age(at, interval)
 	}
 	w.report(within, at, interval)
@@ -224,10 +227,12 @@ func (w *watcher) take(answer []core.SeriesValue, at time.Time, interval time.Du
 		s := w.lookup(key, written, a.Labels)
 		if s == nil {
 			w.metrics.refused.WithLabelValues(w.watch.Name).Inc()
+			w.tooMany.add(a.Labels)
 			continue
 		}
 		if !s.known {
 			w.ignore(ignoredSubject)
+			w.aboutNothing.add(s.labels)
 		}
 		s.unknown, s.gone = "", time.Time{}
 		w.points = append(w.points, seriesPoint{s, a.Value})

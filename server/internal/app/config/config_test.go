@@ -188,7 +188,10 @@ func TestCertificatesAreWatched(t *testing.T) {
 		got := 0.0
 		for _, w := range c.Watches {
 			if w.Name == "tls-expiry" {
-				got = w.Threshold
+				got = *w.Threshold
+				if w.Implied() != !strings.Contains(text, "watches:") {
+					t.Errorf("implied: %t, by %s", w.Implied(), text)
+				}
 				if w.Class != "cause" || w.Direction != "below" {
 					t.Errorf("a certificate accuses: %+v", w)
 				}
@@ -205,7 +208,7 @@ func TestCertificatesAreWatched(t *testing.T) {
 	f(14*day, strings.Replace(plain, "http:", "https:", 1)+"}]\n")
 	f(3*day, "probes: {tls_expiry: 3d}\n"+strings.Replace(plain, "http:", "https:", 1)+"}]\n")
 	f(0, "probes: {tls_expiry: 0s}\n"+strings.Replace(plain, "http:", "https:", 1)+"}]\n")
-	f(5, strings.Replace(plain, "http:", "https:", 1)+"}]\nwatches: [{name: tls-expiry, query: up, class: cause, direction: below, model: threshold, threshold: 5}]\n")
+	f(5, strings.Replace(plain, "http:", "https:", 1)+"}]\nwatches: [{name: tls-expiry, query: up, direction: below, model: threshold, threshold: 5}]\n")
 }
 
 func TestEmptyFileActsOnNothing(t *testing.T) {

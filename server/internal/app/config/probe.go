@@ -60,15 +60,19 @@ func (c *Config) fillProbes() {
 			orDefault(&c.Sites[i].Probes[j].Path, pathPrivate)
 		}
 	}
-	taken := slices.ContainsFunc(c.Watches, func(w Watch) bool { return w.Name == expiryWatch })
-	if c.Probes.TLSExpiry == 0 || taken || !c.encrypted() {
+	if c.Probes.TLSExpiry == 0 || !c.encrypted() {
 		return
 	}
-	c.Watches = append(c.Watches, Watch{
+	w := Watch{
 		Name: expiryWatch, Query: `min by (target_site, service) (evenkeel_probe_tls_expiry_seconds)`, About: "target_site",
-		Every: Duration(shortestExpiryWatch), Model: "threshold", Direction: "below", Threshold: c.Probes.TLSExpiry.D().Seconds(),
-		Class: core.ClassCause.String(),
-	})
+		Every: Duration(shortestExpiryWatch), Model: "threshold", Direction: "below", Threshold: new(c.Probes.TLSExpiry.D().Seconds()),
+		Class: core.ClassCause.String(), implied: true,
+	}
+	if i := slices.IndexFunc(c.Watches, func(own Watch) bool { return own.Name == w.Name }); i >= 0 {
+		c.Watches[i].inherit(w)
+		return
+	}
+	c.Watches = append(c.Watches, w)
 }
 
 // encrypted reports whether any probe sees a certificate.

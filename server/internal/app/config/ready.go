@@ -174,7 +174,7 @@ func about(label string, class core.Class, watches ...Watch) []Watch {
 }
 
 func above(name, query string, limit float64) Watch {
-	return Watch{Name: name, Query: query, Model: string(detect.ModelThreshold), Direction: "above", Threshold: limit}
+	return Watch{Name: name, Query: query, Model: string(detect.ModelThreshold), Direction: "above", Threshold: &limit}
 }
 
 func trend(name, query, direction string, limit float64) Watch {
@@ -183,6 +183,11 @@ func trend(name, query, direction string, limit float64) Watch {
 
 // made are the watches of the ready-made set that w names, with what w says of them, and what is wrong with it.
 func (c *Config) made(w Watch) (out []Watch, problems []detect.Problem) {
+	if f := w.FalseAlarmsPerWeek; f != nil && *f == 0 {
+		problems = append(problems, detect.Problem{
+			Field: "false_alarms_per_week", Text: "at 0 nothing is ever news; want a number above 0 such as 0.25, or leave it out for 1",
+		})
+	}
 	if w.Ready == "" {
 		if w.Except != nil {
 			problems = append(problems, detect.Problem{Field: "except", Text: "it belongs to a ready-made set, as in {ready: hosts, except: [hosts-cpu]}; leave it out"})

@@ -166,7 +166,7 @@ func TestReadyMadeWatchesCanBeChanged(t *testing.T) {
 		t.Fatalf("%q", got)
 	}
 	for _, w := range c.Watches[:4] {
-		if w.Every.D().String() != "1m0s" || w.Train.D().Hours() != 48 || (w.FalseAlarmsPerWeek == 0.25) != (w.Model == "auto") {
+		if w.Every.D().String() != "1m0s" || w.Train.D().Hours() != 48 || (w.FalseAlarmsPerWeek != nil && *w.FalseAlarmsPerWeek == 0.25) != (w.Model == "auto") {
 			t.Errorf("%+v", w)
 		}
 	}
@@ -209,4 +209,61 @@ func TestReadyMadeWatchesAreShown(t *testing.T) {
 	if strings.Contains(string(out), "ready:") || strings.Contains(string(out), "patience: 0") {
 		t.Errorf("shown:\n%s", out)
 	}
+}
+
+// What is shown of a watch has all that its model takes, and nothing else.
+func TestDefaultsOfModelsAreShown(t *testing.T) {
+	f := func(watch string, want ...string) {
+		t.Helper()
+		c := parsed(t, threeSites+"watches: [{name: w, "+watch+"}]\n")
+		text, err := c.Render()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		shown := fromYAML(t, text).(map[string]any)["watches"].([]any)[0].(map[string]any)
+		for _, key := range []string{"false_alarms_per_week", "threshold", "train", "horizon", "window", "objective", "patience", "max_series"} {
+			if v, ok := shown[key]; ok {
+				got = append(got, fmt.Sprint(key, "=", v))
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q", watch, got)
+		}
+	}
+	f("query: up", "false_alarms_per_week=1", "train=7d", "max_series=1000")
+	f("query: up, false_alarms_per_week: 0.5, max_series: 10, train: 1h", "false_alarms_per_week=0.5", "train=1h0m0s", "max_series=10")
+	f("model: service, metrics: {a: up, b: down}", "false_alarms_per_week=1", "train=7d", "max_series=1000")
+	f("query: up, every: 10s, model: robust-z", "threshold=5", "train=2h0m0s", "max_series=1000")
+	f("query: up, model: seasonal", "threshold=6", "train=28d", "max_series=1000")
+	f("query: up, model: local-fit", "threshold=8", "train=2h0m0s", "max_series=1000")
+	f("query: up, model: cusum", "train=2h0m0s", "max_series=1000")
+	f("query: up, model: peers, every: 1m", "threshold=6", "train=33h20m0s", "max_series=1000")
+	f("query: up, model: threshold, threshold: 0, direction: above", "threshold=0", "train=2h0m0s", "max_series=1000")
+	f("query: up, model: trend, limit: 1", "train=6h0m0s", "horizon=1d", "window=6h0m0s", "max_series=1000")
+	f("query: up, model: burn-rate", "train=3d", "objective=99.9%", "max_series=1000")
+	f("query: up, model: absence", "train=1d", "patience=5", "max_series=1000")
+	f("query: up, every: 24h", "false_alarms_per_week=1", "max_series=1000") // 180 days, which train does not take
+}
+
+// A watch that takes the place of one of a set is evidence of the same, unless it says otherwise.
+func TestAWatchInPlaceOfAReadyMadeOne(t *testing.T) {
+	f := func(set, watch, about, class, group string) {
+		t.Helper()
+		for _, list := range []string{"{ready: " + set + "}, {" + watch + "}", "{" + watch + "}, {ready: " + set + "}"} {
+			c := parsed(t, threeSites+"watches: ["+list+"]\n")
+			i := slices.IndexFunc(c.Watches, func(w Watch) bool { return w.Query == "mine" })
+			if w := c.Watches[i]; w.About != about || w.Class != class || w.Group != group {
+				t.Errorf("%s: about %s, class %s, group %q", watch, w.About, w.Class, w.Group)
+			}
+		}
+	}
+	f("store", "name: store-parts, query: mine", "site", "cause", "")
+	f("store", "name: store-parts, query: mine, about: target_site, class: symptom", "target_site", "symptom", "")
+	f("links", "name: links-lag, query: mine", "link.to", "cause", "")
+	f("http", "name: http-latency, query: mine", "target_site", "symptom", "latency")
+	f("http", "name: http-latency, query: mine, group: other", "target_site", "symptom", "other")
+	f("http", "name: http-latency, query: mine, class: cause", "target_site", "cause", "")
+	f("http", "name: http-latency, query: mine, model: trend, limit: 1", "target_site", "cause", "")
+	f("http", "name: another, query: mine", "target_site", "symptom", "")
 }

@@ -25,11 +25,11 @@ type Watch struct {
 	Cron    string            `yaml:"cron,omitempty"`    // when it asks, in UTC, in place of every
 	Model   string            `yaml:"model,omitempty"`   // what judges the series
 
-	Direction string  `yaml:"direction,omitempty"` // the side on which a deviation counts
-	Floor     Floor   `yaml:"floor,omitempty"`     // a smaller deviation is no news
-	Threshold float64 `yaml:"threshold,omitempty"` // of threshold: the limit; of robust-z and its like: how many deviations are news
+	Direction string   `yaml:"direction,omitempty"` // the side on which a deviation counts
+	Floor     Floor    `yaml:"floor,omitempty"`     // a smaller deviation is no news
+	Threshold *float64 `yaml:"threshold,omitempty"` // of threshold: the limit; of robust-z and its like: how many deviations are news
 	// FalseAlarmsPerWeek is what a series of the watch may cost, for model auto, and a subject for service.
-	FalseAlarmsPerWeek float64      `yaml:"false_alarms_per_week,omitempty"`
+	FalseAlarmsPerWeek *float64     `yaml:"false_alarms_per_week,omitempty"`
 	Limit              *float64     `yaml:"limit,omitempty"`         // of trend: the last value that is all right
 	Horizon            Duration     `yaml:"horizon,omitempty"`       // of trend: how near the limit is news
 	Window             Duration     `yaml:"window,omitempty"`        // of trend: how much past the line goes through
@@ -48,7 +48,12 @@ type Watch struct {
 
 	path string // where it stands in the file
 	made bool   // it is of a ready-made set
+
+	implied bool
 }
+
+// Implied reports whether the watch is there without a word of watches: it is over the certificates that probes see.
+func (w Watch) Implied() bool { return w.implied }
 
 // Floor is the smallest deviation worth a word.
 type Floor struct {
@@ -69,9 +74,12 @@ func (w Watch) Detect() detect.Watch {
 		Name: w.Name, Query: w.Query, Bad: w.Bad, Total: w.Total, Metrics: w.Metrics, About: detect.About(w.About), Service: w.Service,
 		Every: w.Every.D(), Cron: w.Cron, Model: detect.Model(w.Model), Direction: detect.Direction(w.Direction),
 		Floor: detect.Floor{Absolute: w.Floor.Absolute, Relative: float64(w.Floor.Relative)}, Threshold: w.Threshold,
-		FalseAlarms: w.FalseAlarmsPerWeek, Limit: w.Limit, Horizon: w.Horizon.D(), Window: w.Window.D(), Objective: float64(w.Objective),
+		Limit: w.Limit, Horizon: w.Horizon.D(), Window: w.Window.D(), Objective: float64(w.Objective),
 		Patience: w.Patience, FlatAfter: w.FlatAfter.D(), RestsAtZero: w.RestsAtZero, Ratio: w.Ratio, Demand: w.Demand, Training: w.Train.D(),
 		MaxSeries: w.MaxSeries, Group: w.Group,
+	}
+	if w.FalseAlarmsPerWeek != nil {
+		out.FalseAlarms = *w.FalseAlarmsPerWeek
 	}
 	for _, x := range w.Windows {
 		out.Windows = append(out.Windows, detectors.BurnWindow{Long: x.Long.D(), Short: x.Short.D(), Factor: x.Factor})
@@ -88,7 +96,7 @@ func (w Watch) Detect() detect.Watch {
 // fillWatches puts the watches of ready-made sets in the place of their names, and gives all of them their defaults.
 func (c *Config) fillWatches() {
 	var out []Watch
-	own := map[string]bool{}
+	own, replaced := map[string]bool{}, map[string]Watch{}
 	for i := range c.Watches {
 		own[c.Watches[i].Name] = true
 		c.Watches[i].path = fmt.Sprintf("watches[%d]", i)
@@ -100,16 +108,33 @@ func (c *Config) fillWatches() {
 			continue
 		}
 		for _, m := range made {
-			if !own[m.Name] { // one of the same name takes its place
+			if own[m.Name] { // which takes its place
+				replaced[m.Name] = m
+			} else {
 				out = append(out, m)
 			}
 		}
 	}
 	c.Watches = out
 	for i := range c.Watches {
-		if c.Watches[i].Ready == "" {
-			c.Watches[i].fill()
+		w := &c.Watches[i]
+		if of, ok := replaced[w.Name]; ok && w.Ready == "" {
+			w.inherit(of)
 		}
+		if w.Ready == "" {
+			w.fill()
+		}
+	}
+}
+
+// inherit is what a watch has of the one of a ready-made set whose place it takes: what it says is evidence of the same.
+func (w *Watch) inherit(of Watch) {
+	orDefault(&w.About, of.About)
+	if w.Model != string(detect.ModelTrend) { // which is a cause in any set
+		orDefault(&w.Class, of.Class)
+	}
+	if w.Class == core.ClassSymptom.String() {
+		orDefault(&w.Group, of.Group)
 	}
 }
 
@@ -124,6 +149,12 @@ func (w *Watch) fill() {
 	if w.Every == 0 && w.Cron == "" {
 		w.Every = Duration(10 * time.Second)
 	}
+	d := w.Detect().Filled()
+	if w.FalseAlarmsPerWeek == nil && d.FalseAlarms != 0 {
+		w.FalseAlarmsPerWeek = &d.FalseAlarms
+	}
+	w.Threshold, w.Horizon, w.Window, w.Objective, w.Patience = d.Threshold, Duration(d.Horizon), Duration(d.Window), Percent(d.Objective), d.Patience
+	w.Train, w.MaxSeries = Duration(d.Training), d.MaxSeries
 }
 
 func (v *validator) watchList() {
@@ -150,6 +181,9 @@ func (v *validator) watchList() {
 		}
 		if w.Model == string(detect.ModelPeers) && len(v.c.Sites) < 3 {
 			v.bad(w.path+".model", "peers takes three sites to say which of them has parted, and there are %d; use auto", len(v.c.Sites))
+		}
+		if !w.made { // those are right by a test
+			v.queries(w)
 		}
 		for _, p := range w.Detect().Problems() {
 			if p.Field == "name" { // told above
