@@ -102,7 +102,7 @@ func (w *watcher) doubt() {
 	signals := newBatch(w.tell, len(told))
 	for _, s := range told {
 		if s.known {
-			signals.add(s.doubted(w.watch, interval, now, why))
+			signals.add(s.doubted(w.watch, w.watch.named("", s.subject), interval, now, why))
 		}
 	}
 	signals.flush()

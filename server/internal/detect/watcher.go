@@ -270,10 +270,11 @@ func (w *watcher) age(at time.Time, interval time.Duration) {
 	}
 }
 
-// sorted are the series in the order of their keys.
+// sorted are the series in the order of their keys, with their names.
 func (w *watcher) sorted() []*series {
 	if w.order == nil {
 		w.order = slices.SortedFunc(maps.Values(w.series), func(a, b *series) int { return strings.Compare(a.key, b.key) })
+		nameSeries(w.watch, w.order)
 	}
 	return w.order
 }
