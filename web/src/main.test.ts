@@ -113,6 +113,13 @@ test('an adopted ledger is told of, and its story read anew', async () => {
   expect(asked).toContain('/api/v1/timeline?limit=200');
 });
 
+test('a watch has its line until it judges', async () => {
+  await say({ status: { warming: [{ watch: 'http-latency', sentence: 'warming, 40 of 75 points, about 3 min' }] } });
+  expect(text('warming')).toBe('http-latency: warming, 40 of 75 points, about 3 min');
+  await say({});
+  expect(text('warming')).toBe('');
+});
+
 test('the replication links are shown where there are any', async () => {
   expect(document.getElementById('links-part')?.hidden).toBe(false);
   expect(text('links')).toContain('link down');

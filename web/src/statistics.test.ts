@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { rows } from './statistics';
+import { rows, warming } from './statistics';
 import type { Calibration } from './types';
 
 const little: Calibration = {
@@ -30,4 +30,12 @@ describe('how often statistics err', () => {
     expect(rows(little)[0]?.querySelectorAll('th[scope=row]')).toHaveLength(2);
     expect(rows(little)[0]?.querySelectorAll('th[scope=col]')).toHaveLength(3);
   });
+});
+
+test('a watch has a line only while it warms', () => {
+  expect(warming(undefined)).toEqual([]);
+  const lines = warming([
+    { watch: 'http-latency', sentence: 'warming, 40 of 75 points, about 3 min' }, { watch: 'disk', sentence: 'warming' },
+  ])[0]?.querySelectorAll('li') ?? [];
+  expect([...lines].map((l) => l.textContent)).toEqual(['http-latency: warming, 40 of 75 points, about 3 min', 'disk: warming']);
 });

@@ -38,8 +38,9 @@ func (s *server) GetStatus(ctx context.Context, _ GetStatusRequestObject) (GetSt
 	for c := range topo.Maintenances(time.Now()) {
 		worked = append(worked, *c)
 	}
-	if len(worked) > 0 {
-		out.Maintenance = &worked
+	out.Maintenance = someOf(worked)
+	if s.Watches != nil {
+		out.Warming = someOf(s.Watches.Warming())
 	}
 	if s.Control != nil {
 		leadership := s.Control.Leadership()

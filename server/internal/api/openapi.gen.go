@@ -432,6 +432,9 @@ type Status struct {
 	Tilt             *Tilt  `json:"tilt,omitempty"`
 	TopologyRevision int64  `json:"topology_revision"`
 	Version          string `json:"version"`
+
+	// Warming Watches with series that have too few points yet to be judged; absent when there are none.
+	Warming *[]Warming `json:"warming,omitempty"`
 }
 
 // StepRun StepRun is one step of an action and what became of it.
@@ -485,6 +488,9 @@ type Veto = core.Veto
 
 // Vote Vote is what one vantage location says of a subject, its agents combined.
 type Vote = core.Vote
+
+// Warming Warming is how far a watch has come of which series have too few points yet to be judged. The figures are those of the series that takes the longest; needed is absent while they are not known, as of a watch that another replica asks.
+type Warming = core.Warming
 
 // Writer Writer is how fresh the inputs of one agent or edge are.
 type Writer = core.Writer

@@ -174,7 +174,7 @@ func (w *watcher) tick(ctx context.Context, tick time.Time) {
 	}
 	w.metrics.seconds.WithLabelValues(w.watch.Name).Add(max(0, w.now().Sub(start).Seconds()))
 	if ctx.Err() == nil {
-		w.progress.judge(tick, w.pause(tick), w.sorted())
+		w.progress.judge(tick, w.pause(tick), w.sorted(), w.warming(w.interval(tick)))
 	}
 	w.metrics.cycle.WithLabelValues(w.watch.Name).Set(max(0, w.now().Sub(tick).Seconds()))
 }
