@@ -118,6 +118,17 @@ type AdoptRequest struct {
 // Alternative Alternative is a policy that was not the one taken, and why.
 type Alternative = core.Alternative
 
+// Anomaly A series that a detector finds odd. A symptom is evidence only when all of them together say enough, a cause explains; GET /conditions has the figures and whom they are evidence against.
+type Anomaly struct {
+	// Class Class is the kind of testimony a piece of evidence is.
+	Class    Class  `json:"class"`
+	Detector string `json:"detector"`
+
+	// Sentence The series, its value and the band, or what is odd without one.
+	Sentence string    `json:"sentence"`
+	Since    time.Time `json:"since"`
+}
+
 // Answer Answer is what one guard says of one proposal.
 type Answer = core.Answer
 
@@ -397,6 +408,9 @@ type Standing = core.Standing
 type Status struct {
 	// Acting False when nothing is done automatically, whatever the policies say.
 	Acting bool `json:"acting"`
+
+	// Anomalies What detectors find odd about sites and services now, each series once; absent when that is nothing.
+	Anomalies *[]Anomaly `json:"anomalies,omitempty"`
 
 	// Brake Brake is the switch that stops all automatic actions of its scope until a person releases it.
 	Brake     *Brake `json:"brake,omitempty"`

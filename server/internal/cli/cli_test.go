@@ -178,7 +178,12 @@ func TestStatus(t *testing.T) {
 		},
 	}
 	r.loop.seen = core.Observation{
-		At: at, Assessments: []core.Assessment{{Subject: subject, Condition: core.Failing}},
+		At: at, Assessments: []core.Assessment{{
+			Subject: subject, Condition: core.Failing, Odd: []core.Evidence{{
+				Class: core.ClassSymptom, Signal: core.SignalAnomaly, Source: "edge-latency", Onset: at, Series: "edge-latency of checkout at fra",
+				Band: &core.Band{Value: 0.99987, Expected: 0.0123, Lower: -0.98, Upper: 1.02}, Sentence: "long",
+			}},
+		}},
 		Traffic: []core.Traffic{{Site: "fra", Service: "checkout", Known: true, Share: .333}},
 		Writers: []core.Writer{{Name: "fra", Kind: "site", LastAt: at}, {Name: "lon", Kind: "witness", Fresh: true}},
 		Tilt:    core.Tilt{On: true, Reason: "the clock jumped"},
@@ -206,6 +211,8 @@ SITE  SERVICE   CONDITION  ROUTING   WEIGHT  SHARE   AGENT
 fra   checkout  failing    draining  50 %    33.3 %  silent since 2026-11-23 08:00:00Z
 ams   -         -          -         -       -       unknown
 lon   -         -          -         -       -       heard
+
+symptom: edge-latency of checkout at fra: 0.9999, expected 0.0123, band -0.98 to 1.02, since 08:00:00 UTC
 
 EPISODE  SINCE                 SUBJECT          CONDITION  ROUTING  WHAT
 ep_1     2026-11-23 08:00:00Z  checkout at fra  failing    unknown  checkout at fra is dead[31m

@@ -135,6 +135,12 @@ func (v *overview) table(w io.Writer) {
 	} else {
 		_, _ = fmt.Fprintln(w, "no sites are configured")
 	}
+	if st.Anomalies != nil {
+		for _, x := range *st.Anomalies {
+			_, _ = fmt.Fprintf(w, "%s: %s\n", x.Class, printable(x.Sentence))
+		}
+		_, _ = fmt.Fprintln(w)
+	}
 	v.episodes(w)
 	if st.Warming != nil {
 		_, _ = fmt.Fprintln(w)
