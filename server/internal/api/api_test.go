@@ -160,6 +160,9 @@ func TestNow(t *testing.T) {
 	if x := st.Statistics; x == nil || x.Nominal != 0.5 || x.Achieved != nil {
 		t.Errorf("statistics are %+v", x)
 	}
+	if x := st.Warming; x == nil || len(*x) != 1 || (*x)[0].Needed != 75 {
+		t.Errorf("warming is %+v", x)
+	}
 	r.world.seen = &core.Observation{}
 	get[core.Observation](r, "/api/v1/conditions") // the contract: no null where a list is promised
 }

@@ -118,6 +118,17 @@ type AdoptRequest struct {
 // Alternative Alternative is a policy that was not the one taken, and why.
 type Alternative = core.Alternative
 
+// Anomaly A series that a detector finds odd. A symptom is evidence only when all of them together say enough, a cause explains; GET /conditions has the figures and whom they are evidence against.
+type Anomaly struct {
+	// Class Class is the kind of testimony a piece of evidence is.
+	Class    Class  `json:"class"`
+	Detector string `json:"detector"`
+
+	// Sentence The series, its value and the band, or what is odd without one.
+	Sentence string    `json:"sentence"`
+	Since    time.Time `json:"since"`
+}
+
 // Answer Answer is what one guard says of one proposal.
 type Answer = core.Answer
 
@@ -398,6 +409,9 @@ type Status struct {
 	// Acting False when nothing is done automatically, whatever the policies say.
 	Acting bool `json:"acting"`
 
+	// Anomalies What detectors find odd about sites and services now, each series once; absent when that is nothing.
+	Anomalies *[]Anomaly `json:"anomalies,omitempty"`
+
 	// Brake Brake is the switch that stops all automatic actions of its scope until a person releases it.
 	Brake     *Brake `json:"brake,omitempty"`
 	ClusterID string `json:"cluster_id"`
@@ -432,6 +446,9 @@ type Status struct {
 	Tilt             *Tilt  `json:"tilt,omitempty"`
 	TopologyRevision int64  `json:"topology_revision"`
 	Version          string `json:"version"`
+
+	// Warming Watches with series that have too few points yet to be judged; absent when there are none.
+	Warming *[]Warming `json:"warming,omitempty"`
 }
 
 // StepRun StepRun is one step of an action and what became of it.
@@ -485,6 +502,9 @@ type Veto = core.Veto
 
 // Vote Vote is what one vantage location says of a subject, its agents combined.
 type Vote = core.Vote
+
+// Warming Warming is how far a watch has come of which series have too few points yet to be judged. The figures are those of the series that takes the longest; needed is absent while they are not known, as of a watch that another replica asks.
+type Warming = core.Warming
 
 // Writer Writer is how fresh the inputs of one agent or edge are.
 type Writer = core.Writer

@@ -30,6 +30,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type loop struct {
 	topology core.Topology
 	seen     core.Observation
+	warming  []core.Warming
 	command  core.Command
 	commands []core.Command
 	reply    core.Reply
@@ -39,6 +40,7 @@ type loop struct {
 
 func (l *loop) Topology() core.Topology               { return l.topology }
 func (l *loop) Observation() (core.Observation, bool) { return l.seen, true }
+func (l *loop) Warming() []core.Warming               { return l.warming }
 func (l *loop) Stance() api.Stance                    { return api.Stance{Reason: "the mode is observe"} }
 
 func (l *loop) Command(_ context.Context, c core.Command) (core.Reply, error) {
@@ -93,7 +95,7 @@ func start(t *testing.T) *rig {
 		control: &control{leadership: core.Leadership{Leads: true, Quorum: true}}, // alone
 	}
 	h, err := api.New(api.Options{
-		Records: r.records, Live: r.loop, Commander: r.loop, Tokens: l, Self: r.loop, Version: "1.2.3", Control: r.control, Changes: l,
+		Records: r.records, Live: r.loop, Commander: r.loop, Tokens: l, Self: r.loop, Version: "1.2.3", Control: r.control, Changes: l, Watches: r.loop,
 		Parts: []api.PartCheck{
 			{Name: "ledger", Ready: l.Ready}, {Name: "store", Ready: func(context.Context) error { return errors.New("full") }},
 		},
@@ -176,11 +178,17 @@ func TestStatus(t *testing.T) {
 		},
 	}
 	r.loop.seen = core.Observation{
-		At: at, Assessments: []core.Assessment{{Subject: subject, Condition: core.Failing}},
+		At: at, Assessments: []core.Assessment{{
+			Subject: subject, Condition: core.Failing, Odd: []core.Evidence{{
+				Class: core.ClassSymptom, Signal: core.SignalAnomaly, Source: "edge-latency", Onset: at, Series: "edge-latency of checkout at fra",
+				Band: &core.Band{Value: 0.99987, Expected: 0.0123, Lower: -0.98, Upper: 1.02}, Sentence: "long",
+			}},
+		}},
 		Traffic: []core.Traffic{{Site: "fra", Service: "checkout", Known: true, Share: .333}},
 		Writers: []core.Writer{{Name: "fra", Kind: "site", LastAt: at}, {Name: "lon", Kind: "witness", Fresh: true}},
 		Tilt:    core.Tilt{On: true, Reason: "the clock jumped"},
 	}
+	r.loop.warming = []core.Warming{{Watch: "http-latency", Sentence: "warming, 40 of 75 points, about 3 min"}}
 	if _, err := r.ledger.Commit(t.Context(), []core.Change{
 		{Episode: &core.Episode{
 			ID: "ep_1", Subject: subject, Onset: at, Condition: core.Failing, Sentence: "checkout at fra is dead\x1b[31m",
@@ -204,10 +212,14 @@ fra   checkout  failing    draining  50 %    33.3 %  silent since 2026-11-23 08:
 ams   -         -          -         -       -       unknown
 lon   -         -          -         -       -       heard
 
+symptom: edge-latency of checkout at fra: 0.9999, expected 0.0123, band -0.98 to 1.02, since 08:00:00 UTC
+
 EPISODE  SINCE                 SUBJECT          CONDITION  ROUTING  WHAT
 ep_1     2026-11-23 08:00:00Z  checkout at fra  failing    unknown  checkout at fra is dead[31m
 
 checkout at fra waits for your word: evenkeel-server approve dec_1 --reason WHY, or veto
+
+http-latency: warming, 40 of 75 points, about 3 min
 `
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)

@@ -101,6 +101,7 @@ type Signal struct {
 	Score     float64 // 0 to 1, how odd it is: of a calibrated model one minus the chance, of another a figure of its own
 	HasBand   bool    // false while warming: Expected, Lower and Upper mean nothing
 	Labels    map[string]string
+	Series    string // as sentences call it: the detector, the labels that tell it from others about the subject, the subject
 	Sentence  string
 	Direction string // above, below or both
 	// Contributors are the values that the anomaly of several comes from, the oddest first.

@@ -4,7 +4,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -113,13 +112,7 @@ func (w Watch) place(question string, labels map[string]string) (row, place, nam
 	}
 	row, _ = seriesKey(w.Name, of)
 	name = question
-	if len(rest) > 0 {
-		var parts []string
-		for _, label := range slices.Sorted(maps.Keys(rest)) {
-			parts = append(parts, label+"="+strconv.Quote(rest[label]))
-		}
-		name += "{" + strings.Join(parts, ",") + "}"
-	}
+	name += selector(rest)
 	return row, name, name, of
 }
 

@@ -30,6 +30,7 @@ type series struct {
 	written []core.Label      // labels of what is written back, sorted
 	subject core.Subject
 	known   bool              // subject means something
+	name    string            // as sentences call it; see nameSeries
 	ours    bool              // we judge it, and not another replica
 	past    *past             // nil when it is not ours, or is judged with others in a row
 	lastAt  time.Time         // of the last value, or of the last word of another replica
@@ -227,18 +228,18 @@ func (s *series) moved(v detectors.Verdict) bool {
 		math.Abs(v.Expected-s.band.Expected) > step
 }
 
-// doubted is what health hears of the series when its state is unknown. It reads nothing of it that changes.
-func (s *series) doubted(w Watch, interval time.Duration, at time.Time, why string) core.Signal {
+// doubted is what health hears of the series when its state is unknown. It reads nothing of it that changes, its name included.
+func (s *series) doubted(w Watch, name string, interval time.Duration, at time.Time, why string) core.Signal {
 	return core.Signal{
 		Detector: w.Name, Subject: s.subject, Class: w.class(), State: core.DetectorUnknown, At: at, Interval: interval,
 		Labels: s.labels, Direction: w.direction(), Group: w.Group, FalseAlarms: w.falseAlarms(),
-		Sentence: w.Name + " of " + s.subject.String() + ": " + why,
+		Series: name, Sentence: name + ": " + why,
 	}
 }
 
 // signal is what health hears of the series.
 func (s *series) signal(w Watch, interval time.Duration, at time.Time) core.Signal {
-	sig := s.doubted(w, interval, at, s.unknown)
+	sig := s.doubted(w, s.name, interval, at, s.unknown)
 	sig.Cadence, sig.Still = s.pace(w, interval)
 	if s.unknown != "" {
 		return sig

@@ -176,7 +176,7 @@ func (w *watcher) tick(ctx context.Context, tick time.Time) {
 	}
 	w.metrics.seconds.WithLabelValues(w.watch.Name).Add(max(0, w.now().Sub(start).Seconds()))
 	if ctx.Err() == nil {
-		w.progress.judge(tick, w.pause(tick), w.sorted())
+		w.progress.judge(tick, w.pause(tick), w.sorted(), w.warming(w.interval(tick)))
 	}
 	w.metrics.cycle.WithLabelValues(w.watch.Name).Set(max(0, w.now().Sub(tick).Seconds()))
 }
@@ -275,10 +275,11 @@ func (w *watcher) age(at time.Time, interval time.Duration) {
 	}
 }
 
-// sorted are the series in the order of their keys.
+// sorted are the series in the order of their keys, with their names.
 func (w *watcher) sorted() []*series {
 	if w.order == nil {
 		w.order = slices.SortedFunc(maps.Values(w.series), func(a, b *series) int { return strings.Compare(a.key, b.key) })
+		nameSeries(w.watch, w.order)
 	}
 	return w.order
 }
