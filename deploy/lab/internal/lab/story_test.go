@@ -108,7 +108,7 @@ func TestTheStoryGoesOnAtAServerThatLives(t *testing.T) {
 	go func() { defer close(done); newStory(out, false).follow(ctx, client, []string{r1.URL, r2.URL}, began) }()
 	told := func(want string) {
 		t.Helper()
-		for end := time.Now().Add(10 * time.Second); !strings.Contains(out.String(), want); time.Sleep(10 * time.Millisecond) {
+		for end := time.Now().Add(time.Minute); !strings.Contains(out.String(), want); time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("%q is not told:\n%s", want, out)
 			}
