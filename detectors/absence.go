@@ -35,6 +35,8 @@ const (
 // (ReasonFlat) when the present run of equal values is both in points and in time more than FlatPatience times
 // the longest run ever before, after at least 30 changes and FlatAfter of acquaintance.
 //
+// A time in which no value could have come, since nobody was there to take it, is no silence: Excuse takes it out.
+//
 // All figures of a verdict are seconds: Value is how long nothing came, or for how long the series stands still;
 // Expected what is usual and Upper the limit. Score is 1 beyond the limit and 0 elsewhere. It keeps 4 kB.
 type Absence struct {
@@ -62,6 +64,7 @@ type Absence struct {
 // absenceState is what a snapshot of Absence holds, but for the intervals.
 type absenceState struct {
 	Last    instant // the last value
+	Excused float64 // seconds since then in which none could have come
 	First   instant
 	Latch   latch
 	Value   float64
@@ -128,7 +131,7 @@ func (m *Absence) Observe(p Point) Verdict {
 		return v
 	}
 	usual, limit, known := m.limits()
-	silent := sinceLast(m.st.Last, p.At).Seconds()
+	silent := m.silent(p.At)
 	late := known && m.st.Last.Set && silent > limit
 	if v.Reason != ReasonNone {
 		if late {
@@ -142,7 +145,7 @@ func (m *Absence) Observe(p Point) Verdict {
 	if late {
 		m.accuse(p.At)
 	}
-	m.st.Last = instantOf(p.At)
+	m.st.Last, m.st.Excused = instantOf(p.At), 0
 	flat, still := m.move(p.Value+0, p.At)
 	switch {
 	case first:
@@ -171,6 +174,28 @@ func (m *Absence) Observe(p Point) Verdict {
 	}
 	m.learn(&v, silent)
 	return v
+}
+
+// silent is for how many seconds a value could have come and did not.
+func (m *Absence) silent(at time.Time) float64 {
+	return max(0, sinceLast(m.st.Last, at).Seconds()-m.st.Excused)
+}
+
+// Excuse says that no value could have come for the last so long before a time: all of the silence until then, where it was no longer. A gap
+// that is known already stays one.
+func (m *Absence) Excuse(until time.Time, lasted time.Duration) {
+	if m.st.Last.Set && !m.st.Latch.On {
+		m.st.Excused += min(max(0, lasted.Seconds()), m.silent(until))
+	}
+}
+
+// Due is when the series is absent if nothing comes and nothing is excused any more; false while that is not known.
+func (m *Absence) Due() (at time.Time, ok bool) {
+	_, limit, known := m.limits()
+	if !known || !m.st.Last.Set || !between(limit+m.st.Excused, 0, maxInterval/2) {
+		return time.Time{}, false
+	}
+	return m.st.Last.time().Add(time.Duration((limit + m.st.Excused) * float64(time.Second))), true
 }
 
 // accuse begins a gap, which began with the last value.
@@ -269,7 +294,7 @@ func (m *Absence) Restore(b []byte) error {
 		return err
 	}
 	st := s.State
-	if st.Latch.Run < 0 || st.Run < 0 || st.Longest < 0 || st.Changes < 0 || st.Still < 0 {
+	if st.Latch.Run < 0 || st.Run < 0 || st.Longest < 0 || st.Changes < 0 || st.Still < 0 || !between(st.Excused, 0, maxInterval) {
 		return fmt.Errorf("%w: a count is negative", ErrSnapshot)
 	}
 	for _, xs := range [2][]float64{s.Train, s.Aside} {

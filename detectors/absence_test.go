@@ -242,3 +242,49 @@ func TestAbsenceValidate(t *testing.T) {
 	f(&detectors.Absence{FlatAfter: -1}, "flat after -1ns")
 	f(&detectors.Absence{RecoverPoints: -1}, "recover points -1")
 }
+
+// A time in which nobody could take a value is no silence, is no usual interval, and does not end a gap that is known.
+func TestAbsenceExcusesWhatNobodyCouldTake(t *testing.T) {
+	f := func(silent, excused int, lasted time.Duration, want int) {
+		t.Helper()
+		m := &detectors.Absence{Interval: at(1).Sub(at(0))}
+		m.Observe(value(0))
+		m.Observe(value(1))
+		for i := range silent {
+			m.Observe(missing(2 + i))
+		}
+		last := 1 + silent + excused
+		m.Excuse(at(last), lasted)
+		due, ok := m.Due()
+		snap, err := m.Snapshot()
+		if m = (&detectors.Absence{Interval: m.Interval}); err != nil || m.Restore(snap) != nil || !ok {
+			t.Fatal(err, ok)
+		}
+		for i := 1; i <= want; i++ {
+			v := m.Observe(missing(last + i))
+			if gone := v.State == detectors.StateAnomalous; gone != (i == want) || gone != at(last+i).After(due) {
+				t.Fatalf("%d intervals silent, %d excused by %s, due at %s: %s after %d", silent, excused, lasted, due, v.Explain(), i)
+			}
+		}
+		if v := m.Observe(value(last + want + 1)); v.Reason != detectors.ReasonGap {
+			t.Errorf("the value after: %s", v.Explain())
+		}
+	}
+	ivl := at(1).Sub(at(0))
+	f(0, 100, 100*ivl, 6)
+	f(3, 100, 100*ivl, 3)
+	f(3, 100, 1000*ivl, 6) // no more than there was
+	f(3, 100, 99*ivl, 2)
+	f(8, 100, 1000*ivl, 1) // known to be gone
+
+	m := &detectors.Absence{}
+	k := 0
+	for ; k < 20; k++ {
+		m.Observe(value(k))
+	}
+	k += 1000
+	m.Excuse(at(k-1), time.Hour*1000)
+	if v := m.Observe(value(k)); v.State != detectors.StateNormal || v.Value > ivl.Seconds() || v.Upper > 6*ivl.Seconds() {
+		t.Errorf("a value after an excused time: %s", v.Explain())
+	}
+}

@@ -213,7 +213,7 @@ func (m *Auto) slot(at time.Time) {
 	st := &m.st
 	was, day, had := st.Daily.Slot, st.Daily.Day, st.Daily.has
 	st.Daily.turn(civil(at, m.Location))
-	if st.Daily.Slot == was {
+	if st.Daily.Slot == was && st.Daily.Day == day { // a day of one slot begins it anew
 		return
 	}
 	// The day that a number of days is reached on may be a later one, when there were no points on the very day.

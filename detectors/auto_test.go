@@ -25,8 +25,8 @@ func ExampleAuto() {
 		fmt.Println(v.State, "-", v.Explain())
 	}
 	// Output:
-	// normal - 101 is inside 94.03 to 106.2 (expected 100.1 from the recent past, 0.9433 scales of 0.9095 away, scale from the mean absolute deviation of 1000 points)
-	// anomalous - 135 is above 94.26 to 106.5 (expected 100.4 from the recent past, 38.08 scales of 0.9094 away, scale from the mean absolute deviation of 1001 points); by chance, the like is expected less than once in 100 years
+	// normal - 101 is inside 94.26 to 106.0 (expected 100.1 from the recent past, 0.9433 scales of 0.9095 away, scale from the mean absolute deviation of 1000 points)
+	// anomalous - 135 is above 94.49 to 106.3 (expected 100.4 from the recent past, 38.08 scales of 0.9094 away, scale from the mean absolute deviation of 1001 points); by chance, the like is expected less than once in 100 years
 }
 
 func TestAutoContract(t *testing.T) {
@@ -437,6 +437,37 @@ func TestAutoHasABandAroundZero(t *testing.T) {
 		v := m.Observe(detectors.Point{At: at.Add(time.Duration(i) * 10 * time.Second), Value: 0})
 		if v.HasUpper && !(v.Lower <= 0 && v.Upper >= 0) {
 			t.Fatalf("point %d: from %v to %v", i, v.Lower, v.Upper)
+		}
+	}
+}
+
+// A step of twenty deviations is seen within the first hour, however quick the points are, also while the tail of the noise is
+// hardly known.
+func TestAutoSeesAStepSoonAfterItsStart(t *testing.T) {
+	for _, every := range []time.Duration{time.Second, 10 * time.Second, time.Minute} {
+		for _, n := range []int{100, 200, 300, 360} {
+			const seeds = 20
+			found := 0
+			for seed := range uint64(seeds) {
+				r := rand.New(rand.NewPCG(seed, 3))
+				m := &detectors.Auto{}
+				at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+				for range n {
+					m.Observe(detectors.Point{At: at, Value: 100 + 5*r.NormFloat64()})
+					at = at.Add(every)
+				}
+				for range 12 {
+					v := m.Observe(detectors.Point{At: at, Value: 200 + 5*r.NormFloat64()})
+					if v.State == detectors.StateAnomalous {
+						found++
+						break
+					}
+					at = at.Add(every)
+				}
+			}
+			if found < seeds*3/4 {
+				t.Errorf("every %s, after %d points: %d of %d found", every, n, found, seeds)
+			}
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package detectors
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -90,4 +91,30 @@ func TestDaysThatAreForgottenBeginAnew(t *testing.T) {
 	f(6, 0)
 	f(8, 288+144) // half of this day, and the next one
 	f(30, 288+144)
+}
+
+// A series of one point a day, or of a week, has one slot a day, and learns what is usual in it as any other does.
+func TestAutoLearnsWhatIsUsualOfSlowSeries(t *testing.T) {
+	f := func(interval time.Duration) {
+		t.Helper()
+		r := rand.New(rand.NewPCG(7, 8)) //nolint:gosec // a test series, not a secret
+		m := &Auto{}
+		at := time.Date(2026, 3, 2, 6, 0, 0, 0, time.UTC)
+		for range 180 {
+			m.Observe(Point{At: at, Value: 10 + r.NormFloat64()})
+			at = at.Add(interval)
+		}
+		for slot := range m.st.Daily.Slots {
+			if m.st.Usual.at(slot) == 0 && !math.IsNaN(float64(*m.st.Daily.at(m.st.Daily.Day-1, slot))) {
+				t.Errorf("a point in %s: nothing is usual in slot %d of %d", interval, slot, m.st.Daily.Slots)
+			}
+		}
+		if u := m.st.Usual.at(m.st.Daily.Slot); u < 0.1 || u > 1 {
+			t.Errorf("a point in %s: %v is usual, want about the mean oddness of noise", interval, u)
+		}
+	}
+	f(time.Hour)
+	f(8 * time.Hour)
+	f(24 * time.Hour)
+	f(7 * 24 * time.Hour)
 }

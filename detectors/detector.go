@@ -71,6 +71,7 @@ const (
 	ReasonAdapted           // normal: the new level has stood long enough to be the level
 	ReasonLasting           // anomalous: not odd enough at any one point, but it lasts
 	ReasonTogether          // anomalous: several series of a whole are odd at once
+	ReasonAlone             // anomalous: one series of a whole is odd enough by itself
 	ReasonRepeated          // normal: outside the band, but what came as often of late is no news
 	ReasonGap               // anomalous: no value for much longer than usual
 	ReasonFlat              // anomalous: exactly constant for much longer than ever before
@@ -113,6 +114,8 @@ func (r Reason) String() string {
 		return "lasting"
 	case ReasonTogether:
 		return "together"
+	case ReasonAlone:
+		return "alone"
 	case ReasonRepeated:
 		return "repeated"
 	case ReasonGap:

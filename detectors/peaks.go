@@ -16,7 +16,7 @@ import (
 // a series is taken for at first; one with the tail of a Weibull distribution, as of normal noise, has one by Gompertz
 // (Phil. Trans. 115 (1825)), whose hazard grows. How fast it grows is learned from how deep each new peak is in the tail
 // that was supposed before it, by the gradient of the likelihood (Titterington, J. R. Stat. Soc. B 46 (1984)). Noise so
-// earns a lighter tail in time, while incidents, which are deep, keep it heavy.
+// earns a lighter tail in time, while incidents, which are deep, keep it heavy. A series of quick rows has a little of it from the start.
 //
 // An estimate from the bulk is not believed where the series contradicts it: what came every few days of late is not
 // said to come once a year.
@@ -43,28 +43,30 @@ type peaks struct {
 
 const (
 	peakCount  = 96
-	peakFirst  = 60   // rows before there is a first estimate
-	peakEarly  = 96   // rows of which the first level is a quantile
-	peakFresh  = 12   // episodes that are kept when the others are forgotten
-	peakFew    = 8    // episodes before they make an estimate of their own
-	peakRate   = 0.1  // episodes a row that are supposed at first
-	peakShare  = 0.03 // of the rows above the level
-	peakGap    = 5    // rows below the level that end an episode
-	peakTrim   = 0.35 // share of the excesses that is censored
-	peakStep   = 0.05 // of the level, in scales
-	peakSigma  = 0.03 // smallest mean excess
-	peakWeight = 0.5  // of the sample size in the predictive tail
-	peakMemory = 4    // weeks in which what came often is remembered
-	peakOften  = 25   // episodes a week that are tolerated before they count
-	peakPrior  = 8    // episodes that the experience with other series is worth
-	peakSurely = 64   // the same of a score that is made of calibrated ones
-	peakUsual  = 0.3  // their mean excess: of normal noise, on the logarithmic scale
-	peakDoubt  = 25   // information that this experience is worth about Bend, which is then 0
-	peakKnown  = 800  // largest information about it: of some hundreds of peaks
-	peakBend   = 2    // its largest value
-	peakDeep   = 8    // no peak counts as deeper: a chance of e^-8
-	peakBottom = 30   // depth below which the chance falls slowly: nobody knows
-	peakSlack  = 0.1  // scales by which an episode may be smaller and still count as like this one
+	peakFirst  = 60    // rows before there is a first estimate
+	peakEarly  = 96    // rows of which the first level is a quantile
+	peakFresh  = 12    // episodes that are kept when the others are forgotten
+	peakFew    = 8     // episodes before they make an estimate of their own
+	peakRate   = 0.1   // episodes a row that are supposed at first
+	peakShare  = 0.03  // of the rows above the level
+	peakGap    = 5     // rows below the level that end an episode
+	peakTrim   = 0.35  // share of the excesses that is censored
+	peakStep   = 0.05  // of the level, in scales
+	peakSigma  = 0.03  // smallest mean excess
+	peakWeight = 0.5   // of the sample size in the predictive tail
+	peakMemory = 4     // weeks in which what came often is remembered
+	peakOften  = 25    // episodes a week that are tolerated before they count
+	peakPrior  = 8     // episodes that the experience with other series is worth
+	peakSurely = 64    // the same of a score that is made of calibrated ones
+	peakUsual  = 0.3   // their mean excess: of normal noise, on the logarithmic scale
+	peakDoubt  = 25    // information that this experience is worth about Bend, which is then 0
+	peakKnown  = 800   // largest information about it: of some hundreds of peaks
+	peakBend   = 2     // its largest value
+	peakSlow   = 10080 // rows a week, one a minute: of quicker ones a lighter tail is supposed at first
+	peakQuick  = 0.15  // by how much, for each factor of ten: a step of twenty deviations is to be seen within the first hour
+	peakDeep   = 8     // no peak counts as deeper: a chance of e^-8
+	peakBottom = 30    // depth below which the chance falls slowly: nobody knows
+	peakSlack  = 0.1   // scales by which an episode may be smaller and still count as like this one
 )
 
 // prior is how many episodes the supposed scale is worth. What is made of logarithms of calibrated chances has a scale that is known,
@@ -92,7 +94,7 @@ func (k *peaks) rate(x, week float64) float64 {
 	if z <= 0 {
 		return often - z/math.Ln10
 	}
-	fit := often - k.depth(z)/math.Ln10
+	fit := often - k.depth(z, k.grows(week))/math.Ln10
 	if fit >= 0.5 { // nobody asks how seldom that is
 		return fit
 	}
@@ -127,14 +129,24 @@ func (k *peaks) reach(rate, week float64) float64 {
 		y = peakBottom * math.Exp(y-peakBottom)
 	}
 	n := k.weight()
-	return k.Level + n*math.Expm1(k.straight(y)/n)*k.Sigma
+	return k.Level + n*math.Expm1(straight(y, k.grows(week))/n)*k.Sigma
+}
+
+// grows is how fast the hazard is taken to grow, of a series with so many rows a week: as it was learned, and where the rows are
+// quick a little faster while little is known, since the chance that is asked for lies so far beyond what an hour can show.
+func (k *peaks) grows(week float64) float64 {
+	if k.Combined || week <= peakSlow {
+		return k.Bend
+	}
+	ignorance := peakDoubt / max(peakDoubt, k.Sure)
+	return k.Bend + peakQuick*math.Log10(week/peakSlow)*ignorance*ignorance
 }
 
 // depth is minus the logarithm of the chance that a peak exceeds the level by z mean excesses.
-func (k *peaks) depth(z float64) float64 {
+func (k *peaks) depth(z, grows float64) float64 {
 	y := k.predictive(z)
-	if k.Bend > 0 {
-		y = math.Expm1(k.Bend*y) / k.Bend
+	if grows > 0 {
+		y = math.Expm1(grows*y) / grows
 	}
 	if y > peakBottom {
 		y = peakBottom + math.Log(y/peakBottom)
@@ -148,10 +160,10 @@ func (k *peaks) predictive(z float64) float64 {
 	return n * math.Log1p(z/n)
 }
 
-// straight is the depth that an exponential tail would have where this one has the depth y.
-func (k *peaks) straight(y float64) float64 {
-	if k.Bend > 0 {
-		return math.Log1p(k.Bend*y) / k.Bend
+// straight is the depth that an exponential tail would have where one with a hazard that grows so has the depth y.
+func straight(y, grows float64) float64 {
+	if grows > 0 {
+		return math.Log1p(grows*y) / grows
 	}
 	return y
 }
@@ -159,8 +171,8 @@ func (k *peaks) straight(y float64) float64 {
 // bend learns the hazard from a new peak: how deep it is, given that it is in the deeper half, since the scale rests on the
 // others.
 func (k *peaks) bend(peak float64) {
-	y := min(k.predictive(max(0, peak-k.Level)/k.Sigma), k.straight(peakDeep))
-	half := k.straight(math.Ln2)
+	y := min(k.predictive(max(0, peak-k.Level)/k.Sigma), straight(peakDeep, k.Bend))
+	half := straight(math.Ln2, k.Bend)
 	if y <= half {
 		return
 	}

@@ -8,8 +8,10 @@ import (
 )
 
 const (
-	serviceTop   = 3 // of the series make the figure of the row
-	serviceLeast = 3 // decimal logarithm of the frequency a week at which a series no longer says anything
+	serviceTop   = 3   // of the series make the figure of the row
+	serviceAlone = 1.5 // minus the decimal logarithm of the part of the budget that single series have: a thirtieth
+	serviceDaily = .85 // decimal logarithm of seven a week: what comes more often contributes nothing
+	serviceLeast = 3   // decimal logarithm of the frequency a week at which a series no longer says anything
 )
 
 // Service judges the series of one thing together - the figures of a service, of a host, of a link - and says of the
@@ -19,7 +21,9 @@ const (
 // like is expected of each series. A mean of so few p-values is valid under no particular dependence, so it is not
 // read as one: it is calibrated again on its own past, as the score of Auto is, which takes in whatever dependence the
 // series have (compare the combination rules of Wilson, PNAS 116 (2019), and Vovk and Wang, Biometrika 107 (2020)). PerWeek of
-// the verdict is then that of the row, and FalseAlarmsPerWeek the budget of all series together.
+// the verdict is then that of the row, and FalseAlarmsPerWeek the budget of all series together. One series that is so odd that
+// the like is to be expected in any of them a thirtieth as often as that (Bonferroni) is enough by itself: a service whose users all
+// get errors is in trouble though nothing else moves.
 //
 // The verdict has a score and no band and no value; Contributors says which series it comes from. Rows are those of
 // a RowModel, but the answer is one. With fewer than four series it takes as many as there are.
@@ -110,7 +114,7 @@ func (m *Service) judge(v *Verdict, interval float64) {
 	if interval > 0 {
 		week = secondsAWeek / interval
 	}
-	odd, shown, stands, n := m.rows()
+	odd, shown, stands, oddest, n := m.rows()
 	if n == 0 || week == 0 {
 		v.State, v.Reason = StateWarming, ReasonFewPoints
 		return
@@ -133,12 +137,15 @@ func (m *Service) judge(v *Verdict, interval float64) {
 	if odd <= level {
 		o.chance = max(o.chance, budget)
 	}
+	o.chance = min(o.chance, oddest.x[0]+math.Log10(float64(n))+serviceAlone)
 	v.PerWeek = perWeek(o.chance, min(o.chanceShown, o.chanceLasting+autoShare), budget)
 	v.Tail = min(1, v.PerWeek/week)
 	v.Score, v.HasScore = 1-v.Tail, true
 	st.Alarm.step(v.At, o.chance < budget, interval)
 	v.State, v.Reason, v.Since = StateNormal, ReasonInside, st.Alarm.Since.time()
 	switch {
+	case st.Alarm.On && o.chance < budget && (n == 1 || oddest.x[1] > serviceDaily):
+		v.State, v.Reason = StateAnomalous, ReasonAlone
 	case st.Alarm.On && o.chance < budget:
 		v.State, v.Reason = StateAnomalous, ReasonTogether
 	case st.Alarm.On:
@@ -166,18 +173,18 @@ func (m *Service) measure(at time.Time, values []float64) (interval float64, any
 	return interval, any
 }
 
-// rows are the figures of the row, each larger where it is odder, and of how many series.
-func (m *Service) rows() (odd, shown, stands float64, n int) {
-	var a, b, c lowest
+// rows are the figures of the row, each larger where it is odder, the chances of the oddest series, and of how many they are.
+func (m *Service) rows() (odd, shown, stands float64, oddest lowest, n int) {
+	var b, c lowest
 	for i := range m.series {
 		if s := &m.series[i]; s.said {
 			n++
-			a.add(s.last.chance)
+			oddest.add(s.last.chance)
 			b.add(s.last.chanceShown)
 			c.add(s.last.chanceLasting)
 		}
 	}
-	return a.figure(), b.figure(), c.figure(), n
+	return oddest.figure(), b.figure(), c.figure(), oddest, n
 }
 
 // lowest keeps the smallest logarithms.
@@ -221,8 +228,8 @@ func (m *Service) Contributors(dst []Contributor) int {
 	n := 0
 	for i := range m.series {
 		s := &m.series[i]
-		c := Contributor{Index: i, Value: s.value, Expected: s.last.expected, PerWeek: math.Pow(10, min(s.last.chance, autoFrequent))}
-		if !s.said || c.PerWeek > 7 {
+		c := Contributor{Index: i, Value: s.value, Expected: s.last.expected, PerWeek: math.Pow(10, s.last.chance)}
+		if !s.said || s.last.chance > serviceDaily {
 			continue
 		}
 		k := n

@@ -78,6 +78,9 @@ func TestServiceSeesWhatHappensTogether(t *testing.T) {
 	if v := f(4.5, 2); v.State != detectors.StateNormal {
 		t.Errorf("one series 4.5 deviations off: %s", v.Explain())
 	}
+	if v := f(9, 2); v.State != detectors.StateAnomalous || v.Reason != detectors.ReasonAlone || v.PerWeek >= 1 {
+		t.Errorf("one series 9 deviations off: %s: %s", v.Reason, v.Explain())
+	}
 }
 
 func TestServiceNamesItsContributors(t *testing.T) {

@@ -95,6 +95,9 @@ func (m *Trend) Validate() error {
 	return join(errs, validRuns(m.Direction, 0, m.RecoverPoints))
 }
 
+// Bucket is how much time each of the points stands for of which a verdict says how many there are.
+func (m *Trend) Bucket() time.Duration { return time.Duration(m.width()) * time.Millisecond }
+
 func (m *Trend) width() int64 {
 	w := m.Window
 	if w < time.Minute {

@@ -181,6 +181,8 @@ func (v Verdict) Explain() string {
 		return number(v.Value) + " is the third in a row to be off, if not beyond " + v.band() + v.chance()
 	case ReasonTogether:
 		return "several of its series are odd at once" + v.chance()
+	case ReasonAlone:
+		return "one of its series is odd enough by itself" + v.chance()
 	case ReasonRepeated:
 		return number(v.Value) + " is outside " + v.band() + ", but the like came too often of late to be news"
 	case ReasonGap:

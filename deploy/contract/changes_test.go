@@ -37,7 +37,7 @@ func TestADeployIsToldThroughTheAgent(t *testing.T) {
 		return string(out), err
 	}
 	deploy := []string{"--what", "deploy checkout 1.4", "--service", "checkout", "--for", "20m"}
-	until(t, "the agent takes the change", 30*time.Second, func() bool {
+	until(t, "the agent takes the change", func() bool {
 		out, err := declare(deploy...)
 		return err == nil && strings.HasPrefix(out, "change run-7 until ")
 	})
@@ -50,7 +50,7 @@ func TestADeployIsToldThroughTheAgent(t *testing.T) {
 		Start, End                          time.Time
 	}
 	var got []change
-	until(t, "the server has it", time.Minute, func() bool {
+	until(t, "the server has it", func() bool {
 		got = nil
 		s.get("/api/v1/changes?active=true", &got)
 		return len(got) > 0
@@ -76,7 +76,7 @@ func TestMaintenance(t *testing.T) {
 	}
 	w.setDown("fra", true)
 	var held decision
-	until(t, "only the maintenance objects to the drain", 30*time.Second, func() bool {
+	until(t, "only the maintenance objects to the drain", func() bool {
 		all := s.episodes()
 		if len(all) == 0 || all[0].DecisionID == "" {
 			return false
@@ -100,7 +100,7 @@ func TestMaintenance(t *testing.T) {
 	if out := s.order("change", "end", "fra", "work-1"); !strings.Contains(out, ", ended by admin ") {
 		t.Errorf("the command says %s", out)
 	}
-	until(t, "fra is drained", 40*time.Second, func() bool {
+	until(t, "fra is drained", func() bool {
 		all := s.actions()
 		return len(all) == 1 && all[0].State == "succeeded"
 	})

@@ -66,14 +66,14 @@ func detects(t *testing.T, storage string) *server {
 	w := newWorld(t, s)
 	x.of(w)
 	w.past("fra", "ams")
-	until(t, "the past can be read", 20*time.Second, func() bool {
+	until(t, "the past can be read", func() bool {
 		got := s.query(`sum(count_over_time(evenkeel_edge_requests_total[70m]))`)
 		return len(got) == 1 && got[0].value() >= 1442
 	})
 	s.stop()
 	s.start(config(x, storage, watches+hopeless))
 	w.run()
-	until(t, "the past of two sites is enough for a band", 20*time.Second, func() bool {
+	until(t, "the past of two sites is enough for a band", func() bool {
 		return len(s.query(`evenkeel_detector_state{detector="edge-requests",target_site=~"fra|ams"} == 2`)) == 2
 	})
 	if got := s.query(`evenkeel_anomaly_score{detector="edge-requests",target_site="fra"} > 0.999`); len(got) > 0 {
@@ -81,7 +81,7 @@ func detects(t *testing.T, storage string) *server {
 	}
 	w.setSurge("fra", 12)
 	var found evidence
-	until(t, "something is odd at fra, with a band", 60*time.Second, func() bool {
+	until(t, "something is odd at fra, with a band", func() bool {
 		for _, e := range s.condition("fra").Odd {
 			if e.Class == "symptom" && e.Band != nil {
 				found = e
@@ -110,13 +110,13 @@ func detects(t *testing.T, storage string) *server {
 	value := func(name string) float64 {
 		t.Helper()
 		var got []series
-		until(t, name+" can be read", 10*time.Second, func() bool {
+		until(t, name+" can be read", func() bool {
 			got = s.query(name + of)
 			return len(got) == 1
 		})
 		return got[0].value()
 	}
-	until(t, "the state in the store is anomalous", 10*time.Second, func() bool { return value("evenkeel_detector_state") == 3 })
+	until(t, "the state in the store is anomalous", func() bool { return value("evenkeel_detector_state") == 3 })
 	if score := value("evenkeel_anomaly_score"); score < 0.99 || score > 1 {
 		t.Errorf("the score in the store is %g", score)
 	}
@@ -130,7 +130,7 @@ func detects(t *testing.T, storage string) *server {
 	if got := s.counter("evenkeel_detect_query_errors_total", `watch="edge-requests"`); got != 0 {
 		t.Errorf("the good watch has %g errors", got)
 	}
-	until(t, "the good watch is asked again and again", 20*time.Second, func() bool {
+	until(t, "the good watch is asked again and again", func() bool {
 		return s.counter("evenkeel_detect_evaluations_total", `watch="edge-requests"`) >= 4
 	})
 	// A failure that repeats itself is said when it begins, once by the replay and once by the query; and again after a time when
@@ -164,7 +164,7 @@ func TestDetectsOverAStoreElsewhere(t *testing.T) {
 		t.Errorf("the node answers %s", resp.Status)
 	}
 	node.now.kill()
-	until(t, "the server says that its store is away, and goes on judging", 20*time.Second, func() bool {
+	until(t, "the server says that its store is away, and goes on judging", func() bool {
 		status, text, err := s.fetch("/readyz?verbose")
 		return err == nil && status == http.StatusServiceUnavailable && strings.Contains(text, "store: ") && strings.Contains(text, "ledger: ok")
 	})
@@ -172,7 +172,7 @@ func TestDetectsOverAStoreElsewhere(t *testing.T) {
 		t.Errorf("without a store lon is %s: %s", a.Condition, a.Sentence)
 	}
 	node.start()
-	until(t, "the server is ready again", 20*time.Second, func() bool {
+	until(t, "the server is ready again", func() bool {
 		status, _, err := s.fetch("/readyz")
 		return err == nil && status == http.StatusOK
 	})
@@ -201,7 +201,7 @@ func newNode(t *testing.T) *node {
 func (n *node) start() {
 	n.t.Helper()
 	n.now = launch(n.t, n.out, n.bin, "-storageDataPath="+n.data, "-httpListenAddr="+n.addr, "-retentionPeriod=100d")
-	until(n.t, "the node answers", 20*time.Second, func() bool {
+	until(n.t, "the node answers", func() bool {
 		if n.now.over() {
 			n.t.Fatalf("the node has ended:\n%s", n.out)
 		}

@@ -215,7 +215,7 @@ func TestNames(t *testing.T) {
 		return
 	}
 	var different []string
-	for end := time.Now().Add(60 * time.Second); ; time.Sleep(200 * time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(200 * time.Millisecond) {
 		different = differences(want, arrived(t, s), known(t, s, x)) // a label may come later than its name
 		if len(different) == 0 || time.Now().After(end) {
 			break
@@ -276,7 +276,7 @@ func everybody(t *testing.T) (*server, *tap, *program) {
 			t.Logf("the agent's log:\n%s", tail(out.String(), 4000))
 		}
 	})
-	until(t, "the agent's word has arrived", 30*time.Second, func() bool { return len(s.query("evenkeel_probe_state")) == 4 })
+	until(t, "the agent's word has arrived", func() bool { return len(s.query("evenkeel_probe_state")) == 4 })
 	s.order("drain", "ams", "checkout", "--reason", "the contract asks for an attempt")
 	return s, tap, source
 }
@@ -286,7 +286,7 @@ func rewrite(t *testing.T, s *server, x *tap, old map[string]row) {
 	t.Helper()
 	var got map[string]row
 	still, size := time.Now(), 0
-	until(t, "no new name comes", 3*time.Minute, func() bool {
+	until(t, "no new name comes", func() bool {
 		got = arrived(t, s)
 		if len(got) != size {
 			size, still = len(got), time.Now()

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
@@ -92,9 +91,6 @@ func (b *browser) complaints() []string {
 	return slices.Clone(b.complaint)
 }
 
-// patience is how long the browser may take for one thing it is told.
-const patience = 30 * time.Second
-
 func (b *browser) do(steps ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
 	ctx := b.ctx
@@ -140,7 +136,7 @@ func (b *browser) is(js string) bool {
 }
 
 // reads waits until a part of the page has all of the words.
-func (b *browser) reads(id string, within time.Duration, words ...string) {
+func (b *browser) reads(id string, words ...string) {
 	b.t.Helper()
 	last := ""
 	defer func() {
@@ -148,7 +144,7 @@ func (b *browser) reads(id string, within time.Duration, words ...string) {
 			b.t.Logf("#%s reads:\n%s", id, last)
 		}
 	}()
-	until(b.t, fmt.Sprintf("#%s reads %q", id, words), within, func() bool {
+	until(b.t, fmt.Sprintf("#%s reads %q", id, words), func() bool {
 		last = b.text(id)
 		return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(last, w) })
 	})
@@ -196,10 +192,10 @@ func TestThePage(t *testing.T) {
 	b := openBrowser(t)
 	s, w, x, text := stage(t)
 	b.do(chromedp.Navigate(s.url + "/"))
-	b.reads("status", 15*time.Second, "live", "acts", "lab")
-	b.reads("sites", 15*time.Second, "fra", "ams", "lon", "checkout", "healthy", "33.", "active", "agent heard", "weight 100 %")
-	b.reads("episodes", 5*time.Second, "None.")
-	b.reads("actions", 5*time.Second, "None yet.")
+	b.reads("status", "live", "acts", "lab")
+	b.reads("sites", "fra", "ams", "lon", "checkout", "healthy", "33.", "active", "agent heard", "weight 100 %")
+	b.reads("episodes", "None.")
+	b.reads("actions", "None yet.")
 	if n := strings.Count(b.text("sites"), "healthy"); n != 3 {
 		t.Errorf("%d of 3 sites are healthy on the page", n)
 	}
@@ -207,16 +203,16 @@ func TestThePage(t *testing.T) {
 
 	x.fail(1)
 	w.setDown("fra", true)
-	b.reads("episodes", 20*time.Second, "failing", "checkout at fra", "dead-service", "routing", "First evidence")
-	b.reads("actions", 40*time.Second, "succeeded", "drain checkout at fra", "weight to 0 % by director", "2 attempts", "policy dead-service")
-	b.reads("sites", 10*time.Second, "failing", "drained", "weight 0 %")
+	b.reads("episodes", "failing", "checkout at fra", "dead-service", "routing", "First evidence")
+	b.reads("actions", "succeeded", "drain checkout at fra", "weight to 0 % by director", "2 attempts", "policy dead-service")
+	b.reads("sites", "failing", "drained", "weight 0 %")
 	b.do(chromedp.Click(chromedp.CSS("#actions summary")))
-	b.reads("actions", 5*time.Second, "retry", "HTTP 503", "done", "HTTP 200")
+	b.reads("actions", "retry", "HTTP 503", "done", "HTTP 200")
 
 	s.order("brake", "on", "--reason", attack)
-	b.reads("alarms", 10*time.Second, "The brake is on", attack)
-	b.reads("status", 5*time.Second, "does not act, the brake is on")
-	b.reads("story", 10*time.Second, attack, "drain", "fra", "director")
+	b.reads("alarms", "The brake is on", attack)
+	b.reads("status", "does not act, the brake is on")
+	b.reads("story", attack, "drain", "fra", "director")
 	if b.is(`document.title.includes('owned') || document.querySelectorAll('main script, main img, #alarms script, #alarms img').length > 0`) {
 		t.Error("the words of a reason became a part of the page")
 	}
@@ -234,8 +230,8 @@ func TestThePage(t *testing.T) {
 	// From here on the browser may say that it cannot reach the server: it is true.
 	story := b.text("story")
 	s.now.kill()
-	b.reads("alarms", 15*time.Second, "The connection to the server is lost", "Everything below is old")
-	b.reads("status", 5*time.Second, "CONNECTION LOST", "acts or not: unknown")
+	b.reads("alarms", "The connection to the server is lost", "Everything below is old")
+	b.reads("status", "CONNECTION LOST", "acts or not: unknown")
 	if !b.is(`document.body.classList.contains('old') && document.title.startsWith('✖') && document.getElementById('alarms').getAttribute('role') === 'alert'`) {
 		t.Error("the page does not look like old news")
 	}
@@ -246,16 +242,16 @@ func TestThePage(t *testing.T) {
 	b.picture("lost-dark", "dark", 1280)
 
 	s.start(text)
-	b.reads("status", 20*time.Second, "live")
-	until(t, "the page is no longer old", 10*time.Second, func() bool { return b.is(`!document.body.classList.contains('old')`) })
+	b.reads("status", "live")
+	until(t, "the page is no longer old", func() bool { return b.is(`!document.body.classList.contains('old')`) })
 	if alarms := b.text("alarms"); strings.Contains(alarms, "lost") {
 		t.Errorf("the page still says: %s", alarms)
 	}
 	s.order("brake", "off", "--reason", "the test goes on")
 	w.setDown("fra", false)
-	b.reads("episodes", 40*time.Second, "None.")
-	b.reads("sites", 10*time.Second, "active")
-	b.reads("story", 10*time.Second, "closed after 2 actions", "the test goes on")
+	b.reads("episodes", "None.")
+	b.reads("sites", "active")
+	b.reads("story", "closed after 2 actions", "the test goes on")
 	for _, c := range b.complaints() {
 		if strings.Contains(c, "policy violated") || strings.Contains(c, "Content Security Policy") || strings.HasPrefix(c, "exception") {
 			t.Errorf("the browser complains: %s", c)
@@ -280,7 +276,7 @@ func (b *browser) decisionIs(s *server) {
 	for _, r := range d.Rulings {
 		words = append(words, r.Guard, strings.ReplaceAll(r.Answer, "_", " "), r.Sentence)
 	}
-	b.reads("decision", 10*time.Second, words...)
+	b.reads("decision", words...)
 	if !b.is(fmt.Sprintf(`document.querySelectorAll('#decision tbody tr').length === %d`, len(d.Rulings))) {
 		b.t.Error("the table of rulings has not one row a guard")
 	}

@@ -147,7 +147,7 @@ func TestAnEpisodeThatActsPagesUnderOneKey(t *testing.T) {
 	w.setDown("fra", true)
 
 	var alert pagerdutytest.Alert
-	until(t, "the trigger is taken after two refusals", 70*time.Second, func() bool {
+	until(t, "the trigger is taken after two refusals", func() bool {
 		a, ok := p.alert(t)
 		alert = a
 		return ok
@@ -159,12 +159,12 @@ func TestAnEpisodeThatActsPagesUnderOneKey(t *testing.T) {
 	if len(refused) != 2 || !strings.HasPrefix(refused[0], "429") || !strings.HasPrefix(refused[1], "503") {
 		t.Errorf("the double refused %q", refused)
 	}
-	until(t, "fra is drained", 30*time.Second, func() bool {
+	until(t, "fra is drained", func() bool {
 		all := s.actions()
 		return len(all) > 0 && all[0].Plan == "drain" && all[0].State == "succeeded"
 	})
 	w.setDown("fra", false)
-	until(t, "the alert is resolved", 60*time.Second, func() bool {
+	until(t, "the alert is resolved", func() bool {
 		a, ok := p.alert(t)
 		alert = a
 		return ok && a.State == pagerdutytest.Resolved
@@ -185,7 +185,7 @@ func TestAnEpisodeThatActsPagesUnderOneKey(t *testing.T) {
 		}
 	}
 	var notices []notice
-	until(t, "every notice is settled on the record", 10*time.Second, func() bool {
+	until(t, "every notice is settled on the record", func() bool {
 		notices = s.notices(all[0].ID)
 		return len(notices) >= 3 && !slices.ContainsFunc(notices, func(n notice) bool { return n.State == "pending" })
 	})
@@ -213,7 +213,7 @@ func TestARefusalOfPagerDutyIsFinal(t *testing.T) {
 	p.mu.Unlock()
 	w.setDown("fra", true)
 	var first notice
-	until(t, "the refusal is on the record", 30*time.Second, func() bool {
+	until(t, "the refusal is on the record", func() bool {
 		all := s.episodes()
 		if len(all) == 0 {
 			return false
@@ -231,7 +231,7 @@ func TestARefusalOfPagerDutyIsFinal(t *testing.T) {
 	if !strings.Contains(first.Attempts[0].Detail, "no integration has the key [secret]") {
 		t.Errorf("the record does not say what PagerDuty said: %q", first.Attempts[0].Detail)
 	}
-	until(t, "fra is drained all the same, and the update opens the alert", 40*time.Second, func() bool {
+	until(t, "fra is drained all the same, and the update opens the alert", func() bool {
 		all := s.actions()
 		a, ok := p.alert(t)
 		return ok && a.DedupKey == first.DedupKey && len(all) > 0 && all[0].State == "succeeded"
@@ -250,7 +250,7 @@ func TestAPendingPageSurvivesTheServer(t *testing.T) {
 	p.setSilent(true)
 	w.setDown("fra", true)
 	var pending notice
-	until(t, "a page is pending and was tried", 30*time.Second, func() bool {
+	until(t, "a page is pending and was tried", func() bool {
 		all := s.episodes()
 		if len(all) == 0 {
 			return false
@@ -266,12 +266,12 @@ func TestAPendingPageSurvivesTheServer(t *testing.T) {
 	p.setSilent(false)
 	tried := len(p.requests())
 	s.start(text)
-	until(t, "the page is delivered", 30*time.Second, func() bool {
+	until(t, "the page is delivered", func() bool {
 		a, ok := p.alert(t)
 		return ok && a.DedupKey == pending.DedupKey
 	})
 	var after notice
-	until(t, "its delivery is on the record", 10*time.Second, func() bool {
+	until(t, "its delivery is on the record", func() bool {
 		after = s.notices(s.episodes()[0].ID)[0]
 		return after.State == "sent"
 	})

@@ -42,7 +42,7 @@ watches: [{ready: hosts}, {ready: http}, {ready: links}, {ready: store}, {ready:
 		t.Fatalf("%d watches in\n%s", len(config.Watches), shown)
 	}
 	var silent []string
-	for end := time.Now().Add(90 * time.Second); ; time.Sleep(time.Second) {
+	for end := time.Now().Add(patience); ; time.Sleep(time.Second) {
 		silent = nil
 		for _, w := range config.Watches {
 			queries := []string{w.Query, w.Bad, w.Total}

@@ -7,10 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
 
 // replicated starts two real Redis servers, one of which copies the other, and writes the file with which an agent looks
@@ -22,12 +20,8 @@ func replicated(t *testing.T, logs *safeBuffer) (file string, from *program) {
 		t.Fatalf("redis-server is missing: install it with deploy/setup.sh test (%v)", err)
 	}
 	port := func() string {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+		_, port, _ := net.SplitHostPort(freeAddr(t))
+		return port
 	}
 	source, target := port(), port()
 	begin := func(args ...string) *program {
@@ -116,21 +110,21 @@ func linksAreShown(t *testing.T, s *server, source *program) {
 	well := func(v view) bool {
 		return (v.State == "caught_up" || v.State == "idle_link_ok") && v.Lower != nil && *v.Lower == 0 && v.Upper != nil && v.Exposure != nil
 	}
-	until(t, "both ends are caught up", 30*time.Second, func() bool { return seen("target", well)() && seen("source", well)() })
-	until(t, "both ends together are caught up", 30*time.Second, func() bool {
+	until(t, "both ends are caught up", func() bool { return seen("target", well)() && seen("source", well)() })
+	until(t, "both ends together are caught up", func() bool {
 		return together("caught_up", true, 0)() || together("idle_link_ok", true, 0)()
 	})
 	if n := len(s.query(`evenkeel_replication_lag_upper_seconds{end="target",link="` + cart + `"}`)); n != 1 {
 		t.Errorf("the figure of one end makes %d series", n)
 	}
 	source.kill()
-	until(t, "the link is down, its lower bound grows, and nothing bounds it from above", 30*time.Second, seen("target", func(v view) bool {
+	until(t, "the link is down, its lower bound grows, and nothing bounds it from above", seen("target", func(v view) bool {
 		return v.State == "link_down" && v.Lower != nil && *v.Lower > 1 && v.Upper == nil && v.Exposure != nil && *v.Exposure > 1
 	}))
-	until(t, "its source is unknown, without a figure", 30*time.Second, seen("source", func(v view) bool {
+	until(t, "its source is unknown, without a figure", seen("source", func(v view) bool {
 		return v.State == "unknown" && v.Lower == nil && v.Upper == nil
 	}))
-	until(t, "the link is down for the judge as well, and what would be lost goes past the objective", 30*time.Second, together("link_down", false, 5))
+	until(t, "the link is down for the judge as well, and what would be lost goes past the objective", together("link_down", false, 5))
 	told := 0
 	for _, a := range judged.Assessments {
 		for _, e := range a.Evidence {

@@ -16,12 +16,12 @@ func TestARestartKeepsWhatWasTold(t *testing.T) {
 	t.Parallel()
 	s, w, _, text := stage(t)
 	w.setDown("fra", true)
-	until(t, "fra is drained", 40*time.Second, func() bool {
+	until(t, "fra is drained", func() bool {
 		all := s.actions()
 		return len(all) > 0 && all[0].State == "succeeded"
 	})
 	before := s.episodes()[0]
-	spare := s.token("site", "spare")
+	spare := s.token("edge", "spare")
 	admin := readFile(t, filepath.Join(s.data, "admin.token"))
 	written := s.query(`count_over_time(evenkeel_edge_requests_total{target_site="fra",code_class="2xx"}[10m])`)[0].value()
 
@@ -50,7 +50,7 @@ func TestARestartKeepsWhatWasTold(t *testing.T) {
 		if got := s.query(`count_over_time(evenkeel_edge_requests_total{target_site="fra",code_class="2xx"}[10m])`); len(got) != 1 || got[0].value() < written-4 {
 			t.Errorf("%s: of %g samples there are %v", end, written, got)
 		}
-		until(t, end+": fra is still known to fail, and drained", 20*time.Second, func() bool {
+		until(t, end+": fra is still known to fail, and drained", func() bool {
 			return s.condition("fra").Condition == "failing" && s.condition("ams").Condition == "healthy"
 		})
 		if n := len(s.actions()); n != 1 {
@@ -58,7 +58,7 @@ func TestARestartKeepsWhatWasTold(t *testing.T) {
 		}
 	}
 	w.setDown("fra", false)
-	until(t, "the third life brings fra back", 40*time.Second, func() bool {
+	until(t, "the third life brings fra back", func() bool {
 		all := s.episodes()
 		return len(all) == 1 && all[0].ClosedAt != nil
 	})
@@ -85,7 +85,7 @@ func TestMistakesOfTheOperatorAreSaid(t *testing.T) {
 		p := launch(t, out, binary("evenkeel-server"), second.args(config)...)
 		select {
 		case <-p.done:
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("%s: the program goes on:\n%s", what, out)
 		}
 		if p.exitCode() != code {

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 )
 
 // demo is what a product's own exporter says, with all that can be wrong in it.
@@ -104,10 +103,10 @@ scrape_configs:
 		}
 	})
 	there := func(expr string) bool { return len(s.query(expr)) > 0 }
-	until(t, "the demo's series are there", time.Minute, func() bool {
+	until(t, "the demo's series are there", func() bool {
 		return there(`demo_requests_total{code="200",code_class="2xx",site="fra",service_name="demo",service_instance_id="` + addr + `"} == 17`)
 	})
-	until(t, "the node exporter's series are there", time.Minute, func() bool {
+	until(t, "the node exporter's series are there", func() bool {
 		return there(`node_cpu_seconds_total{mode="idle",service_name="`+nodeAddr+`",site="fra"}`) && there("node_memory_MemAvailable_bytes")
 	})
 	for _, expr := range []string{
@@ -126,15 +125,15 @@ scrape_configs:
 			t.Errorf("%s should have no answer: %v", expr, got)
 		}
 	}
-	until(t, "the agent counts its series and what it left out", time.Minute, func() bool {
+	until(t, "the agent counts its series and what it left out", func() bool {
 		return there(`evenkeel_agent_series > 20`) && there(`evenkeel_agent_series_dropped_total{reason="not_a_number"} > 0`) &&
 			there(`evenkeel_agent_series_dropped_total{reason="cap"} == 0`)
 	})
 
 	closed.Store(true)
-	until(t, "the demo is seen to be away", time.Minute, func() bool { return there(`up{service_name="demo"} == 0`) })
+	until(t, "the demo is seen to be away", func() bool { return there(`up{service_name="demo"} == 0`) })
 	scrapes := s.query(`count_over_time(up{service_name="demo"}[1h])`)[0].value()
-	until(t, "some scrapes more have failed", time.Minute, func() bool {
+	until(t, "some scrapes more have failed", func() bool {
 		return s.query(`count_over_time(up{service_name="demo"}[1h])`)[0].value() > scrapes+5
 	})
 	if n := strings.Count(logs.String(), "Failed to scrape"); n != 1 {

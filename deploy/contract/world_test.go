@@ -340,9 +340,9 @@ targets:
   - {name: director, type: webhook, url: "%s/hooks/evenkeel", secret: "${file:%s}", allow_private: true}
 plans:
   drain:
-    - {target: director, weights: [0], verify: {share_below: 1%%, within: 10s}, on_fail: stop}
+    - {target: director, weights: [0], verify: {share_below: 1%%, within: 30s}, on_fail: stop}
   restore:
-    - {target: director, weights: [100], verify: {success_above: 90%%, within: 8s}, on_fail: stop}
+    - {target: director, weights: [100], verify: {success_above: 90%%, within: 30s}, on_fail: stop}
 `, x.url, x.keyFile)
 	for _, m := range more {
 		b.WriteString(m)
@@ -361,7 +361,7 @@ func stage(t *testing.T, more ...string) (*server, *world, *executor, string) {
 	w := newWorld(t, s)
 	x.of(w)
 	w.run()
-	until(t, "all sites are healthy", 20*time.Second, func() bool {
+	until(t, "all sites are healthy", func() bool {
 		for _, site := range sites() {
 			if s.condition(site).Condition != "healthy" {
 				return false

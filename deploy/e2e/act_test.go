@@ -18,7 +18,7 @@ import (
 func (w *world) drained(site string, since time.Time) Action {
 	w.t.Helper()
 	var act Action
-	w.until(time.Minute, "a drain of "+site+" has ended", func() error {
+	w.until(3*time.Minute, "a drain of "+site+" has ended", func() error {
 		list := w.actions("drain", site, since)
 		if len(list) == 0 {
 			return errors.New("no drain yet")
@@ -53,7 +53,7 @@ func (w *world) drained(site string, since time.Time) Action {
 	}
 	wantAllRulings(w.t, d)
 	w.step("%s: %s; %s", act.Sentence, last.Sentence, d.Sentence)
-	w.until(time.Minute, "users are served again", func() error {
+	w.until(3*time.Minute, "users are served again", func() error {
 		s, err := w.LabStatus(w.t.Context())
 		if err == nil && (s.Users == nil || s.Users.Success == nil || *s.Users.Success < 0.99) {
 			err = fmt.Errorf("users: %s", brief(s.Users))
@@ -83,7 +83,7 @@ func (w *world) onlyDrain(site string, since time.Time) {
 // restored waits until users are sent to the healed site as before.
 func (w *world) restored(site string, since time.Time) {
 	w.t.Helper()
-	w.until(2*time.Minute, site+" is restored", func() error {
+	w.until(3*time.Minute, site+" is restored", func() error {
 		list := w.actions("restore", site, since)
 		if len(list) == 0 {
 			return errors.New("no restore yet")
@@ -107,7 +107,7 @@ func (w *world) restored(site string, since time.Time) {
 // closed waits until the episode is over.
 func (w *world) closed(id string) {
 	w.t.Helper()
-	w.until(time.Minute, "the episode is closed", func() error {
+	w.until(3*time.Minute, "the episode is closed", func() error {
 		ep, err := w.Episode(w.t.Context(), id)
 		if err == nil && ep.ClosedAt == nil {
 			err = errors.New(ep.Sentence)
@@ -148,7 +148,7 @@ func (w *world) catchesALiar(site string) {
 	w.fault(site, "lying")
 	w.fault(site, "kill")
 	var act Action
-	w.until(time.Minute, "the drain ends", func() error {
+	w.until(3*time.Minute, "the drain ends", func() error {
 		list := w.actions("drain", site, since)
 		if len(list) == 0 || !list[0].Final() {
 			return fmt.Errorf("drains: %s", brief(list))
@@ -160,7 +160,7 @@ func (w *world) catchesALiar(site string) {
 		w.t.Errorf("a drain that changed nothing is called %s: %s", act.State, act.Sentence)
 	}
 	w.step("%s; %s", act.Sentence, act.Steps[0].Sentence)
-	w.until(10*time.Second, "people are paged", func() error {
+	w.until(time.Minute, "people are paged", func() error {
 		notices, err := w.Notices(w.t.Context(), act.EpisodeID)
 		if err != nil {
 			return err
@@ -205,14 +205,14 @@ func (w *world) survivesTheServersDeath() {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		w.t.Fatal(err)
 	}
-	w.until(time.Minute, "the server is started again", func() error {
+	w.until(3*time.Minute, "the server is started again", func() error {
 		now, restarts := server()
 		if now == pid || now == 0 || restarts != before+1 {
 			return fmt.Errorf("pid %d, %d restarts", now, restarts)
 		}
 		return w.Ready(w.t.Context())
 	})
-	if err := w.Calm(w.t.Context(), time.Minute); err != nil {
+	if err := w.Calm(w.t.Context(), 3*time.Minute); err != nil {
 		w.t.Error(err)
 	}
 }

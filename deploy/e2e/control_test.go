@@ -229,7 +229,7 @@ func (c *control) end() {
 			writeFile(c.t, filepath.Join(c.dir, r.name+".log"), out)
 		}
 		_ = r.process.Signal(syscall.SIGCONT) // it may have been left asleep by a failure
-		if err := errors.Join(r.process.Signal(syscall.SIGTERM), r.process.Wait(30*time.Second)); err != nil {
+		if err := errors.Join(r.process.Signal(syscall.SIGTERM), r.process.Wait(time.Minute)); err != nil {
 			c.t.Errorf("%s did not end well: %v", r.name, err)
 			r.process.Kill()
 		}

@@ -152,10 +152,16 @@ func TestKillBetweenRecordAndDelivery(t *testing.T) {
 	b.settled("fra", 0)
 	tally := map[string]int{}
 	hit := func() int { return tally[notDelivered] + tally[notApplied] + tally[notAnswered] }
-	weight := 0
-	for round := 0; hit() < want && round < 3*want; round++ {
-		place, action := b.killDuring(round, weight)
+	weight, moment := 0, 40*time.Millisecond
+	for round := 0; hit() < want && round < 4*want; round++ {
+		place, action := b.killDuring(round, weight, moment)
 		tally[place]++
+		switch place { // how long a record and a delivery take is the machine's affair
+		case beforeRecord:
+			moment = min(2*moment, 2*time.Second)
+		case afterDelivery:
+			moment = max(moment/2, 20*time.Millisecond)
+		}
 		if place != beforeRecord {
 			weight = 100 - weight
 		}
@@ -182,22 +188,22 @@ func TestKillBetweenRecordAndDelivery(t *testing.T) {
 	t.Logf("%d deliveries, %d of them repeats with the same webhook-id and token", len(calls), repeats)
 }
 
-// killDuring gives an order and kills the server at a random moment after it, says where that fell, and starts it again.
-func (b *bench) killDuring(round, weight int) (place, action string) {
+// killDuring gives an order and kills the server within the given time after it, says where that fell, and starts it again.
+func (b *bench) killDuring(round, weight int, moment time.Duration) (place, action string) {
 	b.t.Helper()
 	kind, steps := "drain", 2
 	if weight == 0 {
 		kind, steps = "restore", 1
 	}
 	deaf := round%3 == 0
-	wait := time.Duration(rand.Int64N(int64(40 * time.Millisecond)))
+	wait := moment/8 + rand.N(moment)
 	switch {
 	case deaf:
 		b.exec.Deaf()
 	case round%3 == 1:
-		b.exec.Behave(Manner{Before: 5*time.Millisecond + wait})
+		b.exec.Behave(Manner{Before: wait})
 	default:
-		b.exec.Behave(Manner{After: 5*time.Millisecond + wait})
+		b.exec.Behave(Manner{After: wait})
 	}
 	since, known := time.Now(), len(b.exec.Calls())
 	done := make(chan struct{})
@@ -207,11 +213,10 @@ func (b *bench) killDuring(round, weight int) (place, action string) {
 			"kind": kind, "reason": "a kill follows", "subject": Subject{Site: "fra", Service: "checkout"},
 		})
 	}()
-	moment := 40 * time.Millisecond
 	if *long && round%5 == 4 {
 		moment = 4 * time.Second // anywhere: between steps, while it verifies
 	}
-	time.Sleep(time.Duration(rand.Int64N(int64(moment)))) // the moment of the kill is the thing under test
+	time.Sleep(rand.N(moment)) // the moment of the kill is the thing under test
 	b.Kill()
 	killed := time.Now()
 	<-done
@@ -260,7 +265,7 @@ func (b *bench) place(action string, known int, killed time.Time) string {
 // settled waits until no action is under way and site, ledger and executor agree on the weight.
 func (b *bench) settled(site string, weight int) {
 	b.t.Helper()
-	b.until(90*time.Second, fmt.Sprintf("%s has settled at weight %d", site, weight), func() error {
+	b.until(3*time.Minute, fmt.Sprintf("%s has settled at weight %d", site, weight), func() error {
 		list, err := b.Actions(b.t.Context())
 		if err != nil {
 			return err

@@ -75,7 +75,7 @@ func (c *control) links() {
 	for _, k := range linkCuts() {
 		k.do(c)
 		time.Sleep(outlasts) // how long a cut lasts is the thing under test
-		r := c.leader(30 * time.Second)
+		r := c.leader(time.Minute)
 		c.t.Logf("%s to %s is cut %s: %s leads", k.from, k.to, k.how, r.name)
 		c.heal()
 		c.calm()
@@ -92,7 +92,7 @@ func (c *control) siteApart() {
 		lone *replica
 		how  string
 	}
-	list := []apart{{c.leader(30 * time.Second), bothWays}}
+	list := []apart{{c.leader(time.Minute), bothWays}}
 	if *long {
 		list = nil
 		for _, r := range c.nodes {
@@ -101,13 +101,13 @@ func (c *control) siteApart() {
 	}
 	for _, a := range list {
 		known, began := len(c.exec.Calls()), time.Now()
-		led := c.leader(30*time.Second) == a.lone
+		led := c.leader(time.Minute) == a.lone
 		for _, r := range c.others(a.lone) {
 			cut{a.lone.place, r.place, a.how}.do(c)
 		}
 		rest := c.without(a.lone)
 		rest.moved(2*time.Minute, a.lone.place, 0)
-		next := rest.leader(30 * time.Second)
+		next := rest.leader(time.Minute)
 		c.t.Logf("%s (led: %t) is cut off %s: %s leads, drained after %.1f s", a.lone.name, led, a.how, next.name,
 			c.exec.Calls()[known].Applied.Sub(began).Seconds())
 		c.refusesOrders(a.lone)
@@ -142,7 +142,7 @@ func (c *control) refusesOrders(r *replica) {
 // says waits until a replica says that it has no quorum and does not act.
 func (c *control) saysNoQuorum(r *replica) {
 	c.t.Helper()
-	c.until(30*time.Second, r.name+" says that it has no quorum", func() error {
+	c.until(time.Minute, r.name+" says that it has no quorum", func() error {
 		s, err := c.standing(r)
 		if err != nil || s.Quorum || s.Leads {
 			return fmt.Errorf("%+v, %w", s, err)

@@ -30,10 +30,10 @@ func (c *control) fill(r *replica, left int64) string {
 // diskFull: the disk of the leader fills. It withdraws and another leads; when nothing at all can be written any more the
 // others go on, whatever becomes of it. With room again, and started again if it ended, it is one of three.
 func (c *control) diskFull() {
-	old := c.leader(30 * time.Second)
+	old := c.leader(time.Minute)
 	filler := c.fill(old, 60<<20)
 	next := c.without(old).leader(time.Minute)
-	c.until(30*time.Second, "the others know that its store is broken", func() error {
+	c.until(time.Minute, "the others know that its store is broken", func() error {
 		out, err := get[struct {
 			Members []struct {
 				Name string `json:"name"`
@@ -65,7 +65,7 @@ func (c *control) diskFull() {
 	default:
 	}
 	c.calm()
-	c.moveThereAndBack(c.leader(30 * time.Second))
+	c.moveThereAndBack(c.leader(time.Minute))
 }
 
 // twoGoOn: an order at the one that follows is carried out.
@@ -75,6 +75,6 @@ func (c *control) twoGoOn(leader *replica) {
 	if reply, err := c.order(other, "drain", other.place); err != nil || !reply.OK {
 		c.t.Fatalf("%+v, %v", reply, err)
 	}
-	c.moved(90*time.Second, other.place, 0)
+	c.moved(2*time.Minute, other.place, 0)
 	c.restore(other.place)
 }

@@ -210,7 +210,7 @@ func (v *visitor) storedOnly(token string) {
 	if a := v.send("/v1/metrics", token, v.export("e2e_good_last", gauge(7, time.Now())), "Content-Type", protobuf); a.Status != 200 {
 		v.t.Errorf("a good sample: answered %d %s", a.Status, a.Body)
 	}
-	v.until(30*time.Second, "the good samples are stored", func() error {
+	v.until(time.Minute, "the good samples are stored", func() error {
 		list, err := v.Query(v.t.Context(), `last_over_time({__name__=~"e2e_good_.*|e2e_whose"}[5m])`)
 		if err == nil && len(list) != 3 {
 			err = fmt.Errorf("stored: %v", list)

@@ -18,7 +18,7 @@ func TestFiveReplicas(t *testing.T) {
 // killReplicas kills the leader and more of the replicas at once. Their sites live.
 func (c *control) killReplicas(n int) (dead, alive []*replica) {
 	c.t.Helper()
-	old := c.leader(30 * time.Second)
+	old := c.leader(time.Minute)
 	all := append([]*replica{old}, c.others(old)...)
 	dead, alive = all[:n], all[n:]
 	for _, r := range dead {
@@ -35,7 +35,7 @@ func (c *control) killReplicas(n int) (dead, alive []*replica) {
 
 func (c *control) twoDie() {
 	dead, alive := c.killReplicas(2)
-	next := c.leader(30 * time.Second)
+	next := c.leader(time.Minute)
 	c.t.Logf("%s and %s are dead, %s leads", dead[0].name, dead[1].name, next.name)
 	c.outage(alive[2].place)
 	for _, r := range dead {
@@ -60,7 +60,7 @@ func (c *control) threeDie() {
 		c.t.Errorf("commands without a quorum: %s", brief(got))
 	}
 	c.startServer(dead[2]) // three of five are enough
-	c.moved(90*time.Second, alive[1].place, 0)
+	c.moved(2*time.Minute, alive[1].place, 0)
 	c.giveBack(alive[1].place)
 	for _, r := range dead[:2] {
 		c.startServer(r)

@@ -18,7 +18,7 @@ func TestTroubleInMostSites(t *testing.T) {
 	for _, site := range dead {
 		w.fault(site, "kill")
 	}
-	w.until(20*time.Second, "the veto is on record", func() error {
+	w.until(time.Minute, "the veto is on record", func() error {
 		for _, site := range dead {
 			if !w.objected(site, since, "not_global") {
 				return fmt.Errorf("guard not_global has not objected at %s", site)
@@ -26,7 +26,7 @@ func TestTroubleInMostSites(t *testing.T) {
 		}
 		return nil
 	})
-	paged := Until(20*time.Second, "people are told", func() error {
+	paged := Until(time.Minute, "people are told", func() error {
 		for _, site := range dead {
 			for _, ep := range w.episodes(site, since, time.Now()) {
 				notices, err := w.Notices(t.Context(), ep.ID)

@@ -116,7 +116,7 @@ func (c *control) history() {
 	began := time.Now()
 	ops := c.orders(lasts, site, func(done func() bool) {
 		for !done() {
-			old := c.leader(30 * time.Second)
+			old := c.leader(time.Minute)
 			old.process.Kill()
 			c.leaderBut(old)
 			c.startServer(old)
@@ -124,7 +124,7 @@ func (c *control) history() {
 			if done() {
 				return
 			}
-			lone := c.leader(30 * time.Second)
+			lone := c.leader(time.Minute)
 			for _, r := range c.others(lone) {
 				cut{lone.place, r.place, bothWays}.do(c)
 			}
@@ -161,7 +161,7 @@ func (c *control) history() {
 // leaderBut waits until somebody else leads.
 func (c *control) leaderBut(old *replica) {
 	c.t.Helper()
-	c.without(old).leader(30 * time.Second)
+	c.without(old).leader(time.Minute)
 }
 
 // working lets the clients work for a while without trouble.

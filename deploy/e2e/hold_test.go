@@ -49,7 +49,7 @@ func (w *world) settled(sites ...string) {
 	for _, site := range sites {
 		time.Sleep(time.Until(w.quietAt[site]))
 	}
-	w.until(90*time.Second, "no episode is open", func() error {
+	w.until(3*time.Minute, "no episode is open", func() error {
 		for _, site := range sites {
 			for _, ep := range w.episodes(site, time.Now(), time.Now()) {
 				if ep.ClosedAt == nil {
@@ -114,7 +114,7 @@ func (w *world) explained(q quiet, from, to time.Time) {
 
 // episodesOf waits until the episodes that the trouble opened are closed, and returns them.
 func (w *world) episodesOf(q quiet, from, settle time.Time) (out []Episode, err error) {
-	err = Until(90*time.Second, "the episodes are closed", func() error {
+	err = Until(3*time.Minute, "the episodes are closed", func() error {
 		if w.t.Context().Err() != nil {
 			return &Never{errors.New("the test has ended")}
 		}
@@ -183,13 +183,13 @@ func TestHarmlessTroubleIsNotActedOn(t *testing.T) {
 		return out
 	}})
 	began := time.Now()
-	for i, f := range []struct {
+	for _, f := range []struct {
 		site    string
 		seconds int
 	}{{"ams", 1}, {"waw", 2}, {"fra", 4}, {"ams", 8}} {
 		w.settled(f.site)
 		d := time.Duration(f.seconds) * time.Second
-		w.during(quiet{name: fmt.Sprintf("a pause of %s at %s", d, f.site), sites: []string{f.site}, passes: i < 2, guard: "hold"}, func() {
+		w.during(quiet{name: fmt.Sprintf("a pause of %s at %s", d, f.site), sites: []string{f.site}, passes: f.seconds < 5, guard: "hold"}, func() {
 			e := w.fault(f.site, "pause", fmt.Sprint(f.seconds))
 			time.Sleep(time.Until(e.At().Add(d)))
 		})
@@ -204,7 +204,7 @@ func TestHarmlessTroubleIsNotActedOn(t *testing.T) {
 	}{{"fra", "ams", 3}, {"ams", "waw", 10}, {"waw", "fra", 30}, {"fra", "ams", 43}} {
 		w.settled(w.sites...)
 		d := time.Duration(f.seconds) * time.Second
-		w.during(quiet{name: fmt.Sprintf("a link cut of %s", d), sites: []string{f.a, f.b}, guard: "quorum", kind: "link"},
+		w.during(quiet{name: fmt.Sprintf("a link cut of %s", d), sites: []string{f.a, f.b}, passes: f.seconds < 5, guard: "quorum", kind: "link"},
 			w.lasting(d, f.a, "link", f.b))
 	}
 	w.settled(w.sites...)

@@ -36,15 +36,15 @@ func (c *control) clocksJump() {
 
 func (c *control) clockJumps(j jump) {
 	c.t.Helper()
-	victim := c.leader(30 * time.Second)
+	victim := c.leader(time.Minute)
 	if !j.leads {
 		victim = c.others(victim)[0]
 	}
 	known := len(c.exec.Calls())
 	c.setClock(victim, j.by)
-	c.until(10*time.Second, victim.name+" doubts its clock", func() error { return c.doubts(victim, "clock") })
+	c.until(time.Minute, victim.name+" doubts its clock", func() error { return c.doubts(victim, "clock") })
 	time.Sleep(outlasts) // what a replica may do wrong takes time
-	leader := c.leader(30 * time.Second)
+	leader := c.leader(time.Minute)
 	c.t.Logf("the clock of %s is off by %s (it led: %t): %s leads", victim.name, j.by, j.leads, leader.name)
 	if j.by.Abs() > time.Minute {
 		if err := c.doubts(victim, "those of the agents"); err != nil || leader == victim {

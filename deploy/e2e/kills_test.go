@@ -73,7 +73,7 @@ func (c *control) leaderKilled() {
 func (c *control) killedAt(m moment, whole bool) {
 	c.t.Helper()
 	defer c.exec.Behave(Manner{})
-	old := c.leader(30 * time.Second)
+	old := c.leader(time.Minute)
 	site := c.others(old)[0].place
 	c.exec.Behave(m.manner)
 	if m.before != nil {
@@ -83,7 +83,7 @@ func (c *control) killedAt(m moment, whole bool) {
 	if r, err := c.order(c.others(old)[1], "drain", site); err != nil || !r.OK {
 		c.t.Fatalf("%+v, %v", r, err)
 	}
-	c.until(30*time.Second, m.name, func() error {
+	c.until(time.Minute, m.name, func() error {
 		if !m.when(c, known) {
 			return errors.New("not yet")
 		}
@@ -98,9 +98,9 @@ func (c *control) killedAt(m moment, whole bool) {
 		c.heal()
 	}
 	c.exec.Behave(Manner{})
-	next := c.leader(30 * time.Second)
+	next := c.leader(time.Minute)
 	c.t.Logf("killed %s %s (its site too: %t): %s leads after %s", old.name, m.name, whole, next.name, time.Since(killed).Round(100*time.Millisecond))
-	c.moved(90*time.Second, site, 0)
+	c.moved(2*time.Minute, site, 0)
 	if whole {
 		c.bringBack(old)
 	} else {
@@ -112,7 +112,7 @@ func (c *control) killedAt(m moment, whole bool) {
 // killedBeforeTheRecord: what a leader took and could not record before another one leads happens never, also not when it
 // comes back, or what it had sent arrives: the kernel goes on sending for the dead.
 func (c *control) killedBeforeTheRecord() {
-	old, since, known := c.leader(30*time.Second), time.Now(), len(c.exec.Calls())
+	old, since, known := c.leader(time.Minute), time.Now(), len(c.exec.Calls())
 	for _, r := range c.others(old) {
 		cut{old.place, r.place, bothWays}.do(c)
 	}
@@ -132,11 +132,11 @@ func (c *control) killedBeforeTheRecord() {
 	old.process.Kill()
 	old.process = nil
 	<-answered
-	next := c.leader(30 * time.Second)
+	next := c.leader(time.Minute)
 	c.heal()
 	c.startServer(old)
 	c.calm()
-	if c.leader(30*time.Second) != next {
+	if c.leader(time.Minute) != next {
 		c.t.Errorf("%s came back and leads", old.name)
 	}
 	for _, a := range must[[]Action](c.t)(next.Actions(c.t.Context())) {
@@ -160,7 +160,7 @@ func (c *control) deadSite() {
 
 func (c *control) siteDies(how func(c *control, r *replica)) {
 	c.t.Helper()
-	old := c.leader(30 * time.Second)
+	old := c.leader(time.Minute)
 	known := len(c.exec.Calls())
 	died := time.Now()
 	how(c, old)
@@ -183,7 +183,7 @@ func (c *control) siteDies(how func(c *control, r *replica)) {
 // followerSiteDies: when the site of a replica dies that does not lead, the one that leads goes on leading and drains it, and
 // never takes the wait for its ledger for a pause of its own.
 func (c *control) followerSiteDies() {
-	old := c.leader(30 * time.Second)
+	old := c.leader(time.Minute)
 	since := must[standing](c.t)(c.standing(old)).Since
 	for _, lost := range c.others(old) {
 		known := len(c.exec.Calls())

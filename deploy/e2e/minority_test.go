@@ -49,12 +49,12 @@ func (c *control) allApart() {
 		c.refusesOrders(r)
 	}
 	c.heal()
-	c.leader(30 * time.Second)
+	c.leader(time.Minute)
 	c.calm()
 	if got := c.exec.Calls()[known:]; len(got) > 0 {
 		c.t.Errorf("commands without a quorum: %s", brief(got))
 	}
-	c.moveThereAndBack(c.leader(30 * time.Second))
+	c.moveThereAndBack(c.leader(time.Minute))
 }
 
 // noQuorum: two replicas die, and a person commands the executor past the third one. That is put on record when the
@@ -85,7 +85,7 @@ func (c *control) noQuorum() {
 		_, err := c.run(lone, "reconcile")
 		return err
 	})
-	c.until(30*time.Second, "the drain is on record", func() error {
+	c.until(time.Minute, "the drain is on record", func() error {
 		list, err := c.nodes[1].Actions(c.t.Context())
 		if err == nil && !slices.ContainsFunc(list, func(a Action) bool { return a.Plan == "break-glass" && a.State == "succeeded" }) {
 			err = errors.New(brief(list))

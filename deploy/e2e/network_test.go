@@ -145,7 +145,7 @@ func TestRelayDelaysOneWay(t *testing.T) {
 		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
 			t.Fatal(err)
 		}
-		if took := time.Since(began); took < 100*time.Millisecond || took > 2*time.Second {
+		if took := time.Since(began); took < 100*time.Millisecond || took > 20*time.Second {
 			t.Errorf("there and back took %s, want 100ms", took)
 		}
 	}

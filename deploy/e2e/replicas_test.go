@@ -56,7 +56,7 @@ func TestReplicasFarApart(t *testing.T) {
 	t.Parallel()
 	ms := map[string]time.Duration{"fra>ams": 20, "ams>fra": 60, "fra>waw": 40, "waw>fra": 120, "ams>waw": 90, "waw>ams": 30}
 	c := placedControl(t, wide{pattern: "global", delay: func(from, to string) time.Duration { return ms[from+">"+to] * time.Millisecond }})
-	old := c.leader(30 * time.Second)
+	old := c.leader(time.Minute)
 	c.t.Logf("ha_far_apart_order_leader_p50 %d ms", c.orderTakes(old))
 	c.t.Logf("ha_far_apart_order_follower_p50 %d ms, the slowest line takes 150 ms there and back", c.orderTakes(c.others(old)...))
 	if r, err := c.order(c.others(old)[0], "drain", c.others(old)[1].place); err != nil || !r.OK {
@@ -67,7 +67,7 @@ func TestReplicasFarApart(t *testing.T) {
 	killed := time.Now()
 	next := c.leader(time.Minute)
 	t.Logf("killed %s: %s leads after %s", old.name, next.name, time.Since(killed).Round(100*time.Millisecond))
-	c.moved(90*time.Second, c.others(old)[1].place, 0)
+	c.moved(2*time.Minute, c.others(old)[1].place, 0)
 	c.startServer(old)
 	c.restore(c.others(old)[1].place)
 	c.proven()
@@ -91,7 +91,7 @@ func (c *control) orderTakes(to ...*replica) int64 {
 
 // rollingRestart: the replicas are restarted one by one in the middle of an action, which ends all the same.
 func (c *control) rollingRestart() {
-	first := c.leader(30 * time.Second)
+	first := c.leader(time.Minute)
 	site := c.others(first)[0].place
 	c.exec.Behave(Manner{Before: time.Second})
 	defer c.exec.Behave(Manner{})
@@ -100,12 +100,12 @@ func (c *control) rollingRestart() {
 	}
 	for _, r := range append([]*replica{first}, c.others(first)...) {
 		stopped, led := time.Now(), c.leads.at(time.Now()).place == r.place
-		if err := errors.Join(r.process.Signal(syscall.SIGTERM), r.process.Wait(30*time.Second)); err != nil {
+		if err := errors.Join(r.process.Signal(syscall.SIGTERM), r.process.Wait(time.Minute)); err != nil {
 			c.t.Fatal(err)
 		}
 		r.process = nil
-		next := c.leader(30 * time.Second)
-		c.until(5*time.Second, "the watch has seen it", func() error {
+		next := c.leader(time.Minute)
+		c.until(time.Minute, "the watch has seen it", func() error {
 			if got := c.leads.at(time.Now()).place; got != next.place {
 				return errors.New("it has seen " + got)
 			}
@@ -121,7 +121,7 @@ func (c *control) rollingRestart() {
 		c.startServer(r)
 		c.until(time.Minute, r.name+" is back", func() error { return r.Ready(c.t.Context()) })
 	}
-	c.moved(90*time.Second, site, 0)
+	c.moved(2*time.Minute, site, 0)
 	c.restore(site)
 }
 
@@ -139,7 +139,7 @@ func (c *control) versions() {
 	}
 	change := func(r *replica, binary string) {
 		c.t.Helper()
-		if err := errors.Join(r.process.Signal(syscall.SIGTERM), r.process.Wait(30*time.Second)); err != nil {
+		if err := errors.Join(r.process.Signal(syscall.SIGTERM), r.process.Wait(time.Minute)); err != nil {
 			c.t.Fatal(err)
 		}
 		r.binary = binary
@@ -151,10 +151,10 @@ func (c *control) versions() {
 		change(r, first)
 	}
 	c.calm()
-	odd := c.others(c.leader(30 * time.Second))[0]
+	odd := c.others(c.leader(time.Minute))[0]
 	unfit := func(want string) {
 		c.t.Helper()
-		c.until(30*time.Second, odd.name+" says of itself: "+want, func() error {
+		c.until(time.Minute, odd.name+" says of itself: "+want, func() error {
 			out, err := get[struct {
 				Members []struct {
 					Name string `json:"name"`
@@ -174,7 +174,7 @@ func (c *control) versions() {
 	change(odd, build("v0.3.0"))
 	c.calm()
 	unfit("")
-	c.moveThereAndBack(c.leader(30 * time.Second))
+	c.moveThereAndBack(c.leader(time.Minute))
 	change(odd, build("v0.4.0"))
 	unfit("minor versions apart")
 	change(odd, "")
@@ -188,6 +188,6 @@ func (c *control) moveThereAndBack(r *replica) {
 	if reply, err := c.order(c.others(r)[1], "drain", site); err != nil || !reply.OK {
 		c.t.Fatalf("%+v, %v", reply, err)
 	}
-	c.moved(90*time.Second, site, 0)
+	c.moved(2*time.Minute, site, 0)
 	c.restore(site)
 }

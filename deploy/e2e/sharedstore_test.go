@@ -70,7 +70,7 @@ func (c *control) startStore() {
 		p := must[*Process](c.t)(c.n.Start(edgePlace, clusterProgram(c.t, name), append(args, "-httpListenAddr="+ip+":"+port)...))
 		c.t.Cleanup(p.Kill)
 		client := &http.Client{Timeout: time.Second, Transport: &http.Transport{DialContext: c.n.Dial(edgePlace), DisableKeepAlives: true}}
-		c.until(30*time.Second, name+" answers", func() error {
+		c.until(time.Minute, name+" answers", func() error {
 			resp, err := client.Get("http://" + ip + ":" + port + "/health")
 			if err == nil {
 				err = resp.Body.Close()
@@ -143,7 +143,7 @@ func (c *control) divided() {
 	}
 	lone.process.Kill()
 	lone.process = nil
-	c.leader(30 * time.Second)
+	c.leader(time.Minute)
 	without := c.owners(time.Minute)
 	c.t.Logf("without %s: %v", lone.name, without)
 	for i, name := range by {
@@ -180,5 +180,5 @@ func (c *control) storeGone() {
 			return errors.New(fmt.Sprint(parts))
 		})
 	}
-	c.outage(c.others(c.leader(30 * time.Second))[0].place)
+	c.outage(c.others(c.leader(time.Minute))[0].place)
 }

@@ -17,7 +17,7 @@ func (c *control) fallsAsleep(old *replica) (site string) {
 	if r, err := c.order(old, "drain", site); err != nil || !r.OK {
 		c.t.Fatalf("%+v, %v", r, err)
 	}
-	c.until(10*time.Second, "the command is under way", func() error {
+	c.until(time.Minute, "the command is under way", func() error {
 		if len(c.exec.Calls()) == known {
 			return errors.New("not yet")
 		}
@@ -39,14 +39,14 @@ func (c *control) wakes(old *replica) {
 // leaderAsleep: a leader that sleeps past its term wakes as a follower, and what it had under way has one effect.
 func (c *control) leaderAsleep() {
 	defer c.exec.Behave(Manner{})
-	old := c.leader(30 * time.Second)
+	old := c.leader(time.Minute)
 	site := c.fallsAsleep(old)
 	rest := c.without(old)
-	next := rest.leader(40 * time.Second)
-	rest.moved(90*time.Second, site, 0)
+	next := rest.leader(time.Minute)
+	rest.moved(2*time.Minute, site, 0)
 	known := len(c.exec.Calls())
 	c.wakes(old)
-	c.until(30*time.Second, old.name+" wakes as a follower", func() error {
+	c.until(time.Minute, old.name+" wakes as a follower", func() error {
 		s, err := c.standing(old)
 		if err != nil || s.Leads || s.Leader != next.name {
 			return fmt.Errorf("%+v, %w", s, err)
@@ -68,12 +68,12 @@ func (c *control) leaderNaps() {
 		naps = []time.Duration{300 * time.Millisecond, time.Second, 2 * time.Second, 3 * time.Second, 4 * time.Second, 5 * time.Second, 5900 * time.Millisecond}
 	}
 	for _, nap := range naps {
-		old := c.leader(30 * time.Second)
+		old := c.leader(time.Minute)
 		site := c.fallsAsleep(old)
 		time.Sleep(nap) // the thing under test
 		c.wakes(old)
-		c.moved(90*time.Second, site, 0)
-		c.t.Logf("%s slept for %s: %s leads", old.name, nap, c.leader(30*time.Second).name)
+		c.moved(2*time.Minute, site, 0)
+		c.t.Logf("%s slept for %s: %s leads", old.name, nap, c.leader(time.Minute).name)
 		c.restore(site)
 	}
 }

@@ -161,7 +161,7 @@ func (b *bench) left() []int {
 
 func (b *bench) until(what string, ok func() bool) {
 	b.t.Helper()
-	b.within(15*time.Second, what, ok)
+	b.within(2*time.Minute, what, ok) // it happens at all
 }
 
 func (b *bench) within(patience time.Duration, what string, ok func() bool) {
@@ -306,9 +306,7 @@ func TestEveryFaultBreaksAndHeals(t *testing.T) {
 		b.t = t
 		b.do("fault fra edge")
 		b.wantCables("probe:ams>fra=cut probe:waw>fra=cut users:director>fra=cut")
-		if !b.healthy(fra) {
-			t.Error("inside it is not alive")
-		}
+		b.until("inside it is alive", func() bool { return b.healthy(fra) })
 		if status, took := b.ask(http.MethodGet, l.Edge("probe", "ams", "fra"), "/healthz", 500*time.Millisecond); status != 0 || took < 400*time.Millisecond {
 			t.Errorf("from outside: %d after %s", status, took)
 		}
@@ -332,20 +330,22 @@ func TestEveryFaultBreaksAndHeals(t *testing.T) {
 	t.Run("slow", func(t *testing.T) {
 		b.t = t
 		b.do("fault fra slow 300ms")
-		if status, took := b.ask(http.MethodPost, fra, "/checkout", 3*time.Second); status != 200 || took < 300*time.Millisecond {
-			t.Errorf("%d after %s", status, took)
-		}
+		b.until("an order is taken", func() bool { // a shop has half a second to write it
+			status, took := b.ask(http.MethodPost, fra, "/checkout", time.Minute)
+			if status == 200 && took < 300*time.Millisecond {
+				t.Errorf("it is taken after %s", took)
+			}
+			return status == 200
+		})
 		mended()
 	})
 	t.Run("errors", func(t *testing.T) {
 		b.t = t
 		b.do("fault all errors 100")
-		if status, _ := b.ask(http.MethodPost, fra, "/checkout", 3*time.Second); status != 500 {
+		if status, _ := b.ask(http.MethodPost, fra, "/checkout", time.Minute); status != 500 {
 			t.Errorf("an order got %d", status)
 		}
-		if !b.healthy(fra) {
-			t.Error("the health check does not tell its own truth")
-		}
+		b.until("the health check tells its own truth", func() bool { return b.healthy(fra) })
 		mended()
 	})
 	t.Run("pause", func(t *testing.T) {
@@ -374,17 +374,21 @@ func TestEveryFaultBreaksAndHeals(t *testing.T) {
 			t.Errorf("after a reload: %+v, pid was %d", st, pid)
 		}
 		b.do("fault all restart")
-		if st := b.process("shop-fra"); st.PID == pid || st.Restarts != 0 || !b.healthy(fra) {
+		if st := b.process("shop-fra"); st.PID == pid || st.Restarts != 0 {
 			t.Errorf("after a restart: %+v", st)
 		}
+		b.until("it serves after a restart", func() bool { return b.healthy(fra) })
 	})
 	t.Run("loss for a time", func(t *testing.T) {
 		b.t = t
 		b.do("fault waw loss --for 300ms")
 		b.until("it is mended by itself", func() bool { return b.cables() == "" })
-		if raw, err := os.ReadFile(filepath.Join(b.data, "faults.jsonl")); err != nil || !strings.Contains(string(raw), `"event":"end"`) {
-			t.Errorf("faults.jsonl: %v\n%s", err, raw)
-		}
+		b.until("that is on record", func() bool { // it is written once the cables are mended
+			raw, err := os.ReadFile(filepath.Join(b.data, "faults.jsonl"))
+			lines := strings.Split(strings.TrimSpace(string(raw)), "\n")
+			last := lines[len(lines)-1]
+			return err == nil && strings.Contains(last, `"event":"end"`) && strings.Contains(last, `"kind":"loss"`)
+		})
 	})
 	t.Run("lag", func(t *testing.T) {
 		b.t = t

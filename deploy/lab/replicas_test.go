@@ -53,7 +53,7 @@ func (b *bench) named(name string) lab.Replica {
 // leader waits until a replica other than those leads.
 func (b *bench) leader(but ...string) (r lab.Replica) {
 	b.t.Helper()
-	b.within(40*time.Second, "a replica leads", func() (ok bool) {
+	b.until("a replica leads", func() (ok bool) {
 		r, ok = b.replica(func(r lab.Replica) bool { return r.Role == lab.Leads && !slices.Contains(but, r.Name) })
 		return ok
 	})
@@ -63,12 +63,12 @@ func (b *bench) leader(but ...string) (r lab.Replica) {
 // told waits until the story has said it after its first n bytes.
 func (b *bench) told(n int, what string) {
 	b.t.Helper()
-	b.within(time.Minute, "the story tells: "+what, func() bool { return strings.Contains(b.out.String()[n:], what) })
+	b.within(3*time.Minute, "the story tells: "+what, func() bool { return strings.Contains(b.out.String()[n:], what) })
 }
 
 func (b *bench) calm() {
 	b.t.Helper()
-	b.within(30*time.Second, "all replicas lead or follow", func() bool {
+	b.until("all replicas lead or follow", func() bool {
 		_, bad := b.replica(func(r lab.Replica) bool { return r.Role != lab.Leads && r.Role != lab.Follows })
 		return !bad
 	})
@@ -90,7 +90,7 @@ func TestThreeReplicas(t *testing.T) {
 		"--agent-bin", filepath.Join(dir, "evenkeel-agent"), "--users-rps", "30",
 	}
 	b.run(args...)
-	b.within(90*time.Second, "the lab is ready", b.ready)
+	b.until("the lab is ready", b.ready)
 	for i := range 3 {
 		bundle := filepath.Join(b.data, "tokens", fmt.Sprintf("r%d.bundle", i+1))
 		if info, err := os.Stat(bundle); i > 0 && (err != nil || info.Mode() != 0o600) || i == 0 && err == nil {
@@ -105,7 +105,7 @@ func TestThreeReplicas(t *testing.T) {
 		t.Error(out)
 	}
 	b.calm()
-	b.within(30*time.Second, "users are served", func() bool { u := b.status().Users; return u != nil && u.OK > 100 })
+	b.until("users are served", func() bool { u := b.status().Users; return u != nil && u.OK > 100 })
 
 	// The leader is killed: another leads, and the story goes on there.
 	n := len(b.out.String())
@@ -147,11 +147,11 @@ func TestThreeReplicas(t *testing.T) {
 		t.Errorf("a replica that sleeps: %+v", r)
 	}
 	b.do("heal " + third.Name)
-	b.within(20*time.Second, "it follows", func() bool { return b.named(third.Name).Role == lab.Follows })
+	b.until("it follows", func() bool { return b.named(third.Name).Role == lab.Follows })
 
 	b.stop()
 	b.run(args...)
-	b.within(60*time.Second, "the lab is ready again", b.ready)
+	b.until("the lab is ready again", b.ready)
 	b.calm()
 	b.stop()
 
@@ -160,7 +160,7 @@ func TestThreeReplicas(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.run(args...)
-	b.within(90*time.Second, "the lab is ready without the folder of r2", b.ready)
+	b.until("the lab is ready without the folder of r2", b.ready)
 	b.calm()
 	b.stop()
 	if _, err := os.Stat(filepath.Join(b.data, "server")); !os.IsNotExist(err) {

@@ -113,6 +113,20 @@ test('an adopted ledger is told of, and its story read anew', async () => {
   expect(asked).toContain('/api/v1/timeline?limit=200');
 });
 
+test('what is odd is shown while it is', async () => {
+  await say({ status: { anomalies: [{ class: 'cause', sentence: 'disk of fra: 0.62 reaches 0.9 in 28 s' }] } });
+  expect(text('anomalies')).toContain('cause disk of fra: 0.62 reaches 0.9 in 28 s');
+  await say({});
+  expect(text('anomalies')).toBe('');
+});
+
+test('a watch has its line until it judges', async () => {
+  await say({ status: { warming: [{ watch: 'http-latency', sentence: 'warming, 40 of 75 points, about 3 min' }] } });
+  expect(text('warming')).toBe('http-latency: warming, 40 of 75 points, about 3 min');
+  await say({});
+  expect(text('warming')).toBe('');
+});
+
 test('the replication links are shown where there are any', async () => {
   expect(document.getElementById('links-part')?.hidden).toBe(false);
   expect(text('links')).toContain('link down');

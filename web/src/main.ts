@@ -172,6 +172,8 @@ function showState(): void {
   show('notes', notes, () => view.banner(notes, 'note'));
   show('status', [status, link], () => [view.statusLine(status, link)]);
   show('statistics', status?.statistics, () => statistics.rows(status?.statistics));
+  show('anomalies', status?.anomalies, () => statistics.anomalies(status?.anomalies));
+  show('warming', status?.warming, () => statistics.warming(status?.warming));
   const old = link === 'lost' || (age !== undefined && age > view.staleAfter);
   document.body.classList.toggle('old', old);
   document.title = `${alarms.length + loud.length > 0 ? '✖ ' : ''}${status !== undefined && status.open_episodes > 0 ? `(${status.open_episodes}) ` : ''}Evenkeel`;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { rows } from './statistics';
+import { anomalies, rows, warming } from './statistics';
 import type { Calibration } from './types';
 
 const little: Calibration = {
@@ -30,4 +30,24 @@ describe('how often statistics err', () => {
     expect(rows(little)[0]?.querySelectorAll('th[scope=row]')).toHaveLength(2);
     expect(rows(little)[0]?.querySelectorAll('th[scope=col]')).toHaveLength(3);
   });
+});
+
+test('a watch has a line only while it warms', () => {
+  expect(warming(undefined)).toEqual([]);
+  const lines = warming([
+    { watch: 'http-latency', sentence: 'warming, 40 of 75 points, about 3 min' }, { watch: 'disk', sentence: 'warming' },
+  ])[0]?.querySelectorAll('li') ?? [];
+  expect([...lines].map((l) => l.textContent)).toEqual(['http-latency: warming, 40 of 75 points, about 3 min', 'disk: warming']);
+});
+
+test('what is odd has its class and its band', () => {
+  expect(anomalies(undefined)).toEqual([]);
+  const lines = anomalies([
+    { class: 'symptom', sentence: 'edge-latency of checkout at fra: 0.9999, expected 0.02, band -0.98 to 1.02, since 12:00:00 UTC' },
+    { class: 'cause', sentence: 'disk{host_name="a"} of fra: 0.622 reaches 0.9 in 28 s, since 12:00:00 UTC' },
+  ]).at(-1)?.querySelectorAll('li') ?? [];
+  expect([...lines].map((l) => l.textContent)).toEqual([
+    '◆ symptom edge-latency of checkout at fra: 0.9999, expected 0.02, band -0.98 to 1.02, since 12:00:00 UTC',
+    '■ cause disk{host_name="a"} of fra: 0.622 reaches 0.9 in 28 s, since 12:00:00 UTC',
+  ]);
 });

@@ -1,6 +1,7 @@
 // What statistics promise beside what they keep. Pure but for making elements.
 import { h } from './dom';
-import type { Calibration } from './types';
+import type { Anomaly, Calibration, Warming } from './types';
+import { badge } from './view';
 
 /** One figure with three digits, and nothing that is not known. */
 function figure(x: number): string {
@@ -30,4 +31,17 @@ export function rows(c: Calibration | undefined): HTMLElement[] {
         h('td', {}, `at most ${figure(c.chance_per_year)}`),
         h('td', {}, h('span', { class: 'badge none' }, h('span', { class: 'shape', 'aria-hidden': 'true' }, '?'), ' unvalidated')),
         h('td', {}, `${c.crossings} that nothing else confirmed`))))];
+}
+
+/** What detectors find odd now, with its band; nothing while that is nothing. */
+export function anomalies(all: Anomaly[] | undefined): HTMLElement[] {
+  if (all === undefined || all.length === 0) return [];
+  return [h('h3', {}, 'Odd by statistics'),
+    h('ul', { class: 'odd' }, ...all.map((a) => h('li', {}, badge(a.class), ` ${a.sentence}`)))];
+}
+
+/** One quiet line for each watch that still learns. */
+export function warming(all: Warming[] | undefined): HTMLElement[] {
+  if (all === undefined || all.length === 0) return [];
+  return [h('ul', { class: 'quiet lines' }, ...all.map((w) => h('li', {}, `${w.watch}: ${w.sentence}`)))];
 }

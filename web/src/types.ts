@@ -65,9 +65,23 @@ export interface Status {
   tilt?: { on: boolean; reason?: string };
   statistics?: Calibration;
   maintenance?: { site: string; service: string; what: string; by: string; end: string }[];
+  anomalies?: Anomaly[];
+  warming?: Warming[];
   observed_at?: string;
   open_episodes: number;
   parts: { name: string; ok: boolean; word: string }[] | null;
+}
+
+/** A series that a detector finds odd: a symptom or a cause. */
+export interface Anomaly {
+  class: string;
+  sentence: string;
+}
+
+/** How far a watch is that does not judge all of its series yet. */
+export interface Warming {
+  watch: string;
+  sentence: string;
 }
 
 /** What statistics promise and what they keep, over the last weeks; achieved is absent until enough is known. */

@@ -57,6 +57,9 @@ const looks: Record<string, Omit<Look, 'word'>> = {
   running: { shape: '►', tone: 'busy' },
   intended: { shape: '►', tone: 'busy' },
   verifying: { shape: '◑', tone: 'busy' },
+  // what detectors find
+  symptom: { shape: '◆', tone: 'watch' },
+  cause: { shape: '■', tone: 'watch' },
   // votes of replicas
   counts: { shape: '✔', tone: 'good' },
   tilt: { shape: '◆', tone: 'watch' },

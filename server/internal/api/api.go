@@ -69,6 +69,11 @@ type Self interface {
 	Stance() Stance
 }
 
+// Watches says how far those are that do not judge everything yet. It must not block.
+type Watches interface {
+	Warming() []core.Warming
+}
+
 // PartCheck is one part of the server that /readyz asks; Ready returns nil when it works.
 type PartCheck struct {
 	Name  string
@@ -89,6 +94,7 @@ type Options struct {
 	Self      Self
 	Links     Links       // what is known of replication links; nil: none is known
 	Changes   Changes     // declared changes; nil: none can be declared
+	Watches   Watches     // how far the watches are; nil: there are none
 	Control   Control     // replicas, backup, preflight and adopt; nil: they do not exist
 	Parts     []PartCheck // ledger, store, config
 

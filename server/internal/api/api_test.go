@@ -160,6 +160,9 @@ func TestNow(t *testing.T) {
 	if x := st.Statistics; x == nil || x.Nominal != 0.5 || x.Achieved != nil {
 		t.Errorf("statistics are %+v", x)
 	}
+	if x := st.Warming; x == nil || len(*x) != 1 || (*x)[0].Needed != 75 {
+		t.Errorf("warming is %+v", x)
+	}
 	r.world.seen = &core.Observation{}
 	get[core.Observation](r, "/api/v1/conditions") // the contract: no null where a list is promised
 }
@@ -345,7 +348,7 @@ func TestHostsOf(t *testing.T) {
 func TestBodiesArriveInTime(t *testing.T) {
 	read, slow := make(chan error, 1), make(chan error, 1)
 	r := start(t, func(o *Options) {
-		o.Upload = 100 * time.Millisecond
+		o.Upload = time.Second
 		o.Prometheus = http.HandlerFunc(func(_ http.ResponseWriter, q *http.Request) {
 			_, err := io.Copy(io.Discard, q.Body)
 			if q.URL.Path != "/prometheus/long" {
@@ -355,7 +358,7 @@ func TestBodiesArriveInTime(t *testing.T) {
 			select {
 			case <-q.Context().Done():
 				slow <- q.Context().Err()
-			case <-time.After(300 * time.Millisecond):
+			case <-time.After(2 * time.Second):
 				slow <- nil
 			}
 		})
@@ -377,7 +380,7 @@ func TestBodiesArriveInTime(t *testing.T) {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("the body ended with %v", err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("the server still waits for the rest of the body")
 	}
 }

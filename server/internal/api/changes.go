@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
@@ -143,14 +145,30 @@ func toChange(r ChangeRequest, who core.Credential, now time.Time) (core.Declare
 
 // inTopology reports a site or a service that is not configured: a misspelt one would explain nothing.
 func inTopology(c core.DeclaredChange, t core.Topology) error {
-	known := slices.ContainsFunc(t.Sites, func(s core.Site) bool { return s.Name == c.Site }) || slices.Contains(t.Witnesses, c.Site)
-	if !known {
-		return invalid("there is no site "+c.Site, "name a configured site or witness")
+	if err := checkPlace(c.Site, t); err != nil {
+		return err
 	}
-	if c.Service != core.AllServices && !slices.ContainsFunc(t.Services, func(s core.Service) bool { return s.Name == c.Service }) {
-		return invalid("there is no service "+c.Service, "name a configured service, or all")
+	if _, ok := t.Service(c.Service); !ok && c.Service != core.AllServices {
+		names := make([]string, 0, len(t.Services)+1)
+		for _, s := range t.Services {
+			names = append(names, s.Name)
+		}
+		return invalid("there is no service "+strconv.Quote(c.Service), "name one of: "+strings.Join(append(names, core.AllServices), ", "))
 	}
 	return nil
+}
+
+// checkPlace reports a site or witness that is not configured.
+func checkPlace(name string, t core.Topology) error {
+	known := t.Vantages()
+	switch {
+	case slices.Contains(known, name):
+		return nil
+	case len(known) == 0:
+		return invalid("there is no site "+strconv.Quote(name)+": none is configured", "add it to the configuration and restart the server first")
+	}
+	return invalid("there is no site "+strconv.Quote(name), "name one of: "+strings.Join(known, ", ")+
+		"; a new one is added to the configuration first, and takes a restart of the server")
 }
 
 // deref is the zero value for what is absent.

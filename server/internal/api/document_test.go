@@ -49,7 +49,7 @@ func TestDocumentKnowsEveryFieldOfCore(t *testing.T) {
 	for name, typ := range types(
 		core.Episode{}, core.Decision{}, core.Action{}, core.Notice{}, core.Line{}, core.Observation{}, core.Reply{},
 		core.Credential{}, core.Routing{}, core.Brake{}, core.Identity{}, core.Leadership{}, core.Member{}, core.Preflight{},
-		core.BreakGlass{}, core.LinkView{}, core.DeclaredChange{},
+		core.BreakGlass{}, core.LinkView{}, core.DeclaredChange{}, core.Warming{},
 	) {
 		ref := doc.Components.Schemas[name]
 		if ref == nil {

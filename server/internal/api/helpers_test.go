@@ -61,6 +61,10 @@ func (w *world) Stance() Stance {
 	return Stance{Reason: "the mode is observe", Statistics: &core.Calibration{ChancePerYear: 1, Nominal: 0.5, Needed: 10}}
 }
 
+func (w *world) Warming() []core.Warming {
+	return []core.Warming{{Watch: "http-latency", Series: 2, Points: 40, Needed: 75, ReadyIn: 175, Sentence: "warming, 40 of 75 points, about 3 min"}}
+}
+
 // rig is a running server over a real ledger.
 type rig struct {
 	t      *testing.T
@@ -87,7 +91,7 @@ func start(t *testing.T, change ...func(*Options)) *rig {
 	r := &rig{t: t, ledger: l, world: &world{topo: topology()}, control: &control{}, admin: secret.Reveal(), logs: &bytes.Buffer{}}
 	o := Options{
 		Records: l, Live: r.world, Commander: r.world, Tokens: l, Self: r.world,
-		Control: r.control, Changes: l,
+		Control: r.control, Changes: l, Watches: r.world,
 		Parts: []PartCheck{
 			{Name: "ledger", Ready: l.Ready},
 			{Name: "store", Ready: func(context.Context) error { return r.world.broken }},

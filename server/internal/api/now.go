@@ -32,14 +32,15 @@ func (s *server) GetStatus(ctx context.Context, _ GetStatusRequestObject) (GetSt
 		Statistics: stance.Statistics, Brake: brake, OpenEpisodes: len(open), Parts: s.check(ctx),
 	}
 	if o, ok := s.Live.Observation(); ok {
-		out.ObservedAt, out.Tilt = &o.At, &o.Tilt
+		out.ObservedAt, out.Tilt, out.Anomalies = &o.At, &o.Tilt, someOf(anomalies(o))
 	}
 	var worked []core.DeclaredChange
 	for c := range topo.Maintenances(time.Now()) {
 		worked = append(worked, *c)
 	}
-	if len(worked) > 0 {
-		out.Maintenance = &worked
+	out.Maintenance = someOf(worked)
+	if s.Watches != nil {
+		out.Warming = someOf(s.Watches.Warming())
 	}
 	if s.Control != nil {
 		leadership := s.Control.Leadership()

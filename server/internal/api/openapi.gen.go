@@ -118,6 +118,17 @@ type AdoptRequest struct {
 // Alternative Alternative is a policy that was not the one taken, and why.
 type Alternative = core.Alternative
 
+// Anomaly A series that a detector finds odd. A symptom is evidence only when all of them together say enough, a cause explains; GET /conditions has the figures and whom they are evidence against.
+type Anomaly struct {
+	// Class Class is the kind of testimony a piece of evidence is.
+	Class    Class  `json:"class"`
+	Detector string `json:"detector"`
+
+	// Sentence The series, its value and the band, or what is odd without one.
+	Sentence string    `json:"sentence"`
+	Since    time.Time `json:"since"`
+}
+
 // Answer Answer is what one guard says of one proposal.
 type Answer = core.Answer
 
@@ -398,6 +409,9 @@ type Status struct {
 	// Acting False when nothing is done automatically, whatever the policies say.
 	Acting bool `json:"acting"`
 
+	// Anomalies What detectors find odd about sites and services now, each series once; absent when that is nothing.
+	Anomalies *[]Anomaly `json:"anomalies,omitempty"`
+
 	// Brake Brake is the switch that stops all automatic actions of its scope until a person releases it.
 	Brake     *Brake `json:"brake,omitempty"`
 	ClusterID string `json:"cluster_id"`
@@ -432,6 +446,9 @@ type Status struct {
 	Tilt             *Tilt  `json:"tilt,omitempty"`
 	TopologyRevision int64  `json:"topology_revision"`
 	Version          string `json:"version"`
+
+	// Warming Watches with series that have too few points yet to be judged; absent when there are none.
+	Warming *[]Warming `json:"warming,omitempty"`
 }
 
 // StepRun StepRun is one step of an action and what became of it.
@@ -464,7 +481,7 @@ type TokenRequest struct {
 	ExpiresAt *time.Time       `json:"expires_at,omitempty"`
 	Kind      TokenRequestKind `json:"kind"`
 
-	// Name The site, the edge or the person.
+	// Name The configured site or witness, the edge or the person.
 	Name string `json:"name"`
 }
 
@@ -485,6 +502,9 @@ type Veto = core.Veto
 
 // Vote Vote is what one vantage location says of a subject, its agents combined.
 type Vote = core.Vote
+
+// Warming Warming is how far a watch has come of which series have too few points yet to be judged. The figures are those of the series that takes the longest; needed is absent while they are not known, as of a watch that another replica asks.
+type Warming = core.Warming
 
 // Writer Writer is how fresh the inputs of one agent or edge are.
 type Writer = core.Writer
@@ -520,6 +540,12 @@ type ListEpisodesParams struct {
 
 	// Limit At most so many; 100 when absent.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// GetPreflightParams defines parameters for GetPreflight.
+type GetPreflightParams struct {
+	// ClusterID Ask as the ledger of this cluster would; the present one when absent.
+	ClusterID *string `form:"cluster_id,omitempty" json:"cluster_id,omitempty"`
 }
 
 // ListLinesParams defines parameters for ListLines.
@@ -597,7 +623,7 @@ type ServerInterface interface {
 	ListLinks(c *gin.Context)
 	// GetPreflight What each executor says of the fencing tokens of this ledger.
 	// (GET /preflight)
-	GetPreflight(c *gin.Context)
+	GetPreflight(c *gin.Context, params GetPreflightParams)
 	// ListReplicas The replicas with their last words, and who leads, as this replica knows it.
 	// (GET /replicas)
 	ListReplicas(c *gin.Context)
@@ -952,6 +978,20 @@ func (siw *ServerInterfaceWrapper) ListLinks(c *gin.Context) {
 // GetPreflight operation middleware
 func (siw *ServerInterfaceWrapper) GetPreflight(c *gin.Context) {
 
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params GetPreflightParams
+
+	// ------------- Optional query parameter "cluster_id" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "cluster_id", c.Request.URL.Query(), &params.ClusterID, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter cluster_id: %w", err), http.StatusBadRequest)
+		return
+	}
+
 	for _, middleware := range siw.HandlerMiddlewares {
 		middleware(c)
 		if c.IsAborted() {
@@ -959,7 +999,7 @@ func (siw *ServerInterfaceWrapper) GetPreflight(c *gin.Context) {
 		}
 	}
 
-	siw.Handler.GetPreflight(c)
+	siw.Handler.GetPreflight(c, params)
 }
 
 // ListReplicas operation middleware
@@ -1784,6 +1824,7 @@ func (response ListLinksdefaultApplicationProblemPlusJSONResponse) VisitListLink
 }
 
 type GetPreflightRequestObject struct {
+	Params GetPreflightParams
 }
 
 type GetPreflightResponseObject interface {
@@ -2741,8 +2782,10 @@ func (sh *strictHandler) ListLinks(ctx *gin.Context) {
 }
 
 // GetPreflight operation middleware
-func (sh *strictHandler) GetPreflight(ctx *gin.Context) {
+func (sh *strictHandler) GetPreflight(ctx *gin.Context, params GetPreflightParams) {
 	var request GetPreflightRequestObject
+
+	request.Params = params
 
 	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
 		return sh.ssi.GetPreflight(ctx, request.(GetPreflightRequestObject))

@@ -123,6 +123,11 @@ func (s *server) ListTokens(ctx context.Context, _ ListTokensRequestObject) (Lis
 
 // CreateToken answers POST /tokens.
 func (s *server) CreateToken(ctx context.Context, r CreateTokenRequestObject) (CreateTokenResponseObject, error) {
+	if r.Body.Kind == kindSite {
+		if err := checkPlace(r.Body.Name, s.Live.Topology()); err != nil {
+			return nil, err
+		}
+	}
 	cred, secret, err := s.Tokens.CreateToken(ctx, string(r.Body.Kind), r.Body.Name, r.Body.ExpiresAt)
 	if err != nil {
 		return nil, err

@@ -180,7 +180,7 @@ func TestTokens(t *testing.T) {
 	r.refused(c, http.StatusUnauthorized, core.CodeUnauthorized)
 	for _, body := range []string{
 		`{"kind":"root","name":"x"}`, `{"kind":"site","name":"A B"}`, `{"kind":"site"}`,
-		`{"kind":"site","name":"x","expires_at":"2000-01-01T00:00:00Z"}`, `{"kind":"site","name":"x","expires_at":"soon"}`,
+		`{"kind":"site","name":"fra","expires_at":"2000-01-01T00:00:00Z"}`, `{"kind":"site","name":"fra","expires_at":"soon"}`,
 	} {
 		r.refused(call{method: "POST", path: "/api/v1/tokens", token: r.admin, body: body}, http.StatusBadRequest, core.CodeInvalid)
 	}

@@ -99,3 +99,11 @@ func some[T comparable](v T) *T {
 	}
 	return &v
 }
+
+// someOf is nil where there are none.
+func someOf[T any](all []T) *[]T {
+	if len(all) == 0 {
+		return nil
+	}
+	return &all
+}

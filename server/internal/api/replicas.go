@@ -23,7 +23,8 @@ type Control interface {
 	RemoveReplica(ctx context.Context, name string) error
 	// Backup streams the ledger to w; what was written before an error is no backup.
 	Backup(ctx context.Context, w io.Writer) error
-	Preflight(ctx context.Context) ([]core.Preflight, error)
+	// Preflight asks the executors as the ledger of a cluster would; an empty clusterID is the present one.
+	Preflight(ctx context.Context, clusterID string) ([]core.Preflight, error)
 	// Adopt raises the epoch: to the next one for epoch 0, of the present cluster for an empty clusterID. The text of
 	// the token signs the record.
 	Adopt(ctx context.Context, clusterID string, epoch int64, by, reason string, token core.Secret) (core.Identity, error)
@@ -94,12 +95,17 @@ func checkName(name string) error {
 }
 
 // GetPreflight answers GET /preflight.
-func (s *server) GetPreflight(ctx context.Context, _ GetPreflightRequestObject) (GetPreflightResponseObject, error) {
+func (s *server) GetPreflight(ctx context.Context, r GetPreflightRequestObject) (GetPreflightResponseObject, error) {
 	c, err := s.control()
 	if err != nil {
 		return nil, err
 	}
-	found, err := c.Preflight(ctx)
+	if id := r.Params.ClusterID; id != nil {
+		if err := core.CheckClusterID(*id); err != nil {
+			return nil, err
+		}
+	}
+	found, err := c.Preflight(ctx, deref(r.Params.ClusterID))
 	return GetPreflight200JSONResponse(list(found)), err
 }
 
@@ -109,11 +115,7 @@ func (s *server) Adopt(ctx context.Context, r AdoptRequestObject) (AdoptResponse
 	if err != nil {
 		return nil, err
 	}
-	var cluster string
 	var epoch int64
-	if r.Body.ClusterID != nil {
-		cluster = *r.Body.ClusterID
-	}
 	if r.Body.Epoch != nil {
 		if epoch = *r.Body.Epoch; epoch < 1 {
 			return nil, invalid("an epoch counts from 1", "give a higher one than the present, or none for the next")
@@ -122,14 +124,16 @@ func (s *server) Adopt(ctx context.Context, r AdoptRequestObject) (AdoptResponse
 	if err := checkReason(r.Body.Reason); err != nil {
 		return nil, err
 	}
-	if len(cluster) > maxCluster || (r.Body.ClusterID != nil && cluster == "") {
-		return nil, invalid("that is no cluster id", "take it from: evenkeel-server preflight; or give none for the present one")
+	if id := r.Body.ClusterID; id != nil {
+		if err := core.CheckClusterID(*id); err != nil {
+			return nil, err
+		}
 	}
-	if unprintable(r.Body.Reason, cluster) {
+	if unprintable(r.Body.Reason) {
 		return nil, errUnprintable()
 	}
 	who := by(ctx)
-	identity, err := c.Adopt(ctx, cluster, epoch, who.Name, r.Body.Reason, who.token)
+	identity, err := c.Adopt(ctx, deref(r.Body.ClusterID), epoch, who.Name, r.Body.Reason, who.token)
 	if err != nil {
 		return nil, err
 	}

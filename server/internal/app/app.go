@@ -51,6 +51,7 @@ type Server struct {
 	replica  string
 
 	listener net.Listener
+	admin    net.Listener // for profiles; nil: none
 	ledger   *ledger.Ledger
 	store    *store.Store
 	world    *world
@@ -83,10 +84,10 @@ func Run(ctx context.Context, opts Options) error {
 	if err := s.configure(); err != nil {
 		return err
 	}
+	defer s.deafen()
 	if err := s.listen(ctx); err != nil {
 		return err
 	}
-	defer s.listener.Close() //nolint:errcheck // the HTTP server closes it first
 	if err := s.open(ctx); err != nil {
 		return errors.Join(err, s.close(context.WithoutCancel(ctx)))
 	}
@@ -104,16 +105,15 @@ func (s *Server) configure() error {
 	return err
 }
 
-func (s *Server) listen(ctx context.Context) error {
-	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", s.opts.Listen)
-	if err != nil {
-		return &core.Error{
-			Code: core.CodeUnavailable, Message: "the address " + s.opts.Listen + " cannot be listened on", Err: err,
-			Hint: "another server may be running: stop it, or choose another address with --listen",
+func (s *Server) listen(ctx context.Context) (err error) {
+	if s.listener, err = listenOn(ctx, s.opts.Listen, "choose another address with --listen"); err != nil {
+		return err
+	}
+	if s.opts.AdminListen != "" {
+		if s.admin, err = listenOn(ctx, s.opts.AdminListen, `choose another address with --admin-listen, or --admin-listen "" for no profiles`); err != nil {
+			return err
 		}
 	}
-	s.listener = listener
 	for _, addr := range []string{s.opts.Listen, s.opts.AdminListen} {
 		if host, _, err := net.SplitHostPort(addr); err == nil && !loopback(host) {
 			s.opts.Log.Warn("listening beyond loopback: whoever reaches this address can read everything but secrets",
@@ -121,6 +121,27 @@ func (s *Server) listen(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func listenOn(ctx context.Context, addr, remedy string) (net.Listener, error) {
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, &core.Error{
+			Code: core.CodeUnavailable, Message: "the address " + addr + " cannot be listened on", Err: err,
+			Hint: "another server may be running: stop it, or " + remedy,
+		}
+	}
+	return listener, nil
+}
+
+// deafen closes what listen opened and no HTTP server has closed.
+func (s *Server) deafen() {
+	for _, l := range []net.Listener{s.listener, s.admin} {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
 }
 
 func loopback(host string) bool {
@@ -270,11 +291,11 @@ func (s *Server) serve(ctx context.Context) error {
 	}
 	failed := make(chan error, 2)
 	background(func(context.Context) { failed <- serveHTTP(web, s.listener) })
-	if s.opts.AdminListen != "" {
-		admin := &http.Server{Addr: s.opts.AdminListen, Handler: adminHandler(), ReadHeaderTimeout: 5 * time.Second}
+	if s.admin != nil {
+		admin := &http.Server{Handler: adminHandler(), ReadHeaderTimeout: 5 * time.Second}
 		background(func(context.Context) {
-			if err := serveHTTP(admin, nil); err != nil {
-				s.room("http").Warn("admin listener not started", slog.Any("error", err))
+			if err := serveHTTP(admin, s.admin); err != nil {
+				s.room("http").Warn("profiles are served no more", slog.Any("error", err))
 			}
 		})
 		defer admin.Close() //nolint:errcheck // profiles are cut off at the end
@@ -302,16 +323,11 @@ func (s *Server) serve(ctx context.Context) error {
 }
 
 func serveHTTP(server *http.Server, listener net.Listener) error {
-	var err error
-	if listener != nil {
-		err = server.Serve(listener)
-	} else {
-		err = server.ListenAndServe()
-	}
+	err := server.Serve(listener)
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
-	return fmt.Errorf("serve %s: %w", server.Addr, err)
+	return fmt.Errorf("serve %s: %w", listener.Addr(), err)
 }
 
 func adminHandler() http.Handler {

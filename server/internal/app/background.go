@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/evenkeel/evenkeel/server/internal/app/config"
@@ -32,6 +34,9 @@ const (
 
 // AdminTokenFile is where the first start leaves the admin token, inside the data directory.
 const AdminTokenFile = "admin.token"
+
+// nextSuffix is put behind the name of the admin token's file until the ledger knows the token.
+const nextSuffix = ".next"
 
 func hashOf(data []byte) string {
 	sum := sha256.Sum256(data)
@@ -173,6 +178,9 @@ func (s *Server) firstToken(ctx context.Context) error {
 		return err
 	}
 	path := filepath.Join(s.opts.DataDir, AdminTokenFile)
+	if err := s.takeUpToken(ctx, path); err != nil {
+		return err
+	}
 	name := "admin"
 	if s.several() {
 		name = adminOf(s.opts.Replica)
@@ -194,9 +202,17 @@ func (s *Server) firstToken(ctx context.Context) error {
 	default:
 		return nil
 	}
+	// The text is on the disk before it is valid: after a kill in between nobody is locked out.
+	secret := ledger.NewToken(ledger.TokenAdmin)
+	if err := writeWhole(path+nextSuffix, func(w io.Writer) error {
+		_, err := io.WriteString(w, secret.Reveal()+"\n")
+		return err
+	}); err != nil {
+		return tokenNotWritten(err)
+	}
 	write, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
-	_, secret, err := s.ledger.CreateToken(write, "admin", name, nil)
+	_, err = s.ledger.KeepToken(write, secret, ledger.TokenAdmin, name, nil)
 	if err != nil && s.several() {
 		s.room("app").Warn("no admin token of this replica made; the next start tries again", slog.Any("error", err))
 		return nil // it reads without one, and the others may be away for now
@@ -204,14 +220,35 @@ func (s *Server) firstToken(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(path, []byte(secret.Reveal()+"\n"), 0o600); err != nil {
-		return &core.Error{
-			Code: core.CodeUnavailable, Message: "the admin token cannot be written", Err: err,
-			Hint: "make the data directory writable",
-		}
+	return s.takeUpToken(ctx, path)
+}
+
+// takeUpToken gives the file of the admin token its name once the ledger knows the token in it: at the first start, or at the
+// one after a kill. One that the ledger does not know stays aside.
+func (s *Server) takeUpToken(ctx context.Context, path string) error {
+	text, err := os.ReadFile(path + nextSuffix)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return tokenNotWritten(err)
+	}
+	who, err := s.ledger.Authenticate(ctx, strings.TrimSpace(string(text)))
+	if err != nil || who.Kind != ledger.TokenAdmin {
+		return nil
+	}
+	if err := os.Rename(path+nextSuffix, path); err != nil {
+		return tokenNotWritten(err)
 	}
 	s.room("app").Info("admin token written", slog.String("path", path))
 	return nil
+}
+
+func tokenNotWritten(err error) error {
+	return &core.Error{
+		Code: core.CodeUnavailable, Message: "the admin token cannot be written", Err: err,
+		Hint: "make the data directory and its " + AdminTokenFile + " writable, then start again",
+	}
 }
 
 // adminOf is the name of a replica's own admin token.

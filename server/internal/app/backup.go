@@ -62,7 +62,11 @@ func writeWhole(path string, write func(io.Writer) error) error {
 	if err != nil {
 		return errors.Join(err, os.Remove(f.Name()))
 	}
-	return nil
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close()) // the name too outlives a loss of power
 }
 
 // prune removes all but the newest backups; their names sort by time.

@@ -136,6 +136,8 @@ func (o BreakGlassOptions) record(c config.Config) (core.BreakGlass, error) {
 		return core.BreakGlass{}, bad(`say why, as in --reason "no quorum"`, "nothing is commanded without a reason")
 	case !slices.Contains(names, target):
 		return core.BreakGlass{}, bad("name one of: "+strings.Join(names, ", "), "the configuration has no target %q", target)
+	case o.ClusterID != "" && core.CheckClusterID(o.ClusterID) != nil:
+		return core.BreakGlass{}, core.CheckClusterID(o.ClusterID)
 	case !site || !serves:
 		return core.BreakGlass{}, bad("use a site and a service of the file, or all", "%s is not configured", o.Subject)
 	}

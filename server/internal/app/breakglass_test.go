@@ -200,6 +200,9 @@ func TestBreakTheGlassOfAnExecutorThatObeyedNobody(t *testing.T) {
 	if core.Code(err) != core.CodeInvalid || err == nil || !strings.Contains(err.Error(), "--cluster-id c_ours") {
 		t.Errorf("a slip of the pen: %v", err)
 	}
+	if _, _, err = h.glass(t, core.PlanDrain, func(o *BreakGlassOptions) { o.ClusterID = "our own" }); err == nil || !strings.Contains(err.Error(), `"our own" is no cluster id`) {
+		t.Errorf("a name that none can have: %v", err)
+	}
 	if b, _, err := h.glass(t, core.PlanDrain, nil); err != nil || b.ClusterID != "c_ours" || b.Result != "done" {
 		t.Errorf("%+v, %v", b, err)
 	}

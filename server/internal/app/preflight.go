@@ -18,10 +18,11 @@ const (
 	preflightWait  = 10 * time.Second
 )
 
-// Preflight asks every executor which token it holds, and says whether our next command would be obeyed.
-func (s *Server) Preflight(ctx context.Context) ([]core.Preflight, error) {
+// Preflight asks every executor which token it holds, and says whether our next command would be obeyed if it were given in
+// the name of a cluster; an empty clusterID is our own.
+func (s *Server) Preflight(ctx context.Context, clusterID string) ([]core.Preflight, error) {
 	identity := s.ledger.Identity()
-	next := remediations.Fencing{ClusterID: identity.ClusterID, Epoch: identity.Epoch, Seq: s.ledger.Revision() + 1}
+	next := remediations.Fencing{ClusterID: cmp.Or(clusterID, identity.ClusterID), Epoch: identity.Epoch, Seq: s.ledger.Revision() + 1}
 	out := make([]core.Preflight, 0, len(s.config.Targets))
 	for _, a := range s.standings(ctx, next.ClusterID) {
 		out = append(out, a.judged(next))
@@ -93,7 +94,7 @@ func (s *Server) preflights(ctx context.Context) {
 			return
 		}
 		asked = time.Now()
-		results, err := s.Preflight(ctx)
+		results, err := s.Preflight(ctx, "")
 		if err != nil || ctx.Err() != nil {
 			return
 		}

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
@@ -58,4 +60,29 @@ func TestTheBundleMayBeGoneLater(t *testing.T) {
 	if err := startOnce(t, o); err != nil {
 		t.Error(err)
 	}
+}
+
+// A server that went on without its own profiles would leave those of another server at the address that it was given.
+func TestATakenAddressEndsTheStart(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	f := func(remedy string, o Options) {
+		t.Helper()
+		o.DataDir, o.Log = filepath.Join(t.TempDir(), "data"), slog.New(slog.DiscardHandler)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		o.Started = func(string) { cancel() }
+		err := Run(ctx, o)
+		if core.Code(err) != core.CodeUnavailable || !strings.Contains(err.Error(), taken.Addr().String()) || !strings.Contains(err.Error(), remedy) {
+			t.Errorf("error is %v, want %s", err, remedy)
+		}
+		if _, err := os.Stat(o.DataDir); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("something is left in the data directory: %v", err)
+		}
+	}
+	f("another address with --listen", Options{Listen: taken.Addr().String()})
+	f("another address with --admin-listen", Options{Listen: "127.0.0.1:0", AdminListen: taken.Addr().String()})
 }

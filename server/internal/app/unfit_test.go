@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -71,7 +73,7 @@ func openReplica(t *testing.T, r ledger.Replicas) *sick {
 		t.Fatal(err)
 	}
 	r.Pattern = "same-city"
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	l, err := ledger.Open(ctx, ledger.Options{Dir: filepath.Join(t.TempDir(), "ledger"), Replicas: &r})
 	if err != nil {
@@ -98,15 +100,19 @@ func openReplica(t *testing.T, r ledger.Replicas) *sick {
 	return x
 }
 
-// freePeer is an address for the ledger of a replica.
+// freePeer is an address for the ledger of a replica, below the range from which the system takes ports for connections: none of
+// them takes it meanwhile.
 func freePeer(t *testing.T) string {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 200 {
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:"+strconv.Itoa(20000+rand.IntN(12000)))
+		if err == nil {
+			defer func() { _ = l.Close() }()
+			return "https://" + l.Addr().String()
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return "https://" + l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // told is why the vote of a replica does not count, as it told this one.
@@ -131,10 +137,10 @@ func says(wrong bool, replicas ...*sick) error {
 	return errors.New(b.String())
 }
 
-// until asks again and again, for half a minute at the most, and tells what was wrong the last time.
+// until asks again and again, for two minutes at the most, and tells what was wrong the last time.
 func until(t *testing.T, what string, f func() error) {
 	t.Helper()
-	end := time.Now().Add(30 * time.Second)
+	end := time.Now().Add(2 * time.Minute)
 	for {
 		err := f()
 		if err == nil {

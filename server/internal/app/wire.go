@@ -228,7 +228,7 @@ func (s *Server) handler(watchman *detect.Watchman) (http.Handler, error) {
 			{Name: "loop", Ready: func(context.Context) error { return s.loop.ready() }, ForOrders: s.several()},
 			{Name: "detect", Ready: func(context.Context) error { return watchman.Behind() }, Warns: true},
 		},
-		Links: s, Changes: changes{s.ledger, s.marks.stale}, Control: s,
+		Links: s, Changes: changes{s.ledger, s.marks.stale}, Watches: watchman, Control: s,
 		Ingest: door.Handler(), Prometheus: s.store.Handler(), Web: web.Files(),
 		Metrics: promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}),
 		Hosts:   api.HostsOf(s.config.Server.URL),

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,9 +26,9 @@ type adoptFlags struct {
 
 func adoptCommand(o Options) *cobra.Command {
 	var f adoptFlags
-	cmd := newCommand(o, "adopt --reason TEXT [--epoch N] [--cluster-id ID]",
+	cmd := lasting(newCommand(o, "adopt --reason TEXT [--epoch N] [--cluster-id ID]",
 		"Say that this ledger speaks for a cluster from now on, with a higher epoch", cobra.NoArgs,
-		func(ctx context.Context, s *session, _ []string) error { return s.adopt(ctx, f) })
+		func(ctx context.Context, s *session, _ []string) error { return s.adopt(ctx, f) }), time.Minute) // it asks the executors
 	flags := cmd.Flags()
 	flags.StringVar(&f.cluster, "cluster-id", "", "the cluster to speak for (default: the present one)")
 	flags.Int64Var(&f.epoch, "epoch", 0, "the epoch to speak with, above the present one and above what executors hold (default: the next)")
@@ -45,6 +46,11 @@ func (s *session) adopt(ctx context.Context, f adoptFlags) error {
 		}
 	case f.epoch < 0:
 		return &core.Error{Code: core.CodeInvalid, Message: "an epoch counts from 1", Hint: "leave --epoch out for the next one"}
+	}
+	if f.cluster != "" {
+		if err := core.CheckClusterID(f.cluster); err != nil {
+			return err
+		}
 	}
 	c, err := s.admin()
 	if err != nil {
@@ -73,12 +79,43 @@ func (s *session) adopt(ctx context.Context, f adoptFlags) error {
 	if now.Pending != nil {
 		_, _ = fmt.Fprintln(s.Err, "It waits for this: "+printable(*now.Pending))
 	}
+	if cluster != now.ClusterID {
+		if doubt := s.unknownTo(ctx, c, cluster); doubt != "" {
+			_, _ = fmt.Fprintln(s.Err, printable(doubt))
+		}
+	}
 	if !f.yes {
 		if err := s.typed(ctx, "cluster id", cluster); err != nil {
 			return err
 		}
 	}
 	return s.adopted(ctx, c, req)
+}
+
+// unknownTo says that no executor has obeyed a cluster so far, or that this is not known; empty when one has.
+func (s *session) unknownTo(ctx context.Context, c *client.ClientWithResponses, cluster string) string {
+	res, err := c.GetPreflightWithResponse(ctx, &client.GetPreflightParams{ClusterID: &cluster})
+	if err := ask(s, http.StatusOK, func(r *client.GetPreflightResponse) *client.Problem {
+		return r.ApplicationProblemJSONDefault
+	}, res, err); err != nil {
+		return "It is not known whether an executor knows cluster " + cluster + ": " + err.Error()
+	}
+	if res.JSON200 == nil {
+		return "It is not known whether an executor knows cluster " + cluster + ": " + s.strange().Error()
+	}
+	answered := 0
+	for _, p := range *res.JSON200 {
+		if p.Result == "cannot_tell" {
+			continue
+		}
+		if answered++; p.ClusterID == cluster && p.Epoch > 0 {
+			return ""
+		}
+	}
+	if answered == 0 {
+		return "No executor answers, so nobody can say whether cluster " + cluster + " is one: see evenkeel-server preflight."
+	}
+	return fmt.Sprintf("NO EXECUTOR KNOWS cluster %s: none of the %d that answer has obeyed it. Is it spelt right? See evenkeel-server preflight.", cluster, answered)
 }
 
 func (s *session) adopted(ctx context.Context, c *client.ClientWithResponses, req client.AdoptRequest) error {

@@ -21,17 +21,17 @@ func TestChangeCommands(t *testing.T) {
 	if err != nil || strings.Count(out, "deploy checkout 1.4") != 1 || !strings.Contains(out, "admin jo") {
 		t.Errorf("%q, %v", out, err)
 	}
-	f := func(want string, more ...string) {
+	f := func(exit int, want string, more ...string) {
 		t.Helper()
-		if _, _, err := run(t, append(append([]string{}, args...), more...)...); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("got %v, want %q", err, want)
-		}
+		_, _, err := run(t, append(append([]string{}, args...), more...)...)
+		fails(t, err, exit, want)
 	}
-	f("another change has the id run-7", "--what", "another")
-	f("there is no site muc", "--site", "muc")
-	f("--for is out of range", "--for", "48h")
-	f("--start", "--start", "soon")
-	f("a change needs a site and a text", "--what", "")
+	f(3, "another change has the id run-7 (give", "--what", "another")
+	f(2, `there is no site "muc" (name one of: fra;`, "--site", "muc")
+	f(2, `there is no service "chekout" (name one of: checkout, all)`, "--service", "chekout")
+	f(2, "--for is out of range", "--for", "48h")
+	f(2, "--start", "--start", "soon")
+	f(2, "a change needs a site and a text", "--what", "")
 }
 
 func TestMaintenanceCommands(t *testing.T) {

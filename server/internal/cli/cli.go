@@ -49,11 +49,11 @@ func ExitCode(err error) int {
 	switch core.Code(err) {
 	case core.CodeInvalid, core.CodeNotFound:
 		return exitInvalid
-	case CodeRefused:
+	case CodeRefused, core.CodeConflict, core.CodeTooLarge:
 		return exitRefused
 	case core.CodeUnauthorized, core.CodeForbidden:
 		return exitForbidden
-	case core.CodeUnavailable:
+	case core.CodeUnavailable, string(client.ProblemCodeTooManyRequests):
 		return exitUnavailable
 	}
 	return exitOther
@@ -132,6 +132,8 @@ func lasting(cmd *cobra.Command, timeout time.Duration) *cobra.Command {
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: short, SilenceUsage: true, SilenceErrors: true,
+		// The flags of a command that does not exist are not what is wrong with it.
+		FParseErrWhitelist: cobra.FParseErrWhitelist{UnknownFlags: true},
 		Args: func(cmd *cobra.Command, args []string) error {
 			if err := cobra.NoArgs(cmd, args); err != nil {
 				return usage(cmd, err)

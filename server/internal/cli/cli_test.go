@@ -30,6 +30,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type loop struct {
 	topology core.Topology
 	seen     core.Observation
+	warming  []core.Warming
 	command  core.Command
 	commands []core.Command
 	reply    core.Reply
@@ -39,6 +40,7 @@ type loop struct {
 
 func (l *loop) Topology() core.Topology               { return l.topology }
 func (l *loop) Observation() (core.Observation, bool) { return l.seen, true }
+func (l *loop) Warming() []core.Warming               { return l.warming }
 func (l *loop) Stance() api.Stance                    { return api.Stance{Reason: "the mode is observe"} }
 
 func (l *loop) Command(_ context.Context, c core.Command) (core.Reply, error) {
@@ -93,7 +95,7 @@ func start(t *testing.T) *rig {
 		control: &control{leadership: core.Leadership{Leads: true, Quorum: true}}, // alone
 	}
 	h, err := api.New(api.Options{
-		Records: r.records, Live: r.loop, Commander: r.loop, Tokens: l, Self: r.loop, Version: "1.2.3", Control: r.control, Changes: l,
+		Records: r.records, Live: r.loop, Commander: r.loop, Tokens: l, Self: r.loop, Version: "1.2.3", Control: r.control, Changes: l, Watches: r.loop,
 		Parts: []api.PartCheck{
 			{Name: "ledger", Ready: l.Ready}, {Name: "store", Ready: func(context.Context) error { return errors.New("full") }},
 		},
@@ -176,11 +178,17 @@ func TestStatus(t *testing.T) {
 		},
 	}
 	r.loop.seen = core.Observation{
-		At: at, Assessments: []core.Assessment{{Subject: subject, Condition: core.Failing}},
+		At: at, Assessments: []core.Assessment{{
+			Subject: subject, Condition: core.Failing, Odd: []core.Evidence{{
+				Class: core.ClassSymptom, Signal: core.SignalAnomaly, Source: "edge-latency", Onset: at, Series: "edge-latency of checkout at fra",
+				Band: &core.Band{Value: 0.99987, Expected: 0.0123, Lower: -0.98, Upper: 1.02}, Sentence: "long",
+			}},
+		}},
 		Traffic: []core.Traffic{{Site: "fra", Service: "checkout", Known: true, Share: .333}},
 		Writers: []core.Writer{{Name: "fra", Kind: "site", LastAt: at}, {Name: "lon", Kind: "witness", Fresh: true}},
 		Tilt:    core.Tilt{On: true, Reason: "the clock jumped"},
 	}
+	r.loop.warming = []core.Warming{{Watch: "http-latency", Sentence: "warming, 40 of 75 points, about 3 min"}}
 	if _, err := r.ledger.Commit(t.Context(), []core.Change{
 		{Episode: &core.Episode{
 			ID: "ep_1", Subject: subject, Onset: at, Condition: core.Failing, Sentence: "checkout at fra is dead\x1b[31m",
@@ -204,10 +212,14 @@ fra   checkout  failing    draining  50 %    33.3 %  silent since 2026-11-23 08:
 ams   -         -          -         -       -       unknown
 lon   -         -          -         -       -       heard
 
+symptom: edge-latency of checkout at fra: 0.9999, expected 0.0123, band -0.98 to 1.02, since 08:00:00 UTC
+
 EPISODE  SINCE                 SUBJECT          CONDITION  ROUTING  WHAT
 ep_1     2026-11-23 08:00:00Z  checkout at fra  failing    unknown  checkout at fra is dead[31m
 
 checkout at fra waits for your word: evenkeel-server approve dec_1 --reason WHY, or veto
+
+http-latency: warming, 40 of 75 points, about 3 min
 `
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("status (-want +got):\n%s", diff)
@@ -278,8 +290,10 @@ func TestMistakesAreSentencesWithRemedies(t *testing.T) {
 	f(2, []string{"hold_s is out of range"}, "hold", "ep", "--for", "48h", "--reason", "x")
 	f(2, []string{"there is no output", "table or json"}, "status", "--output", "xml")
 	f(2, []string{"unknown flag", "--help"}, "status", "--verbos")
+	f(2, []string{`unknown command "crate"`, "as in: evenkeel-server token"}, "token", "crate", "--kind", "site", "--name", "fra")
 	f(2, []string{"kind and a name"}, "token", "create", "--kind", "site")
 	f(2, []string{"cannot be of kind", "admin, site or edge"}, "token", "create", "--kind", "root", "--name", "x")
+	f(2, []string{`there is no site "fra": none is configured`, "restart the server"}, "token", "create", "--kind", "site", "--name", "fra")
 	f(2, []string{"there is no token tok_x"}, "token", "revoke", "tok_x")
 
 	_, _, err := run(t, "brake", "on", "--reason", "x", "--server", r.url, "--data", t.TempDir())
@@ -305,8 +319,20 @@ func TestMistakesAreSentencesWithRemedies(t *testing.T) {
 	fails(t, err, 1, "Evenkeel's way")
 }
 
+func TestExitCodesOfRefusals(t *testing.T) {
+	f := func(code string, want int) {
+		t.Helper()
+		if got := cli.ExitCode(&core.Error{Code: code}); got != want {
+			t.Errorf("%s: exit code %d, want %d", code, got, want)
+		}
+	}
+	f(core.CodeTooLarge, 3)
+	f("too_many_requests", 5)
+}
+
 func TestTokens(t *testing.T) {
 	r := start(t)
+	r.loop.topology = core.Topology{Sites: []core.Site{{Name: "fra"}, {Name: "ams"}}, Witnesses: []string{"lon"}}
 	file := filepath.Join(t.TempDir(), "fra.token")
 	out := r.ok("token", "create", "--kind", "site", "--name", "fra", "--out", file)
 	info, err := os.Stat(file)
@@ -334,12 +360,18 @@ func TestTokens(t *testing.T) {
 	if count() != before {
 		t.Error("a token was made that is written down nowhere")
 	}
-	_, err = r.run("token", "create", "--kind", "site", "--name", "A B", "--out", filepath.Join(filepath.Dir(file), "bad"))
+	_, err = r.run("token", "create", "--kind", "site", "--name", "fro", "--out", filepath.Join(filepath.Dir(file), "bad"))
+	fails(t, err, 2, `there is no site "fro"`, "name one of: fra, ams, lon;", "added to the configuration first")
+	_, err = r.run("token", "create", "--kind", "edge", "--name", "A B", "--out", filepath.Join(filepath.Dir(file), "bad"))
 	fails(t, err, 2, "cannot be named")
 	if left, err := os.ReadDir(filepath.Dir(file)); err != nil || len(left) != 1 {
 		t.Errorf("files left: %v, %v", left, err)
 	}
 	r.ok("token", "create", "--kind", "edge", "--name", "director", "--out", file, "--force")
+	witness := r.ok("token", "create", "--kind", "site", "--name", "lon")
+	if cred, err := r.ledger.Authenticate(t.Context(), strings.TrimSpace(witness)); err != nil || r.ok("token", "revoke", cred.ID) == "" {
+		t.Errorf("the token of a witness is of %+v, %v", cred, err)
+	}
 	printed := strings.TrimSpace(r.ok("token", "create", "--kind", "admin", "--name", "eve", "--expires", "1h"))
 	if cred, err := r.ledger.Authenticate(t.Context(), printed); err != nil || cred.ExpiresAt == nil {
 		t.Errorf("the printed token is of %+v, %v", cred, err)

@@ -25,7 +25,7 @@ func (s *session) preflight(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	res, err := c.GetPreflightWithResponse(ctx)
+	res, err := c.GetPreflightWithResponse(ctx, nil)
 	if err := ask(s, http.StatusOK, func(r *client.GetPreflightResponse) *client.Problem {
 		return r.ApplicationProblemJSONDefault
 	}, res, err); err != nil {

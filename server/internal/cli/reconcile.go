@@ -44,6 +44,11 @@ type reconciled struct {
 // off is run again: the server knows a record by its id.
 func (s *session) reconcile(ctx context.Context) error {
 	dir := filepath.Join(s.data, breakGlassDir)
+	release, err := claim(dir)
+	if err != nil {
+		return err
+	}
+	defer release()
 	records, out, err := readRecords(dir)
 	if err != nil {
 		return err

@@ -116,3 +116,32 @@ func TestReconcileKeepsWhatIsNotOnRecord(t *testing.T) {
 		t.Errorf("files are %v after %d commands", got, len(r.loop.commands)-before)
 	}
 }
+
+// Of two at the same time the second is told so, and gives the server nothing.
+func TestReconcileIsAloneInItsDirectory(t *testing.T) {
+	r := start(t)
+	began, end := make(chan struct{}), make(chan struct{})
+	r.loop.judge = func(core.Command) (core.Reply, error) {
+		if len(r.loop.commands) == 1 {
+			close(began)
+			<-end
+		}
+		return core.Reply{OK: true, Sentence: "on record"}, nil
+	}
+	r.glass("bg_1", since)
+	first := make(chan error)
+	go func() {
+		_, err := r.run("reconcile")
+		first <- err
+	}()
+	<-began
+	_, err := r.run("reconcile")
+	fails(t, err, 3, "another reconcile is at work in "+filepath.Join(r.data, "break-glass"), "run this again")
+	close(end)
+	if err := <-first; err != nil || len(r.loop.commands) != 1 {
+		t.Errorf("%v after %d commands", err, len(r.loop.commands))
+	}
+	if out := r.ok("reconcile"); !strings.HasPrefix(out, "nothing to reconcile") {
+		t.Errorf("prints %q", out)
+	}
+}

@@ -239,7 +239,12 @@ func whatIsLeft(all client.Replicas, name string) (string, error) {
 		}
 	}
 	switch {
-	case !member && len(all.Members) > 0:
+	case len(all.Members) == 0:
+		return "", &core.Error{
+			Code: core.CodeNotFound, Message: "this server is alone and has no replica " + name,
+			Hint: "name one that has replicas with --server; to end this one stop it and keep its data directory",
+		}
+	case !member:
 		return "", &core.Error{Code: core.CodeNotFound, Message: "no replica " + name + " is a member", Hint: "see evenkeel-server replica list"}
 	case votes && left == 0:
 		return "", &core.Error{

@@ -26,6 +26,7 @@ type control struct {
 	broken     error // after the backup
 	err        error
 	asked      []string
+	cluster    string // of the last preflight
 }
 
 func (c *control) Leadership() core.Leadership { return c.leadership }
@@ -54,7 +55,10 @@ func (c *control) Backup(_ context.Context, w io.Writer) error {
 	return c.broken
 }
 
-func (c *control) Preflight(context.Context) ([]core.Preflight, error) { return c.found, c.err }
+func (c *control) Preflight(_ context.Context, cluster string) ([]core.Preflight, error) {
+	c.cluster = cluster
+	return c.found, c.err
+}
 
 func (c *control) Adopt(_ context.Context, id string, epoch int64, by, reason string, token core.Secret) (core.Identity, error) {
 	c.asked = append(c.asked, fmt.Sprintf("adopt %q %d %s %s %v", id, epoch, by, reason, strings.HasPrefix(token.Reveal(), "evk_admin_")))
@@ -200,6 +204,12 @@ func TestReplicaAdd(t *testing.T) {
 	}
 	f("add", "add r2 false")
 	f("replace", "add r2 true")
+	_, asks, err := typing(t, strings.NewReader("r2\n"), "replica", "remove", "r2", "--server", r.url, "--data", r.data)
+	fails(t, err, 2, "this server is alone and has no replica r2", "--server")
+	if asks != "" || len(r.control.asked) != 2 {
+		t.Errorf("asks %q where there are no replicas; %v", asks, r.control.asked)
+	}
+	r.control.members = func() []core.Member { return append(members(), core.Member{Name: "r 2", State: core.MemberVoter}) }
 	if out := r.ok("replica", "remove", "r 2", "--yes"); !strings.Contains(out, "replica r 2 is removed") || r.control.asked[2] != "remove r 2" {
 		t.Errorf("prints %q, asked %v", out, r.control.asked)
 	}
@@ -217,7 +227,7 @@ func TestReplicaAdd(t *testing.T) {
 		t.Errorf("a replica was taken in whose bundle is written down nowhere: %v", r.control.asked)
 	}
 	r.control.members = members
-	_, asks, err := typing(t, strings.NewReader("r3\n"), "replica", "remove", "r2", "--server", r.url, "--data", r.data)
+	_, asks, err = typing(t, strings.NewReader("r3\n"), "replica", "remove", "r2", "--server", r.url, "--data", r.data)
 	fails(t, err, 2, "that is not the name of the replica; nothing was done")
 	if want := "Without r2 there are 6 replicas with a vote, of which 2 may fail"; !strings.Contains(asks, want) || len(r.control.asked) != 3 {
 		t.Errorf("asks %q, want %q; %v", asks, want, r.control.asked)
@@ -231,7 +241,7 @@ func TestReplicaAdd(t *testing.T) {
 	}
 	r.control.members = func() []core.Member { return members()[:1] }
 	_, _, err = typing(t, strings.NewReader("r1\n"), "replica", "remove", "r1", "--server", r.url, "--data", r.data)
-	fails(t, err, 1, "the last replica with a vote")
+	fails(t, err, 3, "the last replica with a vote")
 	r.control.members = func() []core.Member { return members()[:2] }
 	_, asks, _ = typing(t, strings.NewReader("\n"), "replica", "remove", "r1", "--server", r.url, "--data", r.data)
 	if want := "Without r1 there is one replica with a vote; when that one fails, nothing acts."; !strings.Contains(asks, want) {
@@ -241,6 +251,8 @@ func TestReplicaAdd(t *testing.T) {
 	r.control.err = &core.Error{Code: core.CodeNotFound, Message: "the configuration has no replica r9"}
 	bad(2, "no replica r9", "replica", "add", "r9", "--out", filepath.Join(dir, "r9"))
 	bad(2, "no replica r9", "replica", "remove", "r2", "--yes")
+	r.control.err = &core.Error{Code: core.CodeConflict, Message: "replica r2 is a member already", Hint: "replica replace r2"}
+	bad(3, "is a member already (replica replace r2)", "replica", "add", "r2", "--out", filepath.Join(dir, "r9"))
 	r.control.err, r.control.bundle = nil, ""
 	bad(1, "Evenkeel's way", "replica", "add", "r9", "--out", filepath.Join(dir, "r9"))
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 2 {
@@ -352,6 +364,26 @@ func TestAdopt(t *testing.T) {
 	f(" c_old \n", `adopt "" 0 jo fire true`, []string{"Type the cluster id c_old"}, "adopt")
 	f("c_new", `adopt "c_new" 0 jo fire true`, []string{"Type the cluster id c_new"}, "adopt", "--cluster-id", "c_new")
 
+	// A name that no executor knows is doubted before the word is asked for.
+	doubt := func(want string, found ...core.Preflight) {
+		t.Helper()
+		r.control.found = found
+		_, questions, err := run(t, "adopt", "--yes", "--cluster-id", "c_new", "--reason", "fire", "--server", r.url, "--data", r.data)
+		if err != nil || r.control.cluster != "c_new" {
+			t.Errorf("%v, asked of %q", err, r.control.cluster)
+		}
+		if want == "" && strings.Contains(strings.ToLower(questions), "no executor") || !strings.Contains(questions, want) {
+			t.Errorf("%+v: says\n%s, want %q", found, questions, want)
+		}
+	}
+	deaf := core.Preflight{Target: "dns", Result: "cannot_tell"}
+	doubt("No executor answers, so nobody can say whether cluster c_new is one")
+	doubt("No executor answers, so nobody can say whether cluster c_new is one", deaf)
+	doubt("NO EXECUTOR KNOWS cluster c_new: none of the 2 that answer", deaf, core.Preflight{Target: "a", Result: "ok", ClusterID: "c_new"},
+		core.Preflight{Target: "b", Result: "unknown_cluster", ClusterID: "c_old", Epoch: 3})
+	doubt("", deaf, core.Preflight{Target: "a", Result: "epoch_behind", ClusterID: "c_new", Epoch: 8})
+	r.control.asked = r.control.asked[:4]
+
 	bad := func(in io.Reader, exit int, says string, args ...string) {
 		t.Helper()
 		_, _, err := typing(t, in, append(args, "--server", r.url, "--data", r.data)...)
@@ -361,6 +393,7 @@ func TestAdopt(t *testing.T) {
 	bad(strings.NewReader(""), 2, "nothing was done", "adopt", "--reason", "fire")
 	bad(nil, 2, "--yes", "adopt", "--reason", "fire")
 	bad(nil, 2, "needs a reason", "adopt", "--yes")
+	bad(nil, 2, `"the old one" is no cluster id (one has 3 to 64`, "adopt", "--yes", "--reason", "fire", "--cluster-id", "the old one")
 	bad(nil, 2, "counts from 1", "adopt", "--yes", "--reason", "fire", "--epoch", "-1")
 	if len(r.control.asked) != 4 {
 		t.Errorf("adopted without a word: %v", r.control.asked)

@@ -47,7 +47,7 @@ func TestReadsGoOnToTheNextServer(t *testing.T) {
 	r := start(t)
 	f := func(first string, says string) {
 		t.Helper()
-		out, warnings, err := run(t, "status", "--server", first+", "+r.url, "--timeout", "2s")
+		out, warnings, err := run(t, "status", "--server", first+", "+r.url, "--timeout", "10s")
 		if err != nil || !strings.Contains(out, "version 1.2.3") {
 			t.Errorf("%s: %v: %s", says, err, out)
 		}
@@ -59,7 +59,7 @@ func TestReadsGoOnToTheNextServer(t *testing.T) {
 	busy, _ := answering(t, unavailable)
 	f(busy, "503")
 	hung, _ := answering(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-	f(hung, "no answer within 1s")
+	f(hung, "no answer within 5s")
 
 	// With a path before ours, as behind a proxy.
 	proxy, _ := answering(t, func(w http.ResponseWriter, q *http.Request) {
@@ -89,18 +89,18 @@ func TestReadsGoOnToTheNextServer(t *testing.T) {
 func TestOrdersAreNotRepeated(t *testing.T) {
 	r := start(t)
 	r.loop.reply = core.Reply{OK: true, Sentence: "done"}
-	drain := func(list string) error {
+	drain := func(list, patience string) error {
 		t.Helper()
-		_, _, err := run(t, "drain", "fra", "--reason", "x", "--server", list, "--data", r.data, "--timeout", "2s")
+		_, _, err := run(t, "drain", "fra", "--reason", "x", "--server", list, "--data", r.data, "--timeout", patience)
 		return err
 	}
 	// Nothing was sent: another may be asked.
-	if err := drain(nobody(t) + "," + r.url); err != nil || len(r.loop.commands) != 1 {
+	if err := drain(nobody(t)+","+r.url, "1m"); err != nil || len(r.loop.commands) != 1 {
 		t.Errorf("%v, commands are %+v", err, r.loop.commands)
 	}
 	// It may have been taken: nobody else is asked.
 	broken, asked := answering(t, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
-	fails(t, drain(broken+","+r.url), 5, "it is not known whether "+broken+" took the order", "status")
+	fails(t, drain(broken+","+r.url, "1m"), 5, "it is not known whether "+broken+" took the order", "status")
 	if asked.Load() != 1 {
 		t.Errorf("asked %d times", asked.Load())
 	}
@@ -109,12 +109,12 @@ func TestOrdersAreNotRepeated(t *testing.T) {
 		<-q.Context().Done()
 	})
 	began := time.Now()
-	fails(t, drain(hung+","+r.url), 5, "it is not known whether")
+	fails(t, drain(hung+","+r.url, "2s"), 5, "it is not known whether")
 	if asked.Load() != 1 || time.Since(began) < 1500*time.Millisecond {
 		t.Errorf("asked %d times, waited %s: an order has all the time there is", asked.Load(), time.Since(began))
 	}
 	busy, asked := answering(t, unavailable)
-	fails(t, drain(busy+","+r.url), 5, "the ledger does not answer")
+	fails(t, drain(busy+","+r.url, "1m"), 5, "the ledger does not answer")
 	if asked.Load() != 1 || len(r.loop.commands) != 1 {
 		t.Errorf("the order was repeated: %+v", r.loop.commands)
 	}

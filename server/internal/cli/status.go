@@ -135,11 +135,28 @@ func (v *overview) table(w io.Writer) {
 	} else {
 		_, _ = fmt.Fprintln(w, "no sites are configured")
 	}
+	if st.Anomalies != nil {
+		for _, x := range *st.Anomalies {
+			_, _ = fmt.Fprintf(w, "%s: %s\n", x.Class, printable(x.Sentence))
+		}
+		_, _ = fmt.Fprintln(w)
+	}
+	v.episodes(w)
+	if st.Warming != nil {
+		_, _ = fmt.Fprintln(w)
+		for _, x := range *st.Warming {
+			_, _ = fmt.Fprintf(w, "%s: %s\n", printable(x.Watch), printable(x.Sentence))
+		}
+	}
+}
+
+// episodes are the open ones, the oldest first.
+func (v *overview) episodes(w io.Writer) {
 	if len(v.Episodes) == 0 {
 		_, _ = fmt.Fprintln(w, "no open episodes")
 		return
 	}
-	rows = [][]string{{"EPISODE", "SINCE", "SUBJECT", "CONDITION", "ROUTING", "WHAT"}}
+	rows := [][]string{{"EPISODE", "SINCE", "SUBJECT", "CONDITION", "ROUTING", "WHAT"}}
 	for _, e := range slices.Backward(v.Episodes) {
 		rows = append(rows, []string{e.ID, clock(e.Onset), e.Subject.String(), e.Condition.String(), e.Routing.String(), e.Sentence})
 	}

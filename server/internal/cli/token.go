@@ -32,7 +32,7 @@ func tokenCreateCommand(o Options) *cobra.Command {
 		func(ctx context.Context, s *session, _ []string) error { return s.createToken(ctx, f) })
 	flags := cmd.Flags()
 	flags.StringVar(&f.kind, "kind", "", "site, edge or admin")
-	flags.StringVar(&f.name, "name", "", "the site, the edge or the person")
+	flags.StringVar(&f.name, "name", "", "the configured site or witness, the edge or the person")
 	flags.StringVar(&f.out, "out", "", "file to write the token to, readable by its owner only; - or empty: print it")
 	flags.DurationVar(&f.lasts, "expires", 0, "how long it is valid; 0: until it is revoked")
 	flags.BoolVar(&f.force, "force", false, "replace the file of --out")

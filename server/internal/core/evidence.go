@@ -57,6 +57,7 @@ type Evidence struct {
 	Last     time.Time `json:"last"`
 	Band     *Band     `json:"band,omitempty"` // statistics only
 	Numbers  []Number  `json:"numbers,omitempty"`
+	Series   string    `json:"series,omitempty"` // statistics only: the series as the sentence calls it
 	Sentence string    `json:"sentence"`
 }
 

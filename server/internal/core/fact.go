@@ -88,20 +88,27 @@ type Signal struct {
 	State       DetectorState
 	At          time.Time
 	Interval    time.Duration
-	Value       float64
-	Expected    float64
-	Lower       float64
-	Upper       float64
-	Score       float64 // 0 to 1, how odd it is: of a calibrated model one minus the chance, of another a figure of its own
-	HasBand     bool    // false while warming: Expected, Lower and Upper mean nothing
-	Labels      map[string]string
-	Sentence    string
-	Direction   string // above, below or both
+	// Cadence is how far apart the values of the series are where that is more than Interval: what is said in between repeats the last one. Zero
+	// means Interval.
+	Cadence time.Duration
+	// Still says that nobody knows how long one value lasts, since the series has hardly ever moved, or that one of several values that are judged
+	// together is written more seldom: all that is said may be of one value.
+	Still     bool
+	Value     float64
+	Expected  float64
+	Lower     float64
+	Upper     float64
+	Score     float64 // 0 to 1, how odd it is: of a calibrated model one minus the chance, of another a figure of its own
+	HasBand   bool    // false while warming: Expected, Lower and Upper mean nothing
+	Labels    map[string]string
+	Series    string // as sentences call it: the detector, the labels that tell it from others about the subject, the subject
+	Sentence  string
+	Direction string // above, below or both
 	// Contributors are the values that the anomaly of several comes from, the oddest first.
 	Contributors []Contributor
 }
 
-// Calibrated reports whether the score is a chance: one minus the expected number of episodes as odd by chance in the time of a point. Other
+// Calibrated reports whether the score is a chance: one minus the expected number of episodes as odd by chance in the time of an Interval. Other
 // models' scores are not to be combined.
 func (s Signal) Calibrated() bool { return s.FalseAlarms > 0 }
 

@@ -3,6 +3,7 @@ package core
 import (
 	"crypto/sha256"
 	"encoding/base32"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -38,4 +39,18 @@ func WebhookID(actionID string, step int) string {
 // NoticeID derives the id of the n-th notice of an episode.
 func NoticeID(episodeID string, n int) string {
 	return derive("ntc_", episodeID, strconv.Itoa(n))
+}
+
+// clusterID is what the name of a cluster may look like: ours, and those of ledgers made by other means.
+var clusterID = regexp.MustCompile(`^[a-zA-Z0-9_-]{3,64}$`)
+
+// CheckClusterID reports a text that cannot be the name of a cluster.
+func CheckClusterID(id string) error {
+	if clusterID.MatchString(id) {
+		return nil
+	}
+	return &Error{
+		Code: CodeInvalid, Message: strconv.Quote(id) + " is no cluster id",
+		Hint: "one has 3 to 64 letters, digits, dashes and underscores: take it from evenkeel-server preflight",
+	}
 }

@@ -19,13 +19,14 @@ type progress struct {
 	at       time.Time // of the last tick that was judged, at the start the first one that is to be
 	interval time.Duration
 	series   []*series // that were told of; of them only what never changes is read
+	warming  *core.Warming
 	behind   bool
 }
 
-func (p *progress) judge(at time.Time, interval time.Duration, told []*series) {
+func (p *progress) judge(at time.Time, interval time.Duration, told []*series, warming *core.Warming) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.at, p.interval, p.series = at, interval, told
+	p.at, p.interval, p.series, p.warming = at, interval, told, warming
 }
 
 // late is for how long nothing has been judged, when that is three intervals or more.
@@ -102,7 +103,7 @@ func (w *watcher) doubt() {
 	signals := newBatch(w.tell, len(told))
 	for _, s := range told {
 		if s.known {
-			signals.add(s.doubted(w.watch, interval, now, why))
+			signals.add(s.doubted(w.watch, w.watch.named("", s.subject), interval, now, why))
 		}
 	}
 	signals.flush()

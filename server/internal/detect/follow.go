@@ -16,7 +16,8 @@ import (
 const partLabel = "evenkeel_part"
 
 // turn asks whose the watch is. What was known as its owner or as its follower is thrown away when that changes, but
-// for the names of the series: of them it must be said that they are unknown if nobody else judges them.
+// for the names of the series, of which it must be said that they are unknown if nobody else judges them, and what was
+// told of them last: that is the first thing that is heard.
 func (w *watcher) turn() {
 	ours := w.mine == nil || w.mine(w.watch.Name)
 	if ours == w.ours {
@@ -32,7 +33,7 @@ func (w *watcher) turn() {
 	w.order, w.replay = nil, nil
 	clear(w.rows)
 	for key, s := range w.series {
-		w.series[key] = &series{key: key, labels: s.labels, written: s.written, subject: s.subject, known: s.known, lastAt: s.lastAt}
+		w.series[key] = &series{key: key, labels: s.labels, written: s.written, subject: s.subject, known: s.known, lastAt: s.lastAt, told: s.told}
 	}
 }
 
@@ -59,7 +60,7 @@ func (w *watcher) follow(ctx context.Context, tick time.Time) {
 // writtenBack asks for the newest of what was written back of a watch in the last intervals, and for its times. What
 // becomes visible in between may give a state the time of the next one.
 func writtenBack(watch string, interval time.Duration) string {
-	written := fmt.Sprintf(`{__name__=~"%s|%s|%s|%s|%s",detector=%q}[%dms]`, metricState, metricScore, metricExpected, metricLower,
+	written := fmt.Sprintf(`{__name__=~"%s|%s|%s|%s|%s|%s",detector=%q}[%dms]`, metricState, metricScore, metricCadence, metricExpected, metricLower,
 		metricUpper, watch, (unknownAfter * interval).Milliseconds())
 	return fmt.Sprintf(`union(last_over_time(%s), label_set(tlast_over_time(%s) keep_metric_names, %q, "time"))`,
 		written, written, partLabel)
@@ -133,6 +134,8 @@ func (w *watcher) hear(answer []core.SeriesValue, at time.Time, interval time.Du
 			s.unknown = "unknown, as another replica found at " + core.ClockText(v.At)
 		}
 		v.Score, v.HasScore = x.figure(metricScore)
+		seconds, told := x.figure(metricCadence)
+		s.slow, s.still = time.Duration(seconds*float64(time.Second)), told && seconds == 0
 		s.verdict = v
 	}
 	for key, s := range w.series {

@@ -229,7 +229,7 @@ func TestAnOwnerThatFallsSilent(t *testing.T) {
 		together(t, 2*time.Hour, errorsWatch(), owner, follower, lonely)
 		// Judged last at 30 s: heard at 40 s and 50 s and told once, older than three intervals at 60 s, forgotten an hour after it.
 		wantStates(t, follower, "normal*3 unknown*357")
-		wantStates(t, owner, "normal*4 unknown*357")
+		wantStates(t, owner, "normal*3 unknown*357")
 		wantStates(t, lonely, "")
 		got := follower.hears.signals[3]
 		if !got.At.Equal(start.Add(time.Minute)) || got.Score != 0 || got.HasBand ||
@@ -284,9 +284,9 @@ func TestAWatchChangesHands(t *testing.T) {
 		time.AfterFunc(55*time.Second, func() { s.mu.Lock(); s.past = nil; s.mu.Unlock() })
 		together(t, 155*time.Second, errorsWatch(), first, second)
 		// The second hears the first until 30 s, cannot read the past at 40 s and 50 s, and follows again from 110 s on.
-		wantStates(t, second, "anomalous*2 warming*2 anomalous*10")
+		wantStates(t, second, "anomalous*2 warming*2 anomalous*9")
 		// The first hears of the warming at 50 s and 60 s, one tick late.
-		wantStates(t, first, "anomalous*4 warming*2 anomalous*9")
+		wantStates(t, first, "anomalous*3 warming*2 anomalous*9")
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		// Both are asked for the past once for each time the watch becomes theirs; the second had to try three times.
@@ -335,7 +335,72 @@ func TestTwoOwnersDoNoHarm(t *testing.T) {
 		if both < 30 {
 			t.Errorf("only %d values were written by both", both)
 		}
-		wantStates(t, first, "normal*8 anomalous*6 normal*16")
+		wantStates(t, first, "normal*8 anomalous*6 normal*15")
 		wantStates(t, second, "normal*7 anomalous*6 normal*16")
+	})
+}
+
+// Whoever leaves a watch to another replica hears its own last word from the store, and does not tell it again: neither of a series that is
+// there, nor of one that is absent.
+func TestAWordIsToldOnceWhenAWatchChangesHands(t *testing.T) {
+	for _, model := range []detect.Model{detect.ModelRobustZ, detect.ModelAbsence} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			s := &shared{lag: 5 * time.Second}
+			s.at = func(at time.Time) ([]core.SeriesValue, error) {
+				if model == detect.ModelAbsence && at.Sub(start) > 10*time.Second {
+					return nil, nil
+				}
+				return one(0.2), nil
+			}
+			first := &replica{store: s, mine: func(now time.Duration) bool { return now < 105*time.Second || now > 155*time.Second }}
+			second := &replica{store: s, mine: func(now time.Duration) bool { return now >= 105*time.Second && now <= 155*time.Second }}
+			watch := errorsWatch()
+			if model == detect.ModelAbsence {
+				watch = rowWatch(model)
+			}
+			together(t, 205*time.Second, watch, first, second)
+			for name, r := range map[string]*replica{"first": first, "second": second} {
+				told := map[time.Time]bool{}
+				for _, x := range r.hears.signals {
+					if x.State == core.DetectorUnknown {
+						continue // told at each tick, of that tick
+					}
+					if told[x.At] {
+						t.Errorf("%s: the %s replica told the word of %s twice", model, name, x.At.Sub(start))
+					}
+					told[x.At] = true
+				}
+				if len(told) < 12 {
+					t.Errorf("%s: the %s replica told only %d words", model, name, len(told))
+				}
+			}
+		})
+	}
+}
+
+// How far apart the values of a series are is heard by the others too, and that nobody knows it.
+func TestAFollowerHearsTheCadence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		s := &shared{}
+		s.at = func(at time.Time) ([]core.SeriesValue, error) {
+			k := at.Unix() / 300
+			slow, still := wobble(time.Unix(k*10, 0), 1), 0.0
+			if d := at.Sub(start); d > 150*time.Second {
+				slow, still = 90, 1
+			}
+			return []core.SeriesValue{value("fra", slow), value("ams", still), value("waw", wobble(at, 2))}, nil
+		}
+		owner, follower := &replica{store: s, mine: always}, &replica{store: s, mine: never}
+		together(t, 245*time.Second, rowWatch(detect.ModelAuto), owner, follower)
+		for name, r := range map[string]*replica{"owner": owner, "follower": follower} {
+			for site, want := range map[string]string{"fra": "anomalous 5m20s false", "ams": "anomalous 0s true", "waw": "normal 0s false"} {
+				x := last(t, &questions{world: world{signals: r.hears.signals}}, site)
+				if got := fmt.Sprint(x.State, x.Cadence, " ", x.Still); got != want {
+					t.Errorf("%s: %s is %s, want %s: %s", name, site, got, want, x.Sentence)
+				}
+			}
+		}
 	})
 }

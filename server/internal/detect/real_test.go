@@ -212,4 +212,51 @@ func TestFollowingInARealStore(t *testing.T) {
 	}
 }
 
+// When a watch was judged is asked of what will answer it: a restart after a pause that is longer than patience finds nobody absent but who was
+// known to be.
+func TestAbsenceInARealStore(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a real store and a real clock take a quarter of a minute")
+	}
+	v := startVictoria(t)
+	start := time.Now()
+	var past []core.Sample
+	for d := -30 * time.Second; d < time.Minute; d += time.Second {
+		for site, there := range map[string]bool{"fra": d < 5*time.Second || d > 13*time.Second, "ams": d < -10*time.Second} {
+			if there {
+				past = append(past, core.Sample{
+					Name: "there", Labels: []core.Label{{Name: "target_site", Value: site}}, Value: 1, AtMS: start.Add(d).UnixMilli(),
+				})
+			}
+		}
+	}
+	if err := v.Append(t.Context(), past); err != nil {
+		t.Fatal(err)
+	}
+	watch := rowWatch(detect.ModelAbsence)
+	watch.Query, watch.Every, watch.Training, watch.Patience = "count by (target_site) (count_over_time(there[1s]))", time.Second, 40*time.Second, 3
+	r := &replica{store: v, mine: always}
+	together(t, 5*time.Second, watch, r)
+	if first := states(&r.hears); !strings.Contains(first, "anomalous") {
+		t.Fatalf("before the pause: %s", first)
+	}
+	time.Sleep(time.Until(start.Add(12 * time.Second)))
+	r.hears = world{}
+	together(t, 6*time.Second, watch, r)
+	fra, ams := 0, 0
+	for _, s := range r.hears.signals {
+		switch {
+		case s.Subject.Site == "fra" && s.State == core.DetectorAnomalous:
+			t.Errorf("fra is absent after a pause: %s", s.Sentence)
+		case s.Subject.Site == "fra" && s.State == core.DetectorNormal:
+			fra++
+		case s.Subject.Site == "ams" && s.State == core.DetectorAnomalous:
+			ams++
+		}
+	}
+	if fra < 2 || ams < 4 {
+		t.Errorf("fra was there %d times, ams absent %d times: %+v", fra, ams, r.hears.signals)
+	}
+}
+
 var _ detect.Querier = (*victoria)(nil)

@@ -29,9 +29,10 @@ const (
 type replay struct {
 	series map[string]*series
 	rows   rows
-	from   time.Time // of the next part
-	found  int       // series of the first answer that had any, those that were refused too; 0: not known yet
-	inUse  bool      // the series are those of the watch, which know what was before
+	from   time.Time      // of the next part
+	found  int            // series of the first answer that had any, those that were refused too; 0: not known yet
+	inUse  bool           // the series are those of the watch, which know what was before
+	asked  map[int64]bool // when the watch was judged, in ms; known for absence alone
 }
 
 // remember teaches the models what the store remembers from before the tick, and when that is lost meanwhile, from before
@@ -41,7 +42,7 @@ func (w *watcher) remember(ctx context.Context, tick, lost time.Time) {
 	until := tick.Add(-w.watch.EvalDelay - interval)
 	if w.replay == nil {
 		points := w.watch.training(interval) / interval
-		w.replay = &replay{series: map[string]*series{}, rows: w.watch.newRows(), from: until.Add(-points * interval)}
+		w.replay = &replay{series: map[string]*series{}, rows: w.watch.newRows(), from: until.Add(-points * interval), asked: map[int64]bool{}}
 	}
 	r := w.replay
 	for !r.from.After(until) {
@@ -90,6 +91,9 @@ func (w *watcher) part(ctx context.Context, until time.Time, interval time.Durat
 	defer cancel()
 	pasts, err := w.askRange(within, r.from, to, interval)
 	if err != nil {
+		return err
+	}
+	if err := w.learnAsked(within, r.from, to, interval); err != nil {
 		return err
 	}
 	if r.found == 0 {
@@ -146,7 +150,7 @@ func (w *watcher) replaySeries(past []core.SeriesRange, marks []Mark, interval t
 		for j, x := range p.Values {
 			if j < len(p.Times) && !math.IsNaN(x) && !math.IsInf(x, 0) {
 				w.missUntil(s, p.Times[j], interval)
-				s.observe(w.watch, p.Times[j], x, marks)
+				s.observe(w.watch, p.Times[j], x, interval, marks)
 			}
 		}
 	})

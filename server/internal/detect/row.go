@@ -4,7 +4,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -27,6 +26,7 @@ type row struct {
 	series []*series      // one a place for peers, and else one
 	values []float64
 	heard  []time.Time // when each place had a value last
+	paces  []cadence   // of each place of a service
 	at     time.Time   // of the last row
 }
 
@@ -59,6 +59,9 @@ func (w Watch) newRow(zone *time.Location) *row {
 func (r *row) add(place string, i int, name string) {
 	if i == len(r.values) {
 		r.names, r.values, r.heard = append(r.names, ""), append(r.values, 0), append(r.heard, time.Time{})
+		if r.whole != nil {
+			r.paces = append(r.paces, cadence{})
+		}
 	}
 	r.places[place], r.names[i], r.values[i], r.heard[i] = i, name, math.NaN(), r.at
 }
@@ -80,6 +83,7 @@ func (r *row) free(gone time.Duration) (i int, ok bool) {
 	}
 	delete(r.places, longest)
 	r.whole.each(func(m *detectors.Service) { m.Forget(i) })
+	r.paces[i] = cadence{}
 	return i, true
 }
 
@@ -108,13 +112,7 @@ func (w Watch) place(question string, labels map[string]string) (row, place, nam
 	}
 	row, _ = seriesKey(w.Name, of)
 	name = question
-	if len(rest) > 0 {
-		var parts []string
-		for _, label := range slices.Sorted(maps.Keys(rest)) {
-			parts = append(parts, label+"="+strconv.Quote(rest[label]))
-		}
-		name += "{" + strings.Join(parts, ",") + "}"
-	}
+	name += selector(rest)
 	return row, name, name, of
 }
 
@@ -162,7 +160,7 @@ func (w *watcher) takeRows(answers []answer[core.SeriesValue], at time.Time) {
 	seen := map[*series]bool{}
 	for _, key := range slices.Sorted(maps.Keys(w.rows)) {
 		r := w.rows[key]
-		r.judge(at, marks, func(s *series) {
+		r.judge(at, w.interval(at), marks, func(s *series) {
 			seen[s] = true
 			s.unknown, s.gone = "", time.Time{}
 			if !s.known {
@@ -241,7 +239,7 @@ func (all rows) seats() int {
 }
 
 // judge gives the row to its model, and begins the next one. Seen hears of each series that had a value.
-func (r *row) judge(at time.Time, marks []Mark, seen func(*series)) {
+func (r *row) judge(at time.Time, interval time.Duration, marks []Mark, seen func(*series)) {
 	if r.whole != nil {
 		r.whole.turn(at, r.series[0].marked(at, marks))
 	}
@@ -268,10 +266,15 @@ func (r *row) judge(at time.Time, marks []Mark, seen func(*series)) {
 	case r.whole != nil:
 		s := r.series[0]
 		seen(s)
+		for i, x := range r.values {
+			if !math.IsNaN(x) {
+				r.paces[i].observe(at, x, interval)
+			}
+		}
 		v := r.whole.heard(r.whole.judge().Observe(at, r.values))
 		s.judged(v, at)
 		if v.State == detectors.StateAnomalous {
-			s.contributors = r.contributors()
+			s.contributors, s.still = r.contributors(interval)
 		}
 	case slices.ContainsFunc(r.values, math.IsNaN):
 		s := r.series[0]
@@ -288,15 +291,18 @@ func (r *row) judge(at time.Time, marks []Mark, seen func(*series)) {
 // topContributors is how many values of an anomaly are told.
 const topContributors = 3
 
-// contributors are the values that the anomaly of the last row comes from.
-func (r *row) contributors() []core.Contributor {
+// contributors are the values that the anomaly of the last row comes from. Still says that one of them is written more seldom than the watch
+// asks, or hardly ever moves: the rows in between say what it said, once more.
+func (r *row) contributors(interval time.Duration) (out []core.Contributor, still bool) {
 	var top [topContributors]detectors.Contributor
 	n := r.whole.judge().Contributors(top[:])
-	out := make([]core.Contributor, 0, n)
+	out = make([]core.Contributor, 0, n)
 	for _, c := range top[:n] {
 		out = append(out, core.Contributor{Name: r.names[c.Index], Value: c.Value, Expected: c.Expected, PerWeek: c.PerWeek})
+		slow, unknown := r.paces[c.Index].of(interval)
+		still = still || unknown || slow > 0
 	}
-	return out
+	return out, still
 }
 
 // lane is the past of one value of a row.
@@ -333,7 +339,7 @@ func (w *watcher) replayRows(pasts []answer[core.SeriesRange], marks []Mark) {
 				break
 			}
 			if r = w.fill(r, of, at); r != nil {
-				r.judge(at, marks, func(s *series) { s.unknown = "" })
+				r.judge(at, w.interval(at), marks, func(s *series) { s.unknown = "" })
 			}
 		}
 	}

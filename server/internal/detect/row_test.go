@@ -43,7 +43,9 @@ func (q *questions) Query(ctx context.Context, expr string, at time.Time, step t
 }
 
 func (q *questions) QueryRange(ctx context.Context, expr string, from, to time.Time, step time.Duration) ([]core.SeriesRange, error) {
-	return q.about(expr).QueryRange(ctx, expr, from, to, step)
+	of := q.about(expr)
+	of.samples = q.samples
+	return of.QueryRange(ctx, expr, from, to, step)
 }
 
 // watchOver runs one watch over the questions for a time.

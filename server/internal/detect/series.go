@@ -15,6 +15,7 @@ const (
 	metricScore    = "evenkeel_anomaly_score"
 	metricState    = "evenkeel_detector_state"
 	metricExpected = "evenkeel_expected"
+	metricCadence  = "evenkeel_detector_cadence_seconds"
 	metricLower    = "evenkeel_lower"
 	metricUpper    = "evenkeel_upper"
 )
@@ -29,18 +30,23 @@ type series struct {
 	written []core.Label      // labels of what is written back, sorted
 	subject core.Subject
 	known   bool              // subject means something
+	name    string            // as sentences call it; see nameSeries
 	ours    bool              // we judge it, and not another replica
 	past    *past             // nil when it is not ours, or is judged with others in a row
 	lastAt  time.Time         // of the last value, or of the last word of another replica
 	verdict detectors.Verdict // of the last value
 	band    detectors.Verdict // of the band last written
 	banded  bool
-	unknown string    // why the state is unknown now; empty when verdict stands
-	note    string    // what the verdict does not say by itself
-	gone    time.Time // first answer that lacked the series; zero while it is there
-	missed  time.Time // the newest time that absence was told of as one without a value
-	absent  bool      // it is missing, and verdict says so
-	told    time.Time // lastAt of what was said of it last; zero: that it is unknown
+	unknown string        // why the state is unknown now; empty when verdict stands
+	note    string        // what the verdict does not say by itself
+	gone    time.Time     // first answer that lacked the series; zero while it is there
+	missed  time.Time     // the newest time that absence was told of as one without a value
+	absent  bool          // it is missing, and verdict says so
+	excused time.Time     // the newest time since its last value that absence was told of as one at which nobody asked
+	cadence cadence       // of the values, where the model is calibrated and judges one series
+	slow    time.Duration // the cadence that another replica wrote back
+	still   bool          // the same of what is not known; or one of the values that a service is anomalous by is written seldom, or hardly moves
+	told    time.Time     // time of what was said of it last; zero: that it is unknown
 
 	contributors []core.Contributor // of an anomaly of several values
 }
@@ -83,9 +89,20 @@ func newSeries(w Watch, key string, written []core.Label, labels map[string]stri
 	return s
 }
 
-// observe judges a value.
-func (s *series) observe(w Watch, at time.Time, value float64, marks []Mark) {
+// observe judges a value. Where a series is written more seldom than the watch asks, each is judged once, and what is said of it holds until the next.
+func (s *series) observe(w Watch, at time.Time, value float64, interval time.Duration, marks []Mark) {
 	m := s.marked(at, marks)
+	if w.falseAlarms() > 0 {
+		_, still := s.cadence.of(interval)
+		if s.cadence.observe(at, value, interval) {
+			s.lastAt, s.gone, s.unknown = at, time.Time{}, ""
+			s.void(w, m, m.load > 0)
+			return
+		}
+		if slow, _ := s.cadence.of(interval); still && slow > 0 {
+			s.past = newPast(s.past.fresh, s.past.learns) // which knows the few values by their repetitions
+		}
+	}
 	load := 1.0
 	if w.Demand && m.load > 0 {
 		load = m.load
@@ -102,7 +119,8 @@ func (s *series) judged(v detectors.Verdict, at time.Time) {
 		return // a second replica's answer, or a clock that went back: what we know stands
 	}
 	s.verdict, s.lastAt, s.contributors, s.note = v, at, nil, ""
-	s.gone, s.absent, s.unknown = time.Time{}, false, ""
+	s.still = false
+	s.gone, s.excused, s.absent, s.unknown = time.Time{}, time.Time{}, false, ""
 }
 
 // marked are the marks of a time that say something of the series.
@@ -141,8 +159,28 @@ func (s *series) state() core.DetectorState {
 	return core.DetectorUnknown
 }
 
+// pace is how far apart the values are that the verdict is of, where that is more than the interval, and whether that is not known.
+func (s *series) pace(w Watch, interval time.Duration) (slow time.Duration, still bool) {
+	if s.past == nil || w.falseAlarms() == 0 {
+		return s.slow, s.still
+	}
+	slow, still = s.cadence.of(interval)
+	return rounded(slow, interval), still
+}
+
+// score is that of the verdict. Of a calibrated model it is one minus the number of episodes as odd that are expected in an interval of the watch,
+// however far apart the values are.
+func (s *series) score(interval time.Duration) float64 {
+	if s.verdict.PerWeek > 0 {
+		return 1 - min(1, s.verdict.PerWeek*(interval.Seconds()/week.Seconds()))
+	}
+	return s.verdict.Score
+}
+
+const week = 7 * 24 * time.Hour
+
 // samples are what is written back of the series' present state at a time.
-func (s *series) samples(out []core.Sample, at time.Time) []core.Sample {
+func (s *series) samples(out []core.Sample, w Watch, interval time.Duration, at time.Time) []core.Sample {
 	add := func(name string, value float64) {
 		if !math.IsNaN(value) && !math.IsInf(value, 0) {
 			out = append(out, core.Sample{Name: name, Labels: s.written, Value: value, AtMS: at.UnixMilli()})
@@ -154,7 +192,12 @@ func (s *series) samples(out []core.Sample, at time.Time) []core.Sample {
 	}
 	v := s.verdict
 	if v.HasScore {
-		add(metricScore, v.Score)
+		add(metricScore, s.score(interval))
+	}
+	if slow, still := s.pace(w, interval); still && v.State == detectors.StateAnomalous {
+		add(metricCadence, 0)
+	} else if slow > 0 {
+		add(metricCadence, slow.Seconds())
 	}
 	if v.State != detectors.StateAnomalous && !s.moved(v) {
 		return out
@@ -185,24 +228,25 @@ func (s *series) moved(v detectors.Verdict) bool {
 		math.Abs(v.Expected-s.band.Expected) > step
 }
 
-// doubted is what health hears of the series when its state is unknown. It reads nothing of it that changes.
-func (s *series) doubted(w Watch, interval time.Duration, at time.Time, why string) core.Signal {
+// doubted is what health hears of the series when its state is unknown. It reads nothing of it that changes, its name included.
+func (s *series) doubted(w Watch, name string, interval time.Duration, at time.Time, why string) core.Signal {
 	return core.Signal{
 		Detector: w.Name, Subject: s.subject, Class: w.class(), State: core.DetectorUnknown, At: at, Interval: interval,
 		Labels: s.labels, Direction: w.direction(), Group: w.Group, FalseAlarms: w.falseAlarms(),
-		Sentence: w.Name + " of " + s.subject.String() + ": " + why,
+		Series: name, Sentence: name + ": " + why,
 	}
 }
 
 // signal is what health hears of the series.
 func (s *series) signal(w Watch, interval time.Duration, at time.Time) core.Signal {
-	sig := s.doubted(w, interval, at, s.unknown)
+	sig := s.doubted(w, s.name, interval, at, s.unknown)
+	sig.Cadence, sig.Still = s.pace(w, interval)
 	if s.unknown != "" {
 		return sig
 	}
 	v := s.verdict
 	sig.State = s.state()
-	sig.Value, sig.Score = v.Value, v.Score
+	sig.Value, sig.Score = v.Value, s.score(interval)
 	if v.HasExpected && v.HasLower && v.HasUpper {
 		sig.Expected, sig.Lower, sig.Upper, sig.HasBand = v.Expected, v.Lower, v.Upper, true
 	}

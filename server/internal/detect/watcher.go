@@ -176,7 +176,7 @@ func (w *watcher) tick(ctx context.Context, tick time.Time) {
 	}
 	w.metrics.seconds.WithLabelValues(w.watch.Name).Add(max(0, w.now().Sub(start).Seconds()))
 	if ctx.Err() == nil {
-		w.progress.judge(tick, w.pause(tick), w.sorted())
+		w.progress.judge(tick, w.pause(tick), w.sorted(), w.warming(w.interval(tick)))
 	}
 	w.metrics.cycle.WithLabelValues(w.watch.Name).Set(max(0, w.now().Sub(tick).Seconds()))
 }
@@ -197,7 +197,7 @@ func (w *watcher) evaluate(ctx context.Context, tick time.Time) {
 			w.replay = nil // the models are past what it was to read: next time from the beginning
 		}
 		if w.rows == nil {
-			w.take(answers[0].series, at)
+			w.take(answers[0].series, at, interval)
 		} else {
 			w.takeRows(answers, at)
 		}
@@ -209,7 +209,7 @@ func (w *watcher) evaluate(ctx context.Context, tick time.Time) {
 }
 
 // take gives each series of an answer to its model.
-func (w *watcher) take(answer []core.SeriesValue, at time.Time) {
+func (w *watcher) take(answer []core.SeriesValue, at time.Time, interval time.Duration) {
 	w.points = w.points[:0]
 	seen := make(map[string]bool, len(answer))
 	for i, a := range answer {
@@ -240,7 +240,7 @@ func (w *watcher) take(answer []core.SeriesValue, at time.Time) {
 	marks := w.marks(at.Add(-changeSettles), at)
 	// One after the other: watches run side by side, and more of them would only keep the results of probes waiting.
 	for i, p := range w.points {
-		p.series.observe(w.watch, at, p.value, marks)
+		p.series.observe(w.watch, at, p.value, interval, marks)
 		yield(i)
 	}
 	for key, s := range w.series {
@@ -269,16 +269,17 @@ func (w *watcher) age(at time.Time, interval time.Duration) {
 			w.order = nil
 			continue
 		}
-		if missing >= (unknownAfter-1)*interval && !s.absent {
-			s.unknown = "unknown, no data since " + core.ClockText(s.lastAt)
+		if missing >= (unknownAfter-1)*max(interval, s.cadence.rests(interval)) && !s.absent {
+			s.unknown = s.missing()
 		}
 	}
 }
 
-// sorted are the series in the order of their keys.
+// sorted are the series in the order of their keys, with their names.
 func (w *watcher) sorted() []*series {
 	if w.order == nil {
 		w.order = slices.SortedFunc(maps.Values(w.series), func(a, b *series) int { return strings.Compare(a.key, b.key) })
+		nameSeries(w.watch, w.order)
 	}
 	return w.order
 }
@@ -289,28 +290,33 @@ func (w *watcher) forget() {
 }
 
 // report tells the state of every series, and writes it back when the watch is ours. A series that is missing for a
-// short time is passed over, and so is what another replica said and was told already: it stands, and counts once.
+// short time is passed over, but for one that is written more seldom than the watch asks, whose state holds; and so is what another
+// replica said and was told already: it stands, and counts once.
 func (w *watcher) report(ctx context.Context, at time.Time, interval time.Duration) {
 	w.samples = w.samples[:0]
 	signals := newBatch(w.tell, len(w.series))
 	anomalous := 0
 	for _, s := range w.sorted() {
-		if !s.gone.IsZero() && s.unknown == "" && !s.absent {
+		if !s.gone.IsZero() && s.unknown == "" && !s.absent && s.cadence.rests(interval) == 0 {
 			continue
 		}
 		if s.state() == core.DetectorAnomalous {
 			anomalous++
 		}
 		again := !w.ours && s.unknown == "" && s.told.Equal(s.lastAt)
-		s.told = time.Time{}
-		if s.unknown == "" {
+		switch {
+		case s.unknown != "":
+			s.told = time.Time{}
+		case w.ours:
+			s.told = at
+		default:
 			s.told = s.lastAt
 		}
 		if s.known && !again {
 			signals.add(s.signal(w.watch, interval, at))
 		}
 		if w.ours {
-			w.samples = s.samples(w.samples, at)
+			w.samples = s.samples(w.samples, w.watch, interval, at)
 		}
 	}
 	signals.flush()

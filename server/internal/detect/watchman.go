@@ -144,7 +144,7 @@ func (m *Watchman) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, w := range m.watchers {
 		first := w.schedule.Next(w.now().UTC())
-		w.progress.judge(first, w.pause(first), nil)
+		w.progress.judge(first, w.pause(first), nil, nil)
 		wg.Go(func() { w.run(ctx) })
 	}
 	wg.Go(func() { m.doubt(ctx) })

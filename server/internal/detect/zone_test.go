@@ -32,7 +32,7 @@ func TestSeriesOfASiteShareItsZone(t *testing.T) {
 		}
 	}
 	w := m.watchers[0]
-	w.take(answer, time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC))
+	w.take(answer, time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC), 10*time.Second)
 	if len(w.series) != 300 || asked["fra"] != 1 || asked["ams"] != 1 || asked["nowhere"] != 100 {
 		t.Errorf("%d series, and zones were asked for so often: %v", len(w.series), asked)
 	}

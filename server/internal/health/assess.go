@@ -224,6 +224,7 @@ func (st *signalState) evidence(s core.Subject) core.Evidence {
 		Class: g.Class, Subject: s, Signal: core.SignalAnomaly, Source: g.Detector, Path: st.path,
 		Onset: stamp(st.onset), Last: stamp(st.at),
 		Numbers:  []core.Number{{Name: "score", Value: g.Score, Unit: "1"}},
+		Series:   g.Series,
 		Sentence: g.Sentence,
 	}
 	for _, c := range g.Contributors {

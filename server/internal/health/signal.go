@@ -62,11 +62,14 @@ func (t *Tracker) Signal(s core.Signal) (matters bool) {
 		old = &signalState{}
 		t.signals[id], t.signalIDs = old, nil
 	}
-	if told && odd(s) {
+	if every(s) != every(old.signal) { // from now on it has another window
+		old.odd, old.least = 0, 0
+	}
+	if told && counts(s) {
 		if at > old.at {
 			old.odd++
 		}
-		if chance := max(smallestChance, 1-s.Score); old.least == 0 || chance < old.least {
+		if chance := max(smallestChance, 1-s.Score) * float64(every(s)) / float64(interval(s)); old.least == 0 || chance < old.least {
 			old.least = chance
 		}
 	}

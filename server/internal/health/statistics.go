@@ -30,31 +30,43 @@ const (
 	windowsPerYear = float64(365.25 * 24 * time.Hour / StatisticsWindow)
 )
 
-// tallyKey names a detector and whom it speaks of.
-type tallyKey struct{ detector, site, service string }
+// tallyKey names a detector, whom it speaks of, and how far apart the values are of which it does. Series that are written seldom have windows of their
+// own, as a watch that asks so seldom would have.
+type tallyKey struct {
+	detector, site, service string
+	every                   time.Duration
+}
+
+func tallyOf(s core.Signal) tallyKey {
+	return tallyKey{s.Detector, s.Subject.Site, s.Subject.Service, every(s)}
+}
+
+// every is how far apart the values of a series are.
+func every(s core.Signal) time.Duration { return max(interval(s), s.Cadence) }
 
 func (k tallyKey) subject() core.Subject { return core.Subject{Site: k.site, Service: k.service} }
 
 // pace is when the windows of a site end: all of its detectors and services keep step, so that what comes of one cause is one step.
 type pace struct {
 	began int64 // of the step under way, 0 before the first judgement
-	calm  bool  // nothing was odd in any window when the step before ended: the first odd point begins the windows anew
+	calm  bool  // nothing is odd in any window, nor was in those that ended last, when the step before ended: the first odd point begins the windows anew
 	heard bool  // an odd point that was not looked at yet
 }
 
-// tally counts what one detector said of one subject in the window under way, of all of its series.
+// tally counts what one detector said of one subject in the window under way, of all of its series that are written as often.
 type tally struct {
 	group    string
-	interval time.Duration
-	heard    int64 // the newest point of any state
-	began    int64 // the window
-	at       int64 // the newest point that was judged
-	words    int   // of series then
-	before   int64 // the point before that one, of which words may still come: of another replica's some are seen a step late
-	late     int   // of series then
-	series   int   // the most of one point
+	interval time.Duration // of the values
+	heard    int64         // the newest point of any state
+	began    int64         // the window
+	at       int64         // the newest point that was judged
+	words    int           // of series then
+	before   int64         // the point before that one, of which words may still come: of another replica's some are seen a step late
+	late     int           // of series then
+	series   int           // the most of one point
 	points   int
 	odd      int64 // the first odd point, 0 for none
+	restless bool  // there was one in the window before
 	void     bool
 }
 
@@ -64,7 +76,7 @@ func (t *Tracker) tally(s core.Signal) bool {
 	if s.Class != core.ClassSymptom || !s.Calibrated() {
 		return false
 	}
-	at, id := s.At.UnixNano(), tallyKey{s.Detector, s.Subject.Site, s.Subject.Service}
+	at, id := s.At.UnixNano(), tallyOf(s)
 	site := &t.vantages[t.vIndex[s.Subject.Site]]
 	c, ok := t.tallies[id]
 	if !ok {
@@ -75,13 +87,15 @@ func (t *Tracker) tally(s core.Signal) bool {
 		c = &tally{began: site.pace.began}
 		t.tallies[id] = c
 	}
-	c.group, c.interval, c.heard = s.Group, interval(s), max(c.heard, at)
+	c.group, c.interval, c.heard = s.Group, id.every, max(c.heard, at)
 	if c.group == "" {
 		c.group = s.Detector
 	}
 	switch {
 	case (s.State != core.DetectorNormal && s.State != core.DetectorAnomalous) || (at < c.at && at != c.before):
 		return false
+	case at > c.at && id.every > interval(s) && at/int64(id.every) == c.at/int64(id.every):
+		return false // what was counted already, once more
 	case at < c.at:
 		c.late++
 	case at > c.at:
@@ -92,7 +106,7 @@ func (t *Tracker) tally(s core.Signal) bool {
 		c.words++
 	}
 	c.series = max(c.series, c.words, c.late)
-	if odd(s) {
+	if counts(s) {
 		site.pace.heard = true
 		if c.odd == 0 || at < c.odd {
 			c.odd = at
@@ -107,6 +121,10 @@ func odd(s core.Signal) bool {
 	budget := s.FalseAlarms * float64(interval(s)) / weekNs // of a point
 	return s.State == core.DetectorAnomalous && s.Calibrated() && 1-s.Score <= budget*(1+1e-6)
 }
+
+// counts reports whether the point counts as odd. Of a series that has hardly ever moved nobody knows how long one value of it lasts: it does
+// not, until it has.
+func counts(s core.Signal) bool { return odd(s) && !s.Still }
 
 // windows is how many windows of the test one window of the detector is.
 func (c *tally) windows() int64 {
@@ -272,7 +290,7 @@ func (t *Tracker) tallied(v int) (ids []tallyKey) {
 		}
 	}
 	slices.SortFunc(ids, func(a, b tallyKey) int {
-		return cmp.Or(strings.Compare(a.detector, b.detector), strings.Compare(a.service, b.service))
+		return cmp.Or(strings.Compare(a.detector, b.detector), strings.Compare(a.service, b.service), cmp.Compare(a.every, b.every))
 	})
 	return ids
 }
@@ -285,6 +303,17 @@ func (t *Tracker) firstOdd(v int) (first int64) {
 		}
 	}
 	return first
+}
+
+// restless reports whether a window that ended last of a detector of a site had an odd point. The next one of a slow watch goes on for long
+// after, and may be odd as well.
+func (t *Tracker) restless(v int) bool {
+	for id, c := range t.tallies {
+		if c.restless && id.site == t.vantages[v].name {
+			return true
+		}
+	}
+	return false
 }
 
 // beginWindows begins all windows of a site with the words of a time.
@@ -322,7 +351,10 @@ func (t *Tracker) endWindows(v int, routes []route, objections [][]*signalState)
 			t.crossed(i, p.began, objections)
 		}
 	}
-	p.calm = t.firstOdd(v) == 0
+	for _, w := range ended {
+		w.tally.restless = w.tally.odd != 0
+	}
+	p.calm = t.firstOdd(v) == 0 && !t.restless(v)
 	for _, w := range ended {
 		w.tally.begin(p.began, math.MaxInt64, false)
 		for _, st := range w.odd {
@@ -394,8 +426,7 @@ func (t *Tracker) ended(v int, over func(*tally) bool) []*endedWindow {
 	}
 	for _, id := range t.sortedSignals() {
 		st := t.signals[id]
-		sub := st.signal.Subject
-		if w := byKey[tallyKey{st.signal.Detector, sub.Site, sub.Service}]; w != nil && st.signal.Class == core.ClassSymptom && st.least != 0 {
+		if w := byKey[tallyOf(st.signal)]; w != nil && st.signal.Class == core.ClassSymptom && st.least != 0 {
 			w.odd = append(w.odd, st)
 		}
 	}

@@ -312,3 +312,48 @@ func TestWindowsOfSlowWatchesAreLonger(t *testing.T) {
 		t.Errorf("steps after the minutes %s, accused %t; want 16, 30, 46 and 61, and accused", got, tr.subjects[1].statistics.accuses())
 	}
 }
+
+// Series that are written more seldom than their watch asks have windows as a watch of their pace has: what is said in between counts once, others of the
+// same watch do not wait for them, and a series of which nobody knows how long a value lasts says nothing odd.
+func TestWindowsAreAsLongAsTheValuesTake(t *testing.T) {
+	f := func(watch, cadence time.Duration, still bool, lasts, want time.Duration) {
+		t.Helper()
+		topo := testTopology([]string{"fra", "ams"}, nil, []string{"checkout"})
+		topo.ChancePerYear = 1000
+		tr := New("r1", topo)
+		s := &tr.subjects[tr.sIndex[key{"fra", "checkout"}]].statistics
+		got := time.Duration(-1)
+		const calm = 3 * time.Hour
+		for d := time.Duration(0); d < calm+12*time.Hour; d += 10 * time.Second {
+			if d%watch != 0 {
+				tr.Judge(epoch.Add(d), nil)
+				continue
+			}
+			word := point("gauge", "fra", epoch.Add(d), watch, core.DetectorNormal, 1)
+			if d >= calm && d < calm+lasts {
+				word = point("gauge", "fra", epoch.Add(d), watch, core.DetectorAnomalous, 1e-9)
+			}
+			word.Cadence, word.Still = cadence, still
+			tr.Signal(word)
+			if cadence == 0 { // one that is written more seldom is no part of the windows of the others
+				slow := point("gauge", "fra", epoch.Add(d), watch, core.DetectorNormal, 1)
+				slow.Labels, slow.Cadence = map[string]string{"other": "slow"}, 32*watch
+				tr.Signal(slow)
+			}
+			tr.Judge(epoch.Add(d), nil)
+			if s.accuses() && got < 0 {
+				got = d - calm
+			}
+		}
+		if got != want {
+			t.Errorf("asked each %s, written each %s, still %t, odd for %s: accused after %s, want %s", watch, cadence, still, lasts, got, want)
+		}
+	}
+	const tick, slow = 10 * time.Second, 320 * time.Second
+	f(tick, 0, false, 5*time.Minute, 3*time.Minute+50*time.Second)
+	f(tick, slow, false, 5*time.Minute, -1) // one value, or two
+	f(tick, slow, false, time.Hour, -1)
+	f(tick, slow, false, 4*time.Hour, 2*time.Hour+41*time.Minute+20*time.Second)
+	f(tick, 0, true, 4*time.Hour, -1)
+	f(5*time.Minute, 0, false, 4*time.Hour, 150*time.Minute)
+}

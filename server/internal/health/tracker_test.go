@@ -519,7 +519,7 @@ func TestQuorum(t *testing.T) {
 	f(core.Failing, 5, 3)
 }
 
-// Evidence says over which path it came, so that decide can count paths.
+// Evidence says over which path it came, so that decide can count paths, and of which series it is.
 func TestPaths(t *testing.T) {
 	tr := New("r1", twoAndWitness())
 	count(tr, "director", "fra", "2xx", 1, epoch)
@@ -527,7 +527,7 @@ func TestPaths(t *testing.T) {
 		t.Helper()
 		s := core.Signal{
 			Detector: "d" + writer, Subject: core.Subject{Site: "fra", Service: "checkout"}, Class: core.ClassCause, At: epoch,
-			State: core.DetectorAnomalous, HasBand: true,
+			State: core.DetectorAnomalous, HasBand: true, Series: "series of " + writer,
 		}
 		if writer != "" {
 			s.Labels = map[string]string{"site": writer}
@@ -535,7 +535,7 @@ func TestPaths(t *testing.T) {
 		tr.Signal(s)
 		for _, e := range find(t, tr.Judge(epoch, nil), "fra").Evidence {
 			if e.Source == "d"+writer {
-				if e.Path != want || e.Band == nil {
+				if e.Path != want || e.Band == nil || e.Series != "series of "+writer {
 					t.Errorf("writer %q: %+v", writer, e)
 				}
 				return

@@ -82,11 +82,7 @@ func settleDir(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return notUsable(to, err)
 	}
-	parent, err := os.Open(filepath.Dir(to))
-	if err != nil {
-		return notUsable(to, err)
-	}
-	if err := errors.Join(parent.Sync(), parent.Close()); err != nil {
+	if err := syncDir(filepath.Dir(to)); err != nil {
 		return notUsable(to, err)
 	}
 	return nil
@@ -208,10 +204,8 @@ func (l *Ledger) Adopt(ctx context.Context, clusterID string, epoch int64, by, r
 			Hint: "give a higher one, or none for the next",
 		}
 	}
-	if next.Epoch < 1 || !clusterName.MatchString(next.ClusterID) {
-		return core.Identity{}, &core.Error{
-			Code: core.CodeInvalid, Message: "that is no cluster id or no epoch", Hint: "take both from: evenkeel-server preflight",
-		}
+	if err := core.CheckClusterID(next.ClusterID); err != nil {
+		return core.Identity{}, err
 	}
 	a := core.Adoption{
 		ClusterID: next.ClusterID, Epoch: next.Epoch, From: *old, By: by, Reason: reason, At: time.Now().UTC(),

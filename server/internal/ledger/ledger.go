@@ -135,6 +135,9 @@ func (l *Ledger) connect(ctx context.Context, o Options) (err error) {
 	dir := filepath.Join(o.Dir, "etcd")
 	switch {
 	case o.Replicas == nil:
+		if err := prepare(dir, true); err != nil {
+			return err
+		}
 		if l.server, err = startEtcd(alone(dir, o.quota, l.log)); err != nil {
 			return err
 		}
@@ -151,6 +154,9 @@ func (l *Ledger) connect(ctx context.Context, o Options) (err error) {
 		l.client, err = dial(o.Replicas, l.log)
 		return err
 	default:
+		if err := prepare(dir, o.Replicas.Bootstrap && len(o.Replicas.Join) == 0); err != nil {
+			return err
+		}
 		c, err := l.member(ctx, dir, o)
 		if err != nil {
 			return err
@@ -170,6 +176,11 @@ func (l *Ledger) begin(ctx, run context.Context, restored bool) error {
 	defer l.write.Unlock()
 	if err := l.readIdentity(ctx, restored); err != nil {
 		return err
+	}
+	if l.server != nil {
+		if err := begunForGood(l.server.Config().Dir); err != nil {
+			return err
+		}
 	}
 	if l.lead == nil {
 		if err := l.putFence(ctx); err != nil {

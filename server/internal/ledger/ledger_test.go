@@ -387,7 +387,7 @@ func TestFullLedgerSaysSoAndRecovers(t *testing.T) {
 	}
 	e := core.Change{Episode: &core.Episode{ID: "ep", Sentence: strings.Repeat("x", 1<<20)}}
 	// The size is known only when etcd writes its file, so there is no telling which commit is the last.
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); {
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); {
 		if _, err = l.Commit(t.Context(), []core.Change{e}); err != nil {
 			break
 		}

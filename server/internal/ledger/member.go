@@ -133,6 +133,9 @@ func initialCluster(members map[string]string) string {
 func Begun(dir string) (bool, error) { return hasLedger(filepath.Join(dir, "etcd")) }
 
 func hasLedger(dir string) (bool, error) {
+	if cut, err := cutOff(dir); cut || err != nil {
+		return false, err
+	}
 	entries, err := os.ReadDir(filepath.Join(dir, "member", "wal"))
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil

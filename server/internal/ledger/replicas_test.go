@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -44,14 +46,18 @@ func (s *spoken) count(words string) int {
 	return strings.Count(s.b.String(), words)
 }
 
+// freePeer is a port below the range from which the system takes its own for connections: none of them takes it meanwhile.
 func freePeer(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 200 {
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(20000+rand.IntN(12000)))
+		if err == nil {
+			defer func() { _ = l.Close() }()
+			return "https://" + l.Addr().String()
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return "https://" + l.Addr().String()
+	t.Fatal("no port is free")
+	return ""
 }
 
 // newCrew begins a ledger on r1 and lets n-1 others join by their bundles.
@@ -147,6 +153,42 @@ func (c *crew) leader(d time.Duration) (string, *Ledger) {
 	return names[0], c.up[names[0]]
 }
 
+// writes commits by the one that leads. A commit that meets a change of etcd's leader fails, with an outcome that nobody knows:
+// it is made again by the one that leads then, and what it writes may be there twice.
+func (c *crew) writes(changes ...core.Change) (name string, l *Ledger, rev int64) {
+	c.t.Helper()
+	c.until(time.Minute, "a leader that writes", func() bool {
+		var err error
+		name, l = c.leader(time.Minute)
+		if rev, err = l.Commit(c.t.Context(), changes); err != nil {
+			c.t.Log(err)
+		}
+		return err == nil
+	})
+	return name, l, rev
+}
+
+// publish tells a replica's view. It is told again when it meets a change of etcd's leader.
+func (c *crew) publish(name string, v core.ReplicaView) {
+	c.t.Helper()
+	c.until(time.Minute, name+" publishes", func() bool {
+		err := c.up[name].Publish(c.t.Context(), v)
+		if err != nil {
+			c.t.Log(err)
+		}
+		return err == nil
+	})
+}
+
+// told are the sentences of lines, each once however often it was written.
+func told(lines []core.Line) string {
+	var out []string
+	for _, l := range lines {
+		out = append(out, l.Sentence)
+	}
+	return strings.Join(slices.Compact(out), " ")
+}
+
 // crash ends a replica as a kill would: nothing is handed over.
 func (c *crew) crash(name string) {
 	c.t.Helper()
@@ -163,8 +205,7 @@ func (c *crew) crash(name string) {
 func TestThreeReplicas(t *testing.T) {
 	t.Parallel()
 	c := newCrew(t, 3)
-	name, l := c.leader(15 * time.Second)
-	rev := commit(t, l, line("one"))
+	name, l, rev := c.writes(line("one"))
 	if rev == 0 {
 		t.Fatal("no revision")
 	}
@@ -179,7 +220,7 @@ func TestThreeReplicas(t *testing.T) {
 		wantCode(t, err, core.CodeConflict)
 		c.until(5*time.Second, other+" reads what the leader wrote", func() bool {
 			lines, err := o.Lines(t.Context(), 0, 0)
-			return err == nil && len(lines) == 1 && lines[0].Sentence == "one"
+			return err == nil && told(lines) == "one"
 		})
 		c.until(5*time.Second, other+" knows who leads", func() bool { return o.Leadership().Leader == name })
 	}
@@ -207,7 +248,7 @@ func TestThreeReplicas(t *testing.T) {
 	if took < l2.lead.t.stop {
 		t.Errorf("took over after %s, the old one may lead for %s", took, l2.lead.t.stop)
 	}
-	commit(t, l2, line("two"))
+	next, l2, _ = c.writes(line("two"))
 
 	// Without a majority nobody leads, nothing is written, and reading goes on.
 	for other := range c.up {
@@ -222,8 +263,8 @@ func TestThreeReplicas(t *testing.T) {
 		t.Error("one of three writes")
 	}
 	lines, err := l2.Lines(t.Context(), 0, 0)
-	if err != nil || len(lines) != 2 {
-		t.Errorf("without a majority %d lines are read, %v", len(lines), err)
+	if err != nil || told(lines) != "one two" {
+		t.Errorf("without a majority %q is read, %v", told(lines), err)
 	}
 	c.until(10*time.Second, "no quorum is said", func() bool {
 		s := l2.Leadership()
@@ -235,13 +276,12 @@ func TestThreeReplicas(t *testing.T) {
 		t.Fatal(err)
 	}
 	l2 = c.open(next)
-	if lines, err := l2.Lines(t.Context(), 0, 0); err != nil || len(lines) != 2 {
-		t.Errorf("started without a majority %d lines are read, %v", len(lines), err)
+	if lines, err := l2.Lines(t.Context(), 0, 0); err != nil || told(lines) != "one two" {
+		t.Errorf("started without a majority %q is read, %v", told(lines), err)
 	}
 	// And writes again when another is back.
 	c.open(name)
-	_, l3 := c.leader(20 * time.Second)
-	commit(t, l3, line("three"))
+	c.writes(line("three"))
 }
 
 // Five outlive two of them, and not three.
@@ -249,8 +289,13 @@ func TestFiveReplicas(t *testing.T) {
 	t.Parallel()
 	c := newCrew(t, 5)
 	for _, sentence := range []string{"five", "four", "three"} {
-		name, l := c.leader(20 * time.Second)
-		commit(t, l, line(sentence))
+		name, _, _ := c.writes(line(sentence))
+		for other, l := range c.up { // a follower that has not heard that it is decided could not hear it later
+			c.until(time.Minute, other+" reads "+sentence, func() bool {
+				lines, err := l.Lines(t.Context(), 0, 0)
+				return err == nil && strings.HasSuffix(told(lines), sentence)
+			})
+		}
 		c.crash(name)
 	}
 	for name, l := range c.up {
@@ -258,8 +303,8 @@ func TestFiveReplicas(t *testing.T) {
 			s := l.Leadership()
 			return !s.Quorum && s.Leader == "" && !l.Leading()
 		})
-		if lines, err := l.Lines(t.Context(), 0, 0); err != nil || len(lines) != 3 {
-			t.Errorf("%s reads %d lines without a majority, %v", name, len(lines), err)
+		if lines, err := l.Lines(t.Context(), 0, 0); err != nil || told(lines) != "five four three" {
+			t.Errorf("%s reads %q without a majority, %v", name, told(lines), err)
 		}
 	}
 	for name := range c.dirs {
@@ -268,8 +313,7 @@ func TestFiveReplicas(t *testing.T) {
 			break
 		}
 	}
-	_, l := c.leader(20 * time.Second)
-	commit(t, l, line("three again"))
+	c.writes(line("three again"))
 }
 
 func TestALeaderThatClosesHandsOverAtOnce(t *testing.T) {
@@ -301,11 +345,7 @@ func TestAgeOfAView(t *testing.T) {
 	t.Parallel()
 	c := newCrew(t, 3)
 	view := func(name string) core.ReplicaView { return core.ReplicaView{FreshSites: 3, Version: name} }
-	publish := func(name string) {
-		if err := c.up[name].Publish(t.Context(), view(name)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	publish := func(name string) { c.publish(name, view(name)) }
 	heard := func(by, of string) time.Time {
 		for _, v := range c.up[by].Views() {
 			if v.Replica == of {
@@ -337,9 +377,7 @@ func TestOrders(t *testing.T) {
 	c := newCrew(t, 3)
 	name, l := c.leader(15 * time.Second)
 	before := time.Now()
-	if err := l.Publish(t.Context(), core.ReplicaView{}); err != nil {
-		t.Fatal(err)
-	}
+	c.publish(name, core.ReplicaView{})
 	follower := "r1"
 	if name == follower {
 		follower = "r2"
@@ -360,7 +398,7 @@ func TestOrders(t *testing.T) {
 	if o.From != follower || o.Command.By != "ann" || o.Command.Subject.Site != "fra" {
 		t.Errorf("the order came as %+v", o)
 	}
-	commit(t, l, line("drained"), core.Change{Answer: &core.OrderAnswer{OrderID: o.ID, Reply: core.Reply{OK: true, Sentence: "yes"}}})
+	c.writes(line("drained"), core.Change{Answer: &core.OrderAnswer{OrderID: o.ID, Reply: core.Reply{OK: true, Sentence: "yes"}}})
 	if r := <-reply; !r.OK || r.Sentence != "yes" {
 		t.Errorf("the reply came as %+v", r)
 	}
@@ -377,8 +415,7 @@ func TestOrders(t *testing.T) {
 func TestAReplicaIsReplaced(t *testing.T) {
 	t.Parallel()
 	c := newCrew(t, 3)
-	_, l := c.leader(15 * time.Second)
-	commit(t, l, line("before"))
+	c.writes(line("before"))
 	c.crash("r3")
 	// Its disk is gone: it must not begin a ledger of its own.
 	c.dirs["r3"] = filepath.Join(t.TempDir(), "ledger")
@@ -391,7 +428,7 @@ func TestAReplicaIsReplaced(t *testing.T) {
 	c.join("r1", "r3", true)
 	c.until(10*time.Second, "the new r3 has the records", func() bool {
 		lines, err := c.up["r3"].Lines(t.Context(), 0, 0)
-		return err == nil && len(lines) == 1
+		return err == nil && told(lines) == "before"
 	})
 	members, err := c.up["r2"].Members(t.Context())
 	if err != nil || len(members) != 3 {
@@ -443,7 +480,7 @@ func TestABundleIsMadeAgain(t *testing.T) {
 		c.open(name)
 		c.leader(20 * time.Second)
 	}
-	commit(t, leaderOf(c), line("all three"))
+	c.writes(line("all three"))
 	if n := c.said.count("ID mismatch"); n > 0 {
 		t.Errorf("a member that never was is called: %d times", n)
 	}
@@ -468,7 +505,7 @@ func TestAnOldBundleDoesNotVoteAgain(t *testing.T) {
 	})
 	// r2 is away while something is decided by r1 and r3; then those two go, and r3 loses its disk.
 	c.crash("r2")
-	commit(t, leaderOf(c), line("decided"))
+	c.writes(line("decided"))
 	c.crash("r1")
 	c.crash("r3")
 	c.dirs["r3"] = filepath.Join(t.TempDir(), "empty")
@@ -480,7 +517,7 @@ func TestAnOldBundleDoesNotVoteAgain(t *testing.T) {
 	}
 	c.open("r1")
 	lines, err := leaderOf(c).Lines(t.Context(), 0, 0)
-	if err != nil || len(lines) != 1 {
+	if err != nil || told(lines) != "decided" {
 		t.Errorf("what was decided is %+v, %v", lines, err)
 	}
 	c.crash("r2")
@@ -565,11 +602,10 @@ func TestFromOneToThree(t *testing.T) {
 func TestBackupAndRestore(t *testing.T) {
 	t.Parallel()
 	c := newCrew(t, 3)
-	_, l := c.leader(15 * time.Second)
-	rev := commit(t, l, line("kept"), core.Change{Intent: &core.Intent{ID: "act_1", ActionID: "act"}})
+	_, l, rev := c.writes(line("kept"), core.Change{Intent: &core.Intent{ID: "act_1", ActionID: "act"}})
 	file := filepath.Join(t.TempDir(), "backup")
 	backup(t, l, file)
-	commit(t, l, line("lost"))
+	c.writes(line("lost"))
 
 	dir := filepath.Join(t.TempDir(), "restored")
 	began := time.Now()
@@ -583,7 +619,7 @@ func TestBackupAndRestore(t *testing.T) {
 	}
 	r := open(t, dir)
 	lines, err := r.Lines(t.Context(), 0, 0)
-	if err != nil || len(lines) != 1 || lines[0].Seq != rev {
+	if err != nil || told(lines) != "kept" || lines[len(lines)-1].Seq != rev {
 		t.Errorf("restored lines are %+v, %v", lines, err)
 	}
 	_, err = Restore(t.Context(), RestoreOptions{From: file, Dir: dir})
@@ -688,9 +724,8 @@ func TestAReplicaDoesNotReplaceItself(t *testing.T) {
 func TestASecondLedgerIsNoMember(t *testing.T) {
 	t.Parallel()
 	c := newCrew(t, 3)
-	l := leaderOf(c)
+	_, l, _ := c.writes(line("decided"))
 	ident, members := l.Identity(), l.server.Server.Cluster().ID()
-	commit(t, l, line("decided"))
 	c.crash("r1")
 	c.dirs["r1"] = filepath.Join(t.TempDir(), "anew")
 	second := c.open("r1", func(r *Replicas) { r.Bootstrap = true })
@@ -700,8 +735,8 @@ func TestASecondLedgerIsNoMember(t *testing.T) {
 	c.until(20*time.Second, "the others go on", func() bool { return c.up["r2"].Leading() || c.up["r3"].Leading() })
 	time.Sleep(2 * time.Second)
 	for _, name := range []string{"r2", "r3"} {
-		if lines, err := c.up[name].Lines(t.Context(), 0, 0); err != nil || len(lines) != 1 || c.up[name].Identity() != ident {
-			t.Errorf("%s reads %d lines of %+v, %v", name, len(lines), c.up[name].Identity(), err)
+		if lines, err := c.up[name].Lines(t.Context(), 0, 0); err != nil || told(lines) != "decided" || c.up[name].Identity() != ident {
+			t.Errorf("%s reads %q of %+v, %v", name, told(lines), c.up[name].Identity(), err)
 		}
 	}
 	if second.Identity() == ident {

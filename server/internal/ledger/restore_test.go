@@ -108,6 +108,7 @@ func TestAdoptNeverGoesBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantCode(t, adopt("c_other", 7), core.CodeInvalid)
+	wantCode(t, adopt("the other", 8), core.CodeInvalid)
 	if err := adopt("c_other", 8); err != nil {
 		t.Fatal(err)
 	}

@@ -60,7 +60,7 @@ func TestCertificatesOfTheOperator(t *testing.T) {
 	_, err = Open(t.Context(), c.options("r2", func(r *Replicas) { r.Join = text }))
 	wantCode(t, err, core.CodeInvalid)
 	c.open("r2", tlsOf("r2"), func(r *Replicas) { r.Join = text })
-	c.until(20*time.Second, "r2 knows the ledger", func() bool { return c.up["r2"].Identity() == r1.Identity() })
+	c.until(time.Minute, "r2 knows the ledger", func() bool { return c.up["r2"].Identity() == r1.Identity() })
 
 	// Who has no certificate of the authority is not let in.
 	strangers := map[string]*tls.Config{"none": {InsecureSkipVerify: true}} //nolint:gosec // the stranger does not care

@@ -81,33 +81,46 @@ func (t *tokens) set(id string, rev int64, hash [sha256.Size]byte, cred *core.Cr
 
 var tokenName = regexp.MustCompile(`^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$`)
 
-// clusterName is what a cluster id may look like: ours, and those of ledgers made by other means.
-var clusterName = regexp.MustCompile(`^[a-zA-Z0-9_-]{3,64}$`)
-
 // CreateToken makes a token and returns its text, which is not kept and cannot be had again. Kind is
 // admin, site or edge; name is the site, the edge or the person. A nil expires is for ever.
 func (l *Ledger) CreateToken(
 	ctx context.Context, kind, name string, expires *time.Time,
 ) (core.Credential, core.Secret, error) {
-	now := time.Now().UTC().Truncate(time.Second)
-	if err := checkToken(kind, name, expires, now); err != nil {
+	text := NewToken(kind)
+	cred, err := l.KeepToken(ctx, text, kind, name, expires)
+	if err != nil {
 		return core.Credential{}, "", err
 	}
+	return cred, text, nil
+}
+
+// NewToken is the text of a token that nobody has yet. It is worth nothing before KeepToken.
+func NewToken(kind string) core.Secret {
 	var raw [32]byte
 	_, _ = rand.Read(raw[:]) // never fails
-	text := "evk_" + kind + "_" + base64.RawURLEncoding.EncodeToString(raw[:])
-	hash := sha256.Sum256([]byte(text))
+	return core.Secret("evk_" + kind + "_" + base64.RawURLEncoding.EncodeToString(raw[:]))
+}
+
+// KeepToken makes a token of a text of NewToken: for who wants to have the text safe before it is valid.
+func (l *Ledger) KeepToken(
+	ctx context.Context, text core.Secret, kind, name string, expires *time.Time,
+) (core.Credential, error) {
+	now := time.Now().UTC().Truncate(time.Second)
+	if err := checkToken(kind, name, expires, now); err != nil {
+		return core.Credential{}, err
+	}
+	hash := sha256.Sum256([]byte(text.Reveal()))
 	cred := core.Credential{ID: randomID("tok_"), Kind: kind, Name: name, CreatedAt: now, ExpiresAt: expires}
 	value, err := json.Marshal(storedToken{Credential: cred, SHA256: hex.EncodeToString(hash[:])})
 	if err != nil {
-		return core.Credential{}, "", fmt.Errorf("encode the token: %w", err)
+		return core.Credential{}, fmt.Errorf("encode the token: %w", err)
 	}
 	rev, err := l.putToken(ctx, clientv3.OpPut(prefixToken+part(cred.ID), string(value)))
 	if err != nil {
-		return core.Credential{}, "", err
+		return core.Credential{}, err
 	}
 	l.tokens.set(cred.ID, rev, hash, &cred)
-	return cred, core.Secret(text), nil
+	return cred, nil
 }
 
 // putToken writes a token, or its end. Of several replicas any may: tokens decide nothing, and two of them are never

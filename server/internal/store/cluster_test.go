@@ -69,7 +69,7 @@ func (p *process) start() {
 	p.cmd = exec.Command(p.bin, p.args...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	must(p.t, p.cmd.Start())
-	eventually(p.t, 20*time.Second, func() (bool, string) {
+	eventually(p.t, patience, func() (bool, string) {
 		resp, err := http.Get(p.health)
 		if err != nil {
 			return false, err.Error()
@@ -170,7 +170,7 @@ func count(t *testing.T, s *Store, name string) (float64, error) {
 func wantCount(t *testing.T, s *Store, name string, want float64) {
 	t.Helper()
 	start := time.Now()
-	eventually(t, 20*time.Second, func() (bool, string) {
+	eventually(t, patience, func() (bool, string) {
 		n, err := count(t, s, name)
 		return err == nil && n == want, fmt.Sprint(n, err)
 	})
@@ -181,8 +181,9 @@ func TestACluster(t *testing.T) {
 	c := startCluster(t)
 	s, other := c.open(t, ""), c.open(t, "7:9")
 	must(t, s.Ready())
-	must(t, s.Append(t.Context(), many("kept", 200, time.Now())))
-	must(t, other.Append(t.Context(), many("kept", 3, time.Now())))
+	at := time.Now().Add(-2 * time.Second) // before the moment that a range asks for
+	must(t, s.Append(t.Context(), many("kept", 200, at)))
+	must(t, other.Append(t.Context(), many("kept", 3, at)))
 
 	// A tenant sees its own series and nobody else's.
 	wantCount(t, s, "kept", 200)

@@ -53,7 +53,7 @@ func run(m *testing.M) int {
 	defer stop()
 	sharedDir = filepath.Join(root, "embedded")
 	shared, err = Open(context.Background(), Options{
-		Dir: sharedDir, Registry: prometheus.NewRegistry(), QueryTimeout: 5 * time.Second, MaxSeries: 500,
+		Dir: sharedDir, Registry: prometheus.NewRegistry(), QueryTimeout: patience, MaxSeries: 500,
 		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
@@ -145,7 +145,7 @@ func startRemote(root string) (func(), error) {
 		_ = cmd.Wait()
 		_ = log.Close()
 	}
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		resp, err := http.Get("http://" + remoteAddr + "/health")
 		if err == nil {
 			_ = resp.Body.Close()

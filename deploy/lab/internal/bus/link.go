@@ -42,8 +42,9 @@ type LinkStatus struct {
 
 	waiting int64 // when the order that is applied now was written at its origin, unix ns; 0: none is
 
-	asked  int64  // when the origin was asked how far it is, unix ns
-	wanted uint64 // what it answered
+	limit  float64 // orders a second that the present batch was asked for with
+	asked  int64   // when the origin was asked how far it is, unix ns
+	wanted uint64  // what it answered
 }
 
 // link copies one peer's orders.
@@ -199,6 +200,7 @@ func (l *link) copy(ctx context.Context, nc *nats.Conn, source jetstream.Stream,
 		if limit > 0 {
 			size = int(min(max(limit, 1), batchSize)) // a second's worth: the knob and the source are looked at as often
 		}
+		l.update(func(s *LinkStatus) { s.limit = limit })
 		batch, err := consumer.Fetch(size, jetstream.FetchMaxWait(time.Second))
 		if err != nil {
 			return fmt.Errorf("pull from %s: %w", l.peer, err)

@@ -285,7 +285,7 @@ func (b *Lab) restart(ctx context.Context, f layout.Fault) error {
 		if err != nil {
 			return err
 		}
-		if err := b.until(ctx, "the shop at "+s, "http://"+b.l.Shop(s)+"/healthz", 10*time.Second); err != nil {
+		if err := b.until(ctx, "the shop at "+s, "http://"+b.l.Shop(s)+"/healthz", 30*time.Second); err != nil {
 			return err
 		}
 	}

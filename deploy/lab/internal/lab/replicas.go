@@ -203,6 +203,19 @@ func leadership(ctx context.Context, client *http.Client, server string) (lead, 
 	return out.Leadership, err
 }
 
+// confirmed reports whether the one that is said to lead says so itself; that nobody leads needs no other word.
+func confirmed(ctx context.Context, client *http.Client, servers []string, l lead) bool {
+	if !l.Quorum || l.Leader == "" || l.Leads {
+		return true
+	}
+	return slices.ContainsFunc(servers, func(server string) bool {
+		ctx, cancel := context.WithTimeout(ctx, time.Second) // one that is frozen does not answer
+		defer cancel()
+		own, err := leadership(ctx, client, server)
+		return err == nil && own.Leads && own.Self == l.Leader
+	})
+}
+
 // text is that for the story.
 func (l lead) text() string {
 	switch {

@@ -99,7 +99,8 @@ type sentence struct {
 }
 
 // follow tells the lines of the servers, which are the same at each, from since on until ctx ends. It reads them at one
-// that answers; while none does it waits. Of several it also tells who leads.
+// that answers; while none does it waits. Of several it also tells who leads, once that one says so itself: the others
+// take a dead leader for the leader until its time is over.
 func (s *story) follow(ctx context.Context, client *http.Client, servers []string, since time.Time) {
 	after, at, lead := int64(-1), 0, ""
 	for rest(ctx, 500*time.Millisecond) {
@@ -118,7 +119,7 @@ func (s *story) follow(ctx context.Context, client *http.Client, servers []strin
 		if len(servers) == 1 {
 			continue
 		}
-		if l, err := leadership(ctx, client, servers[at]); err == nil && l.text() != lead {
+		if l, err := leadership(ctx, client, servers[at]); err == nil && l.text() != lead && confirmed(ctx, client, servers, l) {
 			lead = l.text()
 			s.line(time.Now(), blue, "leader", lead)
 		}

@@ -108,7 +108,7 @@ func TestTheStoryGoesOnAtAServerThatLives(t *testing.T) {
 	go func() { defer close(done); newStory(out, false).follow(ctx, client, []string{r1.URL, r2.URL}, began) }()
 	told := func(want string) {
 		t.Helper()
-		for end := time.Now().Add(10 * time.Second); !strings.Contains(out.String(), want); time.Sleep(10 * time.Millisecond) {
+		for end := time.Now().Add(time.Minute); !strings.Contains(out.String(), want); time.Sleep(10 * time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("%q is not told:\n%s", want, out)
 			}
@@ -121,6 +121,51 @@ func TestTheStoryGoesOnAtAServerThatLives(t *testing.T) {
 	cancel()
 	<-done
 	if text := out.String(); strings.Count(text, "drain begun") != 1 || strings.Count(text, "r1 leads") != 1 {
+		t.Errorf("told:\n%s", text)
+	}
+}
+
+// A replica that finds a majority again still takes the dead leader for the leader, until its time is over.
+func TestTheStoryBelievesALeaderThatSaysSoItself(t *testing.T) {
+	var mu sync.Mutex
+	steps := []string{
+		`"leader":"r1","quorum":true`, `"leader":"","quorum":false`, `"leader":"r1","quorum":true`, `"leader":"","quorum":true`,
+		`"leader":"r2","leads":true,"quorum":true`,
+	}
+	at, asked := 0, 0
+	r2 := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/api/v1/replicas" {
+			_, _ = fmt.Fprint(w, "[]")
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		_, _ = fmt.Fprintf(w, `{"leadership":{"self":"r2",%s},"members":[]}`, steps[at])
+		if asked++; asked%2 == 0 { // twice each, in case that the story asks again
+			at = min(at+1, len(steps)-1)
+		}
+	}))
+	defer r2.Close()
+	r1 := httptest.NewServer(http.NotFoundHandler())
+	r1.Close() // dead
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	out := &page{}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		newStory(out, false).follow(ctx, client, []string{r1.URL, r2.URL}, time.Now())
+	}()
+	for end := time.Now().Add(20 * time.Second); !strings.Contains(out.String(), "r2 leads"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("told:\n%s", out)
+		}
+	}
+	cancel()
+	<-done
+	text := out.String()
+	if strings.Contains(text, "r1 leads") || strings.Count(text, "no majority at r2") != 1 || strings.Count(text, "nobody: ") != 1 {
 		t.Errorf("told:\n%s", text)
 	}
 }

@@ -209,7 +209,8 @@ func (p *Proxy) shut() {
 	}
 }
 
-// fill makes the kernel ignore new connections: an accept queue of one, which we take ourselves.
+// fill makes the kernel ignore new connections: an accept queue of one, which we take ourselves. On a machine that stands
+// still one dial gets no answer in time though the queue has room: only two in a row say that it is full.
 func (p *Proxy) fill() {
 	p.mu.Lock()
 	ln := p.listener
@@ -217,11 +218,13 @@ func (p *Proxy) fill() {
 	if err := setBacklog(ln, 0); err != nil {
 		return // connections are completed and then held, which the package comment says
 	}
-	for range 3 {
-		c, err := net.DialTimeout("tcp", p.listen, 20*time.Millisecond)
+	for dials, unanswered := 0, 0; dials < 6 && unanswered < 2; dials++ {
+		c, err := net.DialTimeout("tcp", p.listen, 50*time.Millisecond)
 		if err != nil {
-			return // full
+			unanswered++
+			continue
 		}
+		unanswered = 0
 		p.mu.Lock()
 		p.fillers[c.LocalAddr().String()] = c
 		p.mu.Unlock()

@@ -15,6 +15,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// patience is how long a busy machine may take for what must come.
+const patience = time.Minute
+
 // echo is an upstream that answers each line with itself.
 func echo(t *testing.T, addr string) net.Listener {
 	t.Helper()
@@ -56,7 +59,7 @@ func start(t *testing.T, upstream string) *Proxy {
 
 func dial(t *testing.T, addr string) net.Conn {
 	t.Helper()
-	c, err := net.DialTimeout("tcp", addr, 2*time.Second)
+	c, err := net.DialTimeout("tcp", addr, patience)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +69,6 @@ func dial(t *testing.T, addr string) net.Conn {
 
 // say sends a line and returns what comes back within d.
 func say(c net.Conn, line string, d time.Duration) (string, error) {
-	_ = c.SetDeadline(time.Now().Add(d))
 	if _, err := io.WriteString(c, line+"\n"); err != nil {
 		return "", err
 	}
@@ -74,7 +76,7 @@ func say(c net.Conn, line string, d time.Duration) (string, error) {
 }
 
 func hear(c net.Conn, d time.Duration) (string, error) {
-	_ = c.SetDeadline(time.Now().Add(d))
+	_ = c.SetReadDeadline(time.Now().Add(d))
 	s, err := bufio.NewReader(c).ReadString('\n')
 	return strings.TrimSpace(s), err
 }
@@ -89,7 +91,7 @@ func TestCutHoldsBytesAndHealsStandingConnections(t *testing.T) {
 	defer up.Close()
 	p := start(t, up.Addr().String())
 	c := dial(t, p.Addr())
-	if got, err := say(c, "before", time.Second); got != "before" {
+	if got, err := say(c, "before", patience); got != "before" {
 		t.Fatal(got, err)
 	}
 	p.Set(Mode{Kind: Cut})
@@ -97,7 +99,7 @@ func TestCutHoldsBytesAndHealsStandingConnections(t *testing.T) {
 		t.Fatalf("a cut cable answered %q, %v", got, err)
 	}
 	p.Set(Mode{})
-	if got, err := hear(c, time.Second); got != "during" {
+	if got, err := hear(c, patience); got != "during" {
 		t.Fatalf("after the cut: %q, %v", got, err)
 	}
 }
@@ -107,7 +109,11 @@ func TestCutIsABlackHoleForNewConnections(t *testing.T) {
 	defer up.Close()
 	p := start(t, up.Addr().String())
 	p.Set(Mode{Kind: Cut})
-	time.Sleep(100 * time.Millisecond) // the queue is filled in the background
+	eventually(t, "full queue", func() bool { // it is filled in the background
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return len(p.fillers) > 0
+	})
 	c, err := net.DialTimeout("tcp", p.Addr(), 200*time.Millisecond)
 	if err == nil {
 		_ = c.Close()
@@ -118,7 +124,7 @@ func TestCutIsABlackHoleForNewConnections(t *testing.T) {
 	}
 	p.Set(Mode{})
 	for range 5 {
-		if got, err := say(dial(t, p.Addr()), "healed", 2*time.Second); got != "healed" {
+		if got, err := say(dial(t, p.Addr()), "healed", patience); got != "healed" {
 			t.Fatal(got, err)
 		}
 	}
@@ -141,7 +147,7 @@ func TestOneWayLetsAnswersThrough(t *testing.T) {
 	if got, err := say(up, "down", 50*time.Millisecond); !isTimeout(err) {
 		t.Fatalf("%q, %v", got, err)
 	}
-	if got, err := hear(c, time.Second); got != "down" {
+	if got, err := hear(c, patience); got != "down" {
 		t.Fatalf("the answer did not come through: %q, %v", got, err)
 	}
 	if _, err := io.WriteString(c, "up\n"); err != nil {
@@ -151,7 +157,7 @@ func TestOneWayLetsAnswersThrough(t *testing.T) {
 		t.Fatalf("one-way let %q through, %v", got, err)
 	}
 	p.Set(Mode{})
-	if got, err := hear(up, time.Second); got != "up" {
+	if got, err := hear(up, patience); got != "up" {
 		t.Fatal(got, err)
 	}
 }
@@ -163,7 +169,7 @@ func TestRefusedUpstreamIsARefusal(t *testing.T) {
 	_ = up.Close()
 	first, err := net.DialTimeout("tcp", p.Addr(), time.Second)
 	if err == nil { // the connection that finds it out is reset
-		_, rerr := hear(first, time.Second)
+		_, rerr := hear(first, patience)
 		_ = first.Close()
 		if !errors.Is(rerr, syscall.ECONNRESET) && !errors.Is(rerr, io.EOF) {
 			t.Fatalf("want a reset, got %v", rerr)
@@ -194,11 +200,11 @@ func TestRefuseResetsAndClosesThePort(t *testing.T) {
 	defer up.Close()
 	p := start(t, up.Addr().String())
 	c := dial(t, p.Addr())
-	if got, err := say(c, "before", time.Second); got != "before" {
+	if got, err := say(c, "before", patience); got != "before" {
 		t.Fatal(got, err)
 	}
 	p.Set(Mode{Kind: Refuse})
-	if _, err := hear(c, time.Second); !errors.Is(err, syscall.ECONNRESET) {
+	if _, err := hear(c, patience); !errors.Is(err, syscall.ECONNRESET) {
 		t.Fatalf("want a reset, got %v", err)
 	}
 	eventually(t, "a closed port", func() bool {
@@ -225,25 +231,23 @@ func TestDelayAndLossHoldChunksBack(t *testing.T) {
 	c := dial(t, p.Addr())
 	p.Set(Mode{Delay: 60 * time.Millisecond})
 	began := time.Now()
-	if got, err := say(c, "slow", 2*time.Second); got != "slow" {
+	if got, err := say(c, "slow", patience); got != "slow" {
 		t.Fatal(got, err)
 	}
 	if d := time.Since(began); d < 120*time.Millisecond {
 		t.Fatalf("two delays of 60 ms took %s", d)
 	}
 	p.Set(Mode{Loss: 0.5})
-	held := 0
-	for range 6 {
+	held := false
+	for i := 0; i < 50 && !held; i++ { // three of four exchanges lose a chunk
 		began := time.Now()
-		if got, err := say(c, "lossy", 60*time.Second); got != "lossy" {
+		if got, err := say(c, "lossy", patience); got != "lossy" {
 			t.Fatal(got, err)
 		}
-		if time.Since(began) >= dataTimeout {
-			held++
-		}
+		held = time.Since(began) >= dataTimeout
 	}
-	if held == 0 {
-		t.Fatal("half of the chunks lost, and none was late in six exchanges (chance 1 in 4096)")
+	if !held {
+		t.Fatal("half of the chunks lost, and none was late")
 	}
 }
 
@@ -264,10 +268,10 @@ func TestPenaltyDoubles(t *testing.T) {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if ok() {
 			return
 		}
 	}
-	t.Fatalf("no %s within 5 s", what)
+	t.Fatalf("no %s within %s", what, patience)
 }

@@ -49,6 +49,8 @@ type Shop struct {
 	start time.Time
 	hists map[string]*push.Histogram // by code class
 
+	healthWithin, orderWithin time.Duration // how long a write may take
+
 	mu     sync.Mutex
 	counts map[string]uint64 // by code class
 	addr   string
@@ -56,7 +58,10 @@ type Shop struct {
 
 // New connects to the bus, now or later: a shop without data runs and says that it is not healthy.
 func New(o Options) (*Shop, error) {
-	s := &Shop{o: o, start: time.Now(), hists: map[string]*push.Histogram{}, counts: map[string]uint64{}}
+	s := &Shop{
+		o: o, start: time.Now(), hists: map[string]*push.Histogram{}, counts: map[string]uint64{},
+		healthWithin: healthDeadline, orderWithin: orderDeadline,
+	}
 	for _, class := range push.CodeClasses() {
 		s.hists[class] = push.NewHistogram()
 	}
@@ -173,7 +178,7 @@ func (s *Shop) health(w http.ResponseWriter, r *http.Request) {
 	if d := s.faults().SlowSeconds; d > 0 && !pause(r.Context(), seconds(d*5/8)) {
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), healthDeadline)
+	ctx, cancel := context.WithTimeout(r.Context(), s.healthWithin)
 	defer cancel()
 	began := time.Now()
 	if _, err := s.js.Publish(ctx, bus.HealthSubject, []byte(strconv.FormatInt(began.UnixNano(), 10))); err != nil {
@@ -211,7 +216,7 @@ func (s *Shop) order(w http.ResponseWriter, r *http.Request) int {
 		http.Error(w, "the order cannot be encoded", http.StatusInternalServerError)
 		return http.StatusInternalServerError
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), orderDeadline)
+	ctx, cancel := context.WithTimeout(r.Context(), s.orderWithin)
 	defer cancel()
 	ack, err := s.js.Publish(ctx, bus.Subject(s.o.Site), order)
 	if err != nil {

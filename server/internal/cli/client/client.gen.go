@@ -118,6 +118,17 @@ type AdoptRequest struct {
 // Alternative Alternative is a policy that was not the one taken, and why.
 type Alternative = core.Alternative
 
+// Anomaly A series that a detector finds odd. A symptom is evidence only when all of them together say enough, a cause explains; GET /conditions has the figures and whom they are evidence against.
+type Anomaly struct {
+	// Class Class is the kind of testimony a piece of evidence is.
+	Class    Class  `json:"class"`
+	Detector string `json:"detector"`
+
+	// Sentence The series, its value and the band, or what is odd without one.
+	Sentence string    `json:"sentence"`
+	Since    time.Time `json:"since"`
+}
+
 // Answer Answer is what one guard says of one proposal.
 type Answer = core.Answer
 
@@ -398,6 +409,9 @@ type Status struct {
 	// Acting False when nothing is done automatically, whatever the policies say.
 	Acting bool `json:"acting"`
 
+	// Anomalies What detectors find odd about sites and services now, each series once; absent when that is nothing.
+	Anomalies *[]Anomaly `json:"anomalies,omitempty"`
+
 	// Brake Brake is the switch that stops all automatic actions of its scope until a person releases it.
 	Brake     *Brake `json:"brake,omitempty"`
 	ClusterID string `json:"cluster_id"`
@@ -432,6 +446,9 @@ type Status struct {
 	Tilt             *Tilt  `json:"tilt,omitempty"`
 	TopologyRevision int64  `json:"topology_revision"`
 	Version          string `json:"version"`
+
+	// Warming Watches with series that have too few points yet to be judged; absent when there are none.
+	Warming *[]Warming `json:"warming,omitempty"`
 }
 
 // StepRun StepRun is one step of an action and what became of it.
@@ -464,7 +481,7 @@ type TokenRequest struct {
 	ExpiresAt *time.Time       `json:"expires_at,omitempty"`
 	Kind      TokenRequestKind `json:"kind"`
 
-	// Name The site, the edge or the person.
+	// Name The configured site or witness, the edge or the person.
 	Name string `json:"name"`
 }
 
@@ -485,6 +502,9 @@ type Veto = core.Veto
 
 // Vote Vote is what one vantage location says of a subject, its agents combined.
 type Vote = core.Vote
+
+// Warming Warming is how far a watch has come of which series have too few points yet to be judged. The figures are those of the series that takes the longest; needed is absent while they are not known, as of a watch that another replica asks.
+type Warming = core.Warming
 
 // Writer Writer is how fresh the inputs of one agent or edge are.
 type Writer = core.Writer
@@ -520,6 +540,12 @@ type ListEpisodesParams struct {
 
 	// Limit At most so many; 100 when absent.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// GetPreflightParams defines parameters for GetPreflight.
+type GetPreflightParams struct {
+	// ClusterID Ask as the ledger of this cluster would; the present one when absent.
+	ClusterID *string `form:"cluster_id,omitempty" json:"cluster_id,omitempty"`
 }
 
 // ListLinesParams defines parameters for ListLines.
@@ -759,7 +785,7 @@ type ClientInterface interface {
 	// This server calls every executor; it commands nothing.
 	//
 	// Corresponds with GET /preflight (the `GetPreflight` operationId).
-	GetPreflight(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+	GetPreflight(ctx context.Context, params *GetPreflightParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListReplicas The replicas with their last words, and who leads, as this replica knows it.
 	//
@@ -1159,8 +1185,8 @@ func (c *Client) ListLinks(ctx context.Context, reqEditors ...RequestEditorFn) (
 // This server calls every executor; it commands nothing.
 //
 // Corresponds with GET /preflight (the `GetPreflight` operationId).
-func (c *Client) GetPreflight(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewGetPreflightRequest(c.Server)
+func (c *Client) GetPreflight(ctx context.Context, params *GetPreflightParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetPreflightRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -1949,7 +1975,7 @@ func NewListLinksRequest(server string) (*http.Request, error) {
 }
 
 // NewGetPreflightRequest constructs an http.Request for the GetPreflight method
-func NewGetPreflightRequest(server string) (*http.Request, error) {
+func NewGetPreflightRequest(server string, params *GetPreflightParams) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -1965,6 +1991,33 @@ func NewGetPreflightRequest(server string) (*http.Request, error) {
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.ClusterID != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "cluster_id", *params.ClusterID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -2502,7 +2555,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with GET /preflight (the `GetPreflight` operationId).
-	GetPreflightWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetPreflightResponse, error)
+	GetPreflightWithResponse(ctx context.Context, params *GetPreflightParams, reqEditors ...RequestEditorFn) (*GetPreflightResponse, error)
 
 	// ListReplicasWithResponse The replicas with their last words, and who leads, as this replica knows it.
 	//
@@ -4050,8 +4103,8 @@ func (c *ClientWithResponses) ListLinksWithResponse(ctx context.Context, reqEdit
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with GET /preflight (the `GetPreflight` operationId).
-func (c *ClientWithResponses) GetPreflightWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetPreflightResponse, error) {
-	rsp, err := c.GetPreflight(ctx, reqEditors...)
+func (c *ClientWithResponses) GetPreflightWithResponse(ctx context.Context, params *GetPreflightParams, reqEditors ...RequestEditorFn) (*GetPreflightResponse, error) {
+	rsp, err := c.GetPreflight(ctx, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}

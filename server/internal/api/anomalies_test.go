@@ -1,0 +1,40 @@
+package api
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
+)
+
+func TestAnomalies(t *testing.T) {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	slow := core.Evidence{
+		Class: core.ClassSymptom, Signal: core.SignalAnomaly, Source: "edge-latency", Series: "edge-latency of checkout at fra", Onset: at,
+		Band: &core.Band{Value: 0.99987, Expected: 0.02, Lower: -0.98, Upper: 1.02}, Sentence: "edge-latency of checkout at fra: at length",
+	}
+	disk := core.Evidence{
+		Class: core.ClassCause, Signal: core.SignalAnomaly, Source: "disk", Series: `disk{host_name="a"} of fra`, Onset: at,
+		Sentence: `disk{host_name="a"} of fra: 0.622 reaches 0.9 in 28 s, since 12:00:00 UTC`,
+	}
+	old := slow
+	old.Series, old.Sentence = "", "as an older replica says it"
+	edge := core.Evidence{Class: core.ClassSymptom, Signal: core.SignalErrors, Source: "director", Onset: at, Sentence: "users fail"}
+	got := anomalies(core.Observation{Assessments: []core.Assessment{
+		{Subject: core.Subject{Site: "fra", Service: "cart"}, Evidence: []core.Evidence{disk}},
+		{Subject: core.Subject{Site: "fra", Service: "checkout"}, Evidence: []core.Evidence{edge, disk}, Odd: []core.Evidence{slow, old}},
+	}})
+	want := []Anomaly{
+		{Detector: "disk", Class: core.ClassCause, Since: at, Sentence: disk.Sentence},
+		{
+			Detector: "edge-latency", Class: core.ClassSymptom, Since: at,
+			Sentence: "edge-latency of checkout at fra: 0.9999, expected 0.02, band -0.98 to 1.02, since 12:00:00 UTC",
+		},
+		{Detector: "edge-latency", Class: core.ClassSymptom, Since: at, Sentence: old.Sentence},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("anomalies (-want +got):\n%s", diff)
+	}
+}

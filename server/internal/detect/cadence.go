@@ -1,0 +1,112 @@
+package detect
+
+import (
+	"math"
+	"math/bits"
+	"time"
+)
+
+// cadence is how far apart the values of one series are. Where it is written more seldom than the watch asks, a store repeats the last value at each tick
+// until the next one is due, or has a value at one tick of many; both show in when the value changes.
+type cadence struct {
+	value   float64
+	at      time.Time // of the last value; zero: there was none
+	fresh   time.Time // when one came that was not the one before once more
+	apart   [2]time.Duration
+	changed time.Time            // when it changed last; zero: it did not
+	gaps    [cadenceGaps]float32 // s between changes
+	n, next uint8
+}
+
+const (
+	cadenceGaps  = 16
+	cadenceFew   = 2 // gaps below which nothing is known
+	cadenceTests = 4 // gaps from which on it shows whether changes keep time
+	cadenceSlack = 8 // part of the cadence by which they may be early or late, and of the gaps that may be more
+	maxCadence   = 30 * 24 * time.Hour
+)
+
+// observe takes a value, and reports whether it is the one before once more.
+func (c *cadence) observe(at time.Time, x float64, interval time.Duration) (again bool) {
+	first := c.at.IsZero()
+	if !first {
+		c.apart[0], c.apart[1] = c.apart[1], at.Sub(c.at)
+	}
+	was := c.value
+	c.value, c.at = x, at
+	if !first && x == was {
+		d, _ := c.of(interval)
+		if again = at.Sub(c.fresh) < d+d/cadenceSlack; !again { // one may be late
+			c.fresh = at
+		}
+		return again
+	}
+	c.fresh = at
+	if first {
+		return false
+	}
+	if !c.changed.IsZero() {
+		c.gaps[c.next] = float32(at.Sub(c.changed).Seconds())
+		c.next = (c.next + 1) % cadenceGaps
+		c.n = min(c.n+1, cadenceGaps)
+	}
+	c.changed = at
+	return false
+}
+
+// of is the cadence where it is longer than the interval of the watch, and else 0: the second shortest of the last gaps between two changes, since one
+// may be short by chance. Changes of a series that is written seldom keep time: all gaps are multiples of it. Those of one that is written at each tick
+// and mostly stands still do not. Still says that it has changed too seldom to know.
+func (c *cadence) of(interval time.Duration) (d time.Duration, still bool) {
+	if c.n < cadenceFew {
+		return 0, true
+	}
+	gaps := c.gaps[:c.n]
+	least, second := float32(math.Inf(1)), float32(math.Inf(1))
+	for _, gap := range gaps {
+		if gap < least {
+			least, second = gap, least
+		} else if gap < second {
+			second = gap
+		}
+	}
+	ticks := math.Round(float64(second) / interval.Seconds())
+	if ticks < 2 || (c.n >= cadenceTests && !inTime(gaps, ticks, interval.Seconds())) {
+		return 0, false
+	}
+	return min(interval*time.Duration(ticks), maxCadence), false
+}
+
+// rounded is a cadence that stays the same while the values come a little earlier or later: up to a quarter longer, in whole intervals.
+func rounded(d, interval time.Duration) time.Duration {
+	ticks := (d + interval - 1) / interval
+	step := max(1, time.Duration(1)<<bits.Len64(uint64(ticks))>>3) //nolint:gosec // not negative
+	return (ticks + step - 1) / step * step * interval
+}
+
+// inTime reports whether the gaps are multiples of so many ticks, but for a tick where that is little, and for few of them.
+func inTime(gaps []float32, ticks, tick float64) bool {
+	slack := math.Floor(ticks / cadenceSlack)
+	if ticks >= cadenceSlack/2 {
+		slack = max(1, slack)
+	}
+	off := 0
+	for _, gap := range gaps {
+		n := math.Round(float64(gap) / tick)
+		if math.Abs(n-ticks*math.Round(n/ticks)) > slack {
+			off++
+		}
+	}
+	return off <= len(gaps)/cadenceSlack
+}
+
+// rests is for how long the series has no value between two, as it seems; 0 where it has one at each tick.
+func (c *cadence) rests(interval time.Duration) time.Duration {
+	if d, _ := c.of(interval); d == 0 {
+		return 0
+	}
+	if apart := min(c.apart[0], c.apart[1]); apart >= 2*interval {
+		return apart
+	}
+	return 0
+}
