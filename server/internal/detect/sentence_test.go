@@ -18,7 +18,7 @@ func TestSeriesAreNamed(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := &world{at: func(time.Time) ([]core.SeriesValue, error) { return answer, nil }}
 			run(t, w, 15*time.Second, detect.Watch{
-				Name: "links-down", Query: "x", About: about, Every: 10 * time.Second, Model: detect.ModelThreshold, Threshold: 0.5,
+				Name: "links-down", Query: "x", About: about, Every: 10 * time.Second, Model: detect.ModelThreshold, Threshold: new(0.5),
 				Direction: detect.DirectionAbove, Class: core.ClassCause,
 			})
 			var got []string
