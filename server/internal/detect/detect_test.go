@@ -475,7 +475,8 @@ func TestWhatIsLeftOutIsTold(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := &world{at: func(time.Time) ([]core.SeriesValue, error) {
 				return []core.SeriesValue{
-					{Labels: map[string]string{"site": "fra", "pod": "a"}, Value: 1}, {Labels: map[string]string{"site": "fra", "pod": "b"}, Value: 1},
+					{Labels: map[string]string{"site": "fra", "pod": "a"}, Value: 1},
+					{Labels: map[string]string{"site": "fra", "pod": "b"}, Value: 1},
 					{Labels: map[string]string{"site": "fra", "pod": "c"}, Value: 1},
 				}, nil
 			}}

@@ -98,8 +98,14 @@ func (w Watch) fit(bad func(field, format string, args ...any)) {
 // parameters are the settings that a model checks itself, by what it calls them there.
 func parameters() [][2]string {
 	return [][2]string{
-		{"false alarms per week ", "false_alarms_per_week"}, {"absolute floor ", "floor.absolute"}, {"relative floor ", "floor.relative"},
-		{"threshold ", "threshold"}, {"window ", "window"}, {"horizon ", "horizon"}, {"objective ", "objective"}, {"patience ", "patience"},
+		{"false alarms per week ", "false_alarms_per_week"},
+		{"absolute floor ", "floor.absolute"},
+		{"relative floor ", "floor.relative"},
+		{"threshold ", "threshold"},
+		{"window ", "window"},
+		{"horizon ", "horizon"},
+		{"objective ", "objective"},
+		{"patience ", "patience"},
 		{"flat after ", "flat_after"},
 	}
 }
