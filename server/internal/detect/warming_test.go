@@ -29,7 +29,7 @@ func TestWarming(t *testing.T) {
 		filling := detect.Watch{
 			Name: "disk", Query: "x", About: detect.AboutTargetSite, Every: 10 * time.Second, Model: detect.ModelTrend, Limit: &limit, Window: 24 * time.Hour,
 		}
-		always := detect.Watch{Name: "down", Query: "x", About: detect.AboutTargetSite, Every: 10 * time.Second, Model: detect.ModelThreshold}
+		always := detect.Watch{Name: "down", Query: "x", About: detect.AboutTargetSite, Every: 10 * time.Second, Model: detect.ModelThreshold, Threshold: &limit}
 		m, err := detect.New(detect.Options{Watches: []detect.Watch{always, errorsWatch(), filling}, Querier: w, Writer: w, Signals: w.signal})
 		if err != nil {
 			t.Fatal(err)
