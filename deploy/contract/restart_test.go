@@ -103,7 +103,7 @@ func TestMistakesOfTheOperatorAreSaid(t *testing.T) {
 
 	copied := newServer(t)
 	copied.data = s.data
-	fails("a second copy on the data", 1, copied, "lab: true\n", "evenkeel-server: ", "in use", s.data)
+	fails("a second copy on the data", 3, copied, "lab: true\n", "evenkeel-server: ", "in use", s.data)
 	taken := newServer(t)
 	taken.addr = s.addr
 	fails("a taken port", 5, taken, "lab: true\n", "the address "+s.addr+" cannot be listened on", "--listen")

@@ -95,11 +95,11 @@ func until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// listen takes a free port below the range from which the system takes its own.
+// listen takes a free port below those of deploy/e2e, which runs at the same time, and above those that a browser refuses.
 func listen(t *testing.T) net.Listener {
 	t.Helper()
 	for range 200 {
-		ln, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(20000+rand.IntN(12000)))
+		ln, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(7000+rand.IntN(3000)))
 		if err == nil {
 			return ln
 		}

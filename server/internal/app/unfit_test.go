@@ -100,12 +100,12 @@ func openReplica(t *testing.T, r ledger.Replicas) *sick {
 	return x
 }
 
-// freePeer is an address for the ledger of a replica, below the range from which the system takes ports for connections: none of
-// them takes it meanwhile.
+// freePeer is an address for the ledger of a replica, whose port neither a connection (from 32768 on) nor a lab under test
+// (from 20000 on) takes meanwhile.
 func freePeer(t *testing.T) string {
 	t.Helper()
 	for range 200 {
-		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:"+strconv.Itoa(20000+rand.IntN(12000)))
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:"+strconv.Itoa(3000+rand.IntN(17000)))
 		if err == nil {
 			defer func() { _ = l.Close() }()
 			return "https://" + l.Addr().String()

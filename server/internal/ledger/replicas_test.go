@@ -46,11 +46,11 @@ func (s *spoken) count(words string) int {
 	return strings.Count(s.b.String(), words)
 }
 
-// freePeer is a port below the range from which the system takes its own for connections: none of them takes it meanwhile.
+// freePeer is a port that neither a connection (from 32768 on) nor a lab under test (from 20000 on) takes meanwhile.
 func freePeer(t testing.TB) string {
 	t.Helper()
 	for range 200 {
-		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(20000+rand.IntN(12000)))
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(3000+rand.IntN(17000)))
 		if err == nil {
 			defer func() { _ = l.Close() }()
 			return "https://" + l.Addr().String()

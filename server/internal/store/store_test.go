@@ -553,11 +553,11 @@ func TestKillLosesSixSecondsAtMost(t *testing.T) {
 	})
 }
 
-// freePort is a port below the range from which the system takes its own for connections: none of them takes it meanwhile.
+// freePort is a port that neither a connection (from 32768 on) nor a lab under test (from 20000 on) takes meanwhile.
 func freePort(t *testing.T) string {
 	t.Helper()
 	for range 200 {
-		port := strconv.Itoa(20000 + rand.IntN(12000))
+		port := strconv.Itoa(3000 + rand.IntN(17000))
 		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:"+port)
 		if err == nil {
 			must(t, l.Close())
