@@ -41,7 +41,10 @@ func serve(t *testing.T, revision int64, ahead time.Duration) *server {
 		now := time.Now().Add(s.ahead).UnixNano()
 		var h heartbeat
 		if json.NewDecoder(r.Body).Decode(&h) == nil {
-			s.beats <- h
+			select {
+			case s.beats <- h:
+			default: // nobody looks at so many
+			}
 		}
 		_, _ = fmt.Fprintf(w, `{"t2_unix_ns":%d,"t3_unix_ns":%d,"revision":1}`, now, now)
 	})
@@ -82,7 +85,7 @@ func start(t *testing.T, dir, role string, board *topology.Board, v *vitals.Vita
 
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); !holds(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !holds(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("still not: %s", what)
 		}

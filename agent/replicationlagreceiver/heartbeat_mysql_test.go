@@ -69,6 +69,32 @@ func exposedFor(a *agent, link string, most float64) told {
 	})
 }
 
+// underWay is how many seconds the newest of what has arrived may be old when a link is cut, by a busy machine: what is missing then was
+// written so much earlier.
+const underWay = 5
+
+// holds checks the bounds of a link that was cut, or whose source died.
+func holds(t *testing.T, v told, cut time.Time) {
+	t.Helper()
+	lower, ok := v.of("lag.lower")
+	upper, _ := v.of("lag.upper")
+	if since := v.at.Sub(cut).Seconds(); !ok || lower > since+underWay || upper < since-0.5 || lower > upper {
+		t.Errorf("[%v, %v] after %v s of silence", lower, upper, since)
+	}
+}
+
+// exposesSince waits until a source says that it exposes what it has written since the link was cut; it never says less.
+func (a *agent) exposesSince(cut time.Time) {
+	a.t.Helper()
+	a.until("the exposure grows", atoB, "source", func(v told) bool {
+		d, ok := v.of("exposure")
+		if least := v.at.Sub(cut).Seconds() - 0.5; ok && (d <= 0 || d < least) {
+			a.t.Fatalf("exposed %v, %s after the cut", d, v.at.Sub(cut))
+		}
+		return ok && d > 6
+	})
+}
+
 func alive(v told) bool {
 	return v.state() == replica.CaughtUp || v.state() == replica.IdleLinkOK || v.state() == replica.CatchingUp
 }
@@ -124,36 +150,12 @@ func (r *ring) isCut(a, b *agent) {
 	r.wire["a"].Cut(true)
 	cut := time.Now()
 	b.until("the link is down", atoB, "target", func(v told) bool { return v.state() == replica.LinkDown })
-	var last float64
-	for {
-		v := a.last(atoB, "source")
-		d, ok := v.of("exposure")
-		if !ok || d <= 0 {
-			r.t.Fatalf("exposed with the link cut: %v %v", d, ok)
-		}
-		if v.at.After(cut.Add(3 * time.Second)) {
-			if d < last {
-				r.t.Errorf("the exposure fell from %v to %v", last, d)
-			}
-			last = d
-		}
-		if d > 6 {
-			break
-		}
-		if time.Since(cut) > replicatest.Patience {
-			r.t.Fatalf("the exposure is %v after %s", d, time.Since(cut))
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
+	a.exposesSince(cut)
 	v := b.until("the bounds hold the silence", atoB, "target", func(v told) bool {
 		upper, ok := v.of("lag.upper")
 		return v.state() == replica.LinkDown && ok && upper > 6
 	})
-	lower, ok := v.of("lag.lower")
-	upper, _ := v.of("lag.upper")
-	if since := v.at.Sub(cut).Seconds(); !ok || lower > since+0.5 || upper < since-0.5 || lower > upper {
-		r.t.Errorf("[%v, %v] after %v s of silence", lower, upper, since)
-	}
+	holds(r.t, v, cut)
 	r.wire["a"].Cut(false)
 	b.until("the link is well", atoB, "target", alive)
 	exposedFor(a, atoB, 5)
@@ -163,13 +165,17 @@ func (r *ring) isCut(a, b *agent) {
 func (r *ring) isChanged(b *agent) {
 	diverged := func() float64 { n, _ := b.last(atoB, "target").of("canary.diverged"); return n }
 	before := diverged()
-	r.db["b"].Local(r.t, `UPDATE evenkeel.evenkeel_canary SET value = 'other' WHERE origin_site = 'a'`)
-	replicatest.Until(r.t, "the changed rows are told", func() bool { return diverged() > before })
+	// A row is written anew with each tenth beat, which may be before somebody looks.
+	replicatest.Until(r.t, "the changed rows are told", func() bool {
+		r.db["b"].Local(r.t, `UPDATE evenkeel.evenkeel_canary SET value = 'other' WHERE origin_site = 'a'`)
+		return diverged() > before
+	})
 	before = diverged()
-	r.db["b"].Local(r.t, `DELETE FROM evenkeel.evenkeel_canary WHERE origin_site = 'a'`)
+	remove := func() { r.db["b"].Local(r.t, `DELETE FROM evenkeel.evenkeel_canary WHERE origin_site = 'a'`) }
 	if r.db["b"].MariaDB() {
-		replicatest.Until(r.t, "the missing rows are told", func() bool { return diverged() > before })
-	} else { // its binary log has rows, not statements: what is missing cannot be changed
+		replicatest.Until(r.t, "the missing rows are told", func() bool { remove(); return diverged() > before })
+	} else {
+		remove() // its binary log has rows, not statements: what is missing cannot be changed
 		b.until("the missing rows stop the applier", atoB, "target", func(v told) bool {
 			return v.state() == replica.ApplierStopped && v.reason == string(replica.ReasonError)
 		})
@@ -219,9 +225,7 @@ func (r *ring) isRestarted(a, b *agent) {
 	if after := epoch(); after <= before {
 		r.t.Errorf("the epoch was %d and is %d", before, after)
 	}
-	if kept, stored := a.kept(), epoch(); kept != stored {
-		r.t.Errorf("kept %d, stored %d", kept, stored)
-	}
+	replicatest.Until(r.t, "what is kept is what is stored", func() bool { return a.kept() == epoch() })
 	r.wire["a"].Cut(false)
 	exposedFor(a, atoB, 5)
 	if v := b.last(atoB, "target"); v.reason == string(replica.ReasonSplitBrain) {
@@ -353,11 +357,11 @@ func sqlClocks(t *testing.T, f sitetest.Flavor) {
 		})
 		lower, lok := v.of("lag.lower")
 		upper, uok := v.of("lag.upper")
-		if since := v.at.Sub(cut).Seconds(); !lok || !uok || lower > since+0.5 || upper < since-0.5 {
+		if since := v.at.Sub(cut).Seconds(); !lok || !uok || lower > since+underWay || upper < since-0.5 {
 			t.Errorf("clock off by %s: [%v %v, %v %v] after %v s", skew, lower, lok, upper, uok, since)
 		}
 		s := a.last(atoB, "source")
-		if d, ok := s.of("exposure"); !ok || d < s.at.Sub(cut).Seconds()-0.5 || d > s.at.Sub(cut).Seconds()+5 {
+		if d, ok := s.of("exposure"); !ok || d < s.at.Sub(cut).Seconds()-0.5 || d > s.at.Sub(cut).Seconds()+2*underWay {
 			t.Errorf("clock off by %s: exposed %v %v after %s", skew, d, ok, s.at.Sub(cut))
 		}
 		r.wire["a"].Cut(false)

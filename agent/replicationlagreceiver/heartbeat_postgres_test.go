@@ -45,29 +45,21 @@ func TestHeartbeatPostgreSQL(t *testing.T) {
 	// The link is cut.
 	wires["a"].Cut(true)
 	cut := time.Now()
-	v := a.until("the exposure grows", atoB, "source", func(v told) bool {
-		d, ok := v.of("exposure")
-		if ok && d <= 0 {
-			t.Fatalf("exposed %v with the link cut", d)
-		}
-		return ok && d > 6
-	})
-	if d, _ := v.of("exposure"); d < v.at.Sub(cut).Seconds()-0.5 {
-		t.Errorf("exposed %v, %s after the cut", d, v.at.Sub(cut))
-	}
-	b.until("the bounds hold the silence", atoB, "target", func(v told) bool {
-		lower, lok := v.of("lag.lower")
-		upper, uok := v.of("lag.upper")
-		return v.state() == replica.LinkDown && lok && uok && lower <= upper && upper > 6 && lower <= v.at.Sub(cut).Seconds()+0.5
-	})
+	a.exposesSince(cut)
+	holds(t, b.until("the bounds hold the silence", atoB, "target", func(v told) bool {
+		upper, ok := v.of("lag.upper")
+		return v.state() == replica.LinkDown && ok && upper > 6
+	}), cut)
 	wires["a"].Cut(false)
 	b.until("the link is well", atoB, "target", bounded)
 	exposedFor(a, atoB, 5)
 
 	// Rows are changed at the copy, and deleted, where logical replication never brings them back.
 	diverged := func() float64 { n, _ := b.last(atoB, "target").of("canary.diverged"); return n }
-	db["b"].Do(t, `UPDATE evenkeel_canary SET value = 'other' WHERE origin_site = 'a'`)
-	replicatest.Until(t, "the changed rows are told", func() bool { return diverged() > 0 })
+	replicatest.Until(t, "the changed rows are told", func() bool {
+		db["b"].Do(t, `UPDATE evenkeel_canary SET value = 'other' WHERE origin_site = 'a'`) // until beats write them anew
+		return diverged() > 0
+	})
 	before := diverged()
 	db["b"].Do(t, `DELETE FROM evenkeel_canary WHERE origin_site = 'a' AND slot = 3`)
 	replicatest.Until(t, "the missing row is told, again and again", func() bool { return diverged() > before+2 })

@@ -82,20 +82,19 @@ func TestHeartbeatRedis(t *testing.T) {
 		upper, ok := v.of("lag.upper")
 		return v.state() == replica.LinkDown && ok && upper > 4
 	})
-	lower, lok := v.of("lag.lower")
-	upper, _ := v.of("lag.upper")
-	if since := v.at.Sub(cut).Seconds(); !lok || lower > since+0.5 || upper < since-0.5 {
-		t.Errorf("[%v, %v] after %v s of silence", lower, upper, since)
-	}
+	holds(t, v, cut)
 	wire.Cut(false)
 	b.until("the link is well", atoB, "target", func(v told) bool { upper, ok := v.of("lag.upper"); return alive(v) && ok && upper < 3 })
 
 	// A replica that takes writes of its own.
 	before, _ := b.last(atoB, "target").of("canary.diverged")
-	for slot := range 10 {
-		target.ask("", fmt.Sprintf("DEL evenkeel:canary:a:%d", slot))
-	}
-	b.until("the missing rows are told", atoB, "target", func(v told) bool { n, _ := v.of("canary.diverged"); return n > before })
+	b.until("the missing rows are told", atoB, "target", func(v told) bool {
+		for slot := range 10 { // until beats write them anew
+			target.ask("", fmt.Sprintf("DEL evenkeel:canary:a:%d", slot))
+		}
+		n, _ := v.of("canary.diverged")
+		return n > before
+	})
 
 	a.losesAll(atoB, func() { source.ask("", "DEL evenkeel:hb:a") })
 	b.until("the beats of the new writer bound the link", atoB, "target", func(v told) bool { upper, ok := v.of("lag.upper"); return alive(v) && ok && upper < 3 })

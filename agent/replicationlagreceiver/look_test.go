@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/evenkeel/evenkeel/agent/internal/replica"
+	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 )
 
 // TestAHostThatStoodStill: while a host is suspended its monotonic clock stands still, and a copy whose source went away before was
@@ -14,7 +15,7 @@ func TestAHostThatStoodStill(t *testing.T) {
 	source := redisServer(t)
 	target := redisServer(t, "--replicaof", "127.0.0.1 "+source.port)
 	w, err := NewWatcher(t.Context(), Server{
-		Engine: "redis", Address: target.address(), Interval: time.Second, Timeout: 900 * time.Millisecond, ClockError: 100 * time.Millisecond,
+		Engine: "redis", Address: target.address(), Interval: 10 * time.Second, Timeout: 9 * time.Second, ClockError: 100 * time.Millisecond,
 		OtherEnd: &OtherEnd{Address: source.address()}, Links: []Link{{Store: "cart", From: "fra", To: "ams", End: "target"}},
 	})
 	if err != nil {
@@ -23,13 +24,13 @@ func TestAHostThatStoodStill(t *testing.T) {
 	defer w.Close()
 	until := func(what string, is func(replica.Status) bool) replica.Status {
 		t.Helper()
-		for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		for end := time.Now().Add(replicatest.Patience); ; time.Sleep(50 * time.Millisecond) {
 			st := w.Look(t.Context())[0]
 			if is(st) {
 				return st
 			}
 			if time.Now().After(end) {
-				t.Fatalf("not within 30 s: %s; %+v", what, st)
+				t.Fatalf("not within %s: %s; %+v", replicatest.Patience, what, st)
 			}
 		}
 	}

@@ -120,18 +120,18 @@ func TestAResetBeforeTheFirstByteIsRefused(t *testing.T) {
 
 func TestTimeouts(t *testing.T) {
 	hang := func(conn *net.TCPConn) { readRequest(conn); _, _ = io.Copy(io.Discard, conn) }
-	f := func(what, kind, raw string, state State, reason Reason) {
+	f := func(what, raw string) {
 		t.Helper()
-		want(t, what, within(t, 250*time.Millisecond, kind, raw, Via{}), state, reason)
+		want(t, what, within(t, 250*time.Millisecond, "http", raw, Via{}), Down, ReasonTimeout)
 	}
-	f("no answer", "http", "http://"+serve(t, hang)+"/", Down, ReasonTimeout)
-	f("no handshake", "http", "https://"+serve(t, hang)+"/", Down, ReasonTimeout)
-	f("no body", "http", "http://"+serve(t, func(conn *net.TCPConn) {
+	f("no answer", "http://"+serve(t, hang)+"/")
+	f("no handshake", "https://"+serve(t, hang)+"/")
+	f("no body", "http://"+serve(t, func(conn *net.TCPConn) {
 		readRequest(conn)
 		_, _ = conn.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n"))
 		_, _ = io.Copy(io.Discard, conn)
-	})+"/", Down, ReasonTimeout)
-	f("open port", "tcp", "tcp://"+serve(t, hang), Up, ReasonNone)
+	})+"/")
+	want(t, "open port", try(t, "tcp", "tcp://"+serve(t, hang), Via{}), Up, ReasonNone)
 }
 
 func TestClosedPortsAreRefused(t *testing.T) {

@@ -34,7 +34,7 @@ func newKept(t *testing.T) *kept {
 	k.may(kmsg.ACLOperationRead, own, copied)
 	k.may(kmsg.ACLOperationWrite, own)
 	var err error
-	if k.store, err = NewStore(k.as("evenkeel", canary), 2*time.Second, own, map[string]string{"b": copied}); err != nil {
+	if k.store, err = NewStore(k.as("evenkeel", canary), 10*time.Second, own, map[string]string{"b": copied}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(k.store.Close)

@@ -135,7 +135,7 @@ func (c *cluster) commit(offsets ...int64) {
 
 func newWatcher(t *testing.T, name string, o Options) *replicatest.Watcher {
 	t.Helper()
-	o.Timeout, o.Silence, o.Interval = time.Second, 1500*time.Millisecond, 100*time.Millisecond
+	o.Timeout, o.Silence, o.Interval = 5*time.Second, 3*time.Second, 100*time.Millisecond
 	engine, err := New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -187,14 +187,16 @@ func TestStory(t *testing.T) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), replicatest.Patience)
 		defer cancel()
-		member.PollFetches(ctx)
+		for got := 0; got == 0 && ctx.Err() == nil; { // a poll may end without a record
+			got = member.PollFetches(ctx).NumRecords()
+		}
 		if err := member.CommitUncommittedOffsets(ctx); err != nil {
 			t.Fatal(err)
 		}
 	}
 	consume()
-	found.Becomes(replica.CaughtUp, "")
-	w.Becomes(replica.CaughtUp, "")
+	found.Complete()
+	w.Complete()
 	if members := measure(w.Seen, "kafka.group.members"); members != 1 {
 		t.Errorf("%v members", members)
 	}
@@ -222,7 +224,7 @@ func TestStory(t *testing.T) {
 		t.Errorf("lag between %s and %s: %s", w.Last.At.Sub(after), time.Since(before), w.Show())
 	}
 	consume()
-	w.Becomes(replica.CaughtUp, "")
+	w.Complete()
 
 	// The group leaves.
 	leave()
@@ -258,7 +260,7 @@ func TestStory(t *testing.T) {
 	c.produce(1, "x")
 	w.Becomes(replica.CatchingUp, replica.ReasonNotMeasured)
 	c.commit(0, 1)
-	w.Becomes(replica.CaughtUp, "")
+	w.Complete()
 }
 
 // What a reader of committed transactions has to read ends where an open one begins; marks of transactions are no records.
@@ -280,14 +282,14 @@ func TestTransactions(t *testing.T) {
 		t.Fatal(err)
 	}
 	all.Becomes(replica.CatchingUp, "")
-	stable.Becomes(replica.CaughtUp, "")
+	stable.Complete()
 	if err := writer.EndTransaction(t.Context(), kgo.TryCommit); err != nil {
 		t.Fatal(err)
 	}
 	stable.Becomes(replica.CatchingUp, "")
 	c.commit(2) // the mark is left
-	all.Becomes(replica.CaughtUp, "")
-	stable.Becomes(replica.CaughtUp, "")
+	all.Complete()
+	stable.Complete()
 }
 
 func TestMirrorMaker(t *testing.T) {
@@ -312,7 +314,7 @@ func TestMirrorMaker(t *testing.T) {
 			most := late + time.Since(began) // it is appended while it is produced
 			st := w.Look()
 			took := st.At.Sub(w.Began)
-			if st.State != replica.CatchingUp || st.Upper.V < late-5*time.Millisecond || st.Upper.V > most+2*took+200*time.Millisecond || st.Lower.V > most {
+			if st.State != replica.CatchingUp || st.Upper.V < late-5*time.Millisecond || st.Upper.V > late+st.At.Sub(began)+took+200*time.Millisecond || st.Lower.V > most {
 				t.Errorf("%s late: %s", late, w.Show())
 			}
 		}
@@ -322,8 +324,8 @@ func TestMirrorMaker(t *testing.T) {
 	cut := time.Now()
 	w.Becomes(replica.LinkDown, replica.ReasonStale)
 	replicatest.Until(t, "the lag grows", func() bool { st := w.Look(); return st.State == replica.LinkDown && st.Lower.V > 2*time.Second })
-	if !w.Last.Upper.OK || w.Last.Upper.V < time.Since(cut)-100*time.Millisecond {
-		t.Errorf("cut since %s: %s", time.Since(cut), w.Show())
+	if since := w.Last.At.Sub(cut); !w.Last.Upper.OK || w.Last.Upper.V < since {
+		t.Errorf("cut since %s: %s", since, w.Show())
 	}
 	// It comes back and catches up.
 	for i := range 10 {
@@ -331,7 +333,7 @@ func TestMirrorMaker(t *testing.T) {
 		beat(stamp)
 		late := time.Since(stamp)
 		st := w.Look()
-		if took := st.At.Sub(w.Began); st.State != replica.CatchingUp || st.Upper.V < late || st.Upper.V > late+2*took+200*time.Millisecond || st.Lower.V > late {
+		if took := st.At.Sub(w.Began); st.State != replica.CatchingUp || st.Upper.V < late || st.Upper.V > st.At.Sub(stamp)+took+200*time.Millisecond || st.Lower.V > late {
 			t.Errorf("%s late: %s", late, w.Show())
 		}
 	}
@@ -414,7 +416,7 @@ func TestAccess(t *testing.T) {
 	began := time.Now()
 	look("nobody answers", silent, replica.Unknown, replica.ReasonTimeout, nil)
 	if took := time.Since(began); took > replicatest.Patience/2 {
-		t.Errorf("a look took %s with a timeout of 1 s", took)
+		t.Errorf("a look took %s with a timeout of 5 s", took)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -27,7 +27,7 @@ func TestWorkersStory(t *testing.T) {
 func workersStory(t *testing.T, f sitetest.Flavor, order string) {
 	p := newPair(t, f, "--replica-parallel-workers=4", "--replica-preserve-commit-order="+order)
 	w := newWatch(t, Options{Server: p.server(p.replica, "evenkeel")}, replica.Target)
-	w.Becomes(replica.CaughtUp, "")
+	w.Complete()
 	if n, _ := w.Measure("applier.workers"); n != 4 {
 		t.Errorf("%v workers", n)
 	}
@@ -55,14 +55,14 @@ func workersStory(t *testing.T, f sitetest.Flavor, order string) {
 	release()
 	w.Becomes(replica.ApplierStopped, replica.ReasonPaused)
 	p.replica.Do(t, "SET GLOBAL replica_parallel_workers=1; START REPLICA SQL_THREAD")
-	w.Becomes(replica.CaughtUp, "")
+	w.Complete()
 	w.Stays(2*time.Second, 4*time.Second)
 
 	// GTIDs may be left out from now on: then sets say nothing.
 	p.replica.Do(t, "SET GLOBAL gtid_mode=ON_PERMISSIVE")
 	w.Becomes(replica.Unknown, replica.ReasonMisconfigured)
 	p.replica.Do(t, "SET GLOBAL gtid_mode=ON")
-	w.Becomes(replica.CaughtUp, "")
+	w.Complete()
 }
 
 // lock keeps a row at the replica that has not come yet, so that who applies it hangs, until it is released.
@@ -102,16 +102,16 @@ func channelsStory(t *testing.T, f sitetest.Flavor) {
 	fra := see(LinkSpec{Store: "orders", From: "fra", To: "ams", End: replica.Target})
 	lon := see(LinkSpec{Store: "orders", From: "lon", To: "ams", Channel: "second", Peer: "LON", End: replica.Target})
 	none := see(LinkSpec{Store: "orders", From: "waw", To: "ams", Channel: "waw", End: replica.Target})
-	fra.Becomes(replica.CaughtUp, "")
-	lon.Becomes(replica.CaughtUp, "")
+	fra.Complete()
+	lon.Complete()
 	none.Becomes(replica.Unknown, replica.ReasonMisconfigured)
 
 	wire.Hold(true)
 	lon.Becomes(replica.LinkDown, replica.ReasonStale)
 	lon.Grows(3 * every)
-	fra.Becomes(replica.CaughtUp, "")
+	fra.Complete()
 	wire.Hold(false)
-	lon.Becomes(replica.CaughtUp, "")
+	lon.Complete()
 
 	stop := "STOP SLAVE 'lon' SQL_THREAD"
 	if !f.MariaDB() {
@@ -121,7 +121,7 @@ func channelsStory(t *testing.T, f sitetest.Flavor) {
 	other.Do(t, "INSERT INTO london.t VALUES (1)")
 	lon.Becomes(replica.ApplierStopped, replica.ReasonPaused)
 	p.primary.Do(t, "INSERT INTO evenkeel.load_test VALUES (1, 'x')")
-	fra.Becomes(replica.CaughtUp, "")
+	fra.Complete()
 }
 
 // TestRightsStory takes each right that doc.go tells from the account, and looks whether it is named.
@@ -199,7 +199,7 @@ func groupStory(t *testing.T, f sitetest.Flavor) {
 	}
 	defer writer.Close()
 	defer beating(t, writer, 1, every, 0, func(write func() error) error { return write() })()
-	w.Becomes(replica.CaughtUp, "")
+	w.Complete()
 	for i := range 10 {
 		g.primary.Do(t, "INSERT INTO evenkeel.load_test VALUES (?, 'x')", i+1)
 		time.Sleep(every)

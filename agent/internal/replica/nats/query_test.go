@@ -67,11 +67,7 @@ func TestAccess(t *testing.T) {
 	}
 
 	n.allow(`"$JS.API.STREAM.INFO.ORDERS"`)
-	began := time.Now()
-	w.Becomes(replica.Unknown, replica.ReasonPrivilege)
-	if took := time.Since(began); took > 900*time.Millisecond {
-		t.Errorf("a missing permission is told after %s", took)
-	}
+	w.Becomes(replica.Unknown, replica.ReasonPrivilege) // and not that nobody answered in time
 	n.allow(`"$JS.API.STREAM.INFO.COPY"`)
 	w.Becomes(replica.CatchingUp, replica.ReasonNotMeasured)
 	n.allow(everything)
@@ -107,8 +103,8 @@ func TestReconnects(t *testing.T) {
 	w := newWatcher(t, "target", Options{Server: n.as(canary), Links: links})
 	began := time.Now()
 	w.Becomes(replica.Unknown, replica.ReasonTimeout)
-	if took := time.Since(began); took > 1500*time.Millisecond {
-		t.Errorf("a look took %s with a timeout of 1 s", took)
+	if took := time.Since(began); took > replicatest.Patience/2 {
+		t.Errorf("a look took %s with a timeout of %s", took, lookTimeout)
 	}
 	mute.Close()
 	for range 3 {
@@ -220,9 +216,10 @@ func TestCluster(t *testing.T) {
 		return ok && n == 1
 	})
 	nodes[1].stop()
-	replicatest.Until(t, "no leader", func() bool { return w.Look().State == replica.Unknown })
+	// One that leads no more tells for a moment that it copies nothing, and still names itself the leader.
+	replicatest.Until(t, "no leader", func() bool { st := w.Look(); return st.State == replica.Unknown && st.Reason != replica.ReasonRole })
 	for range 5 {
-		if st := w.Look(); st.State != replica.Unknown {
+		if st := w.Look(); st.State != replica.Unknown || st.Reason == replica.ReasonRole {
 			t.Errorf("without a leader: %s", w.Show())
 		}
 	}

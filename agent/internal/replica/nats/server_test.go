@@ -1,7 +1,6 @@
 package nats
 
 import (
-	"crypto/rand"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -77,12 +76,9 @@ func (n *node) drop(stream string) {
 	}
 }
 
-// publish sends so many bytes that cannot be compressed: leaf nodes would send many messages as a few bytes, and all at once.
 func (n *node) publish(subject string, bytes int) {
 	n.t.Helper()
-	text := make([]byte, bytes)
-	_, _ = rand.Read(text)
-	if _, err := n.js.Publish(n.t.Context(), subject, text); err != nil {
+	if _, err := n.js.Publish(n.t.Context(), subject, make([]byte, bytes)); err != nil {
 		n.t.Fatal(err)
 	}
 }

@@ -57,14 +57,14 @@ func Judge(l LinkSpec, v View, silence time.Duration, m *Memory) (s replica.Sigh
 	if v.OriginWhy != nil && v.OriginWhy.Reason == replica.ReasonMisconfigured {
 		return failed(s, v.OriginWhy), false
 	}
-	up, why := l.find(v.Copy.V)
-	if why != nil {
-		return failed(s, why), false
-	}
 	for _, row := range []replica.Opt[StreamRow]{v.Origin, v.Copy} {
 		if row.OK && row.V.Clustered && row.V.Leader == "" {
 			return failed(s, &Failure{replica.ReasonIncomplete, fmt.Sprintf("stream %s has no leader", row.V.Name)}), false
 		}
+	}
+	up, why := l.find(v.Copy.V) // only a leader tells what the stream copies
+	if why != nil {
+		return failed(s, why), false
 	}
 	return judge(s, up, v, silence, m)
 }

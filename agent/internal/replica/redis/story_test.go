@@ -22,7 +22,7 @@ type watcher struct {
 
 func newWatcher(t *testing.T, name string, o Options) *watcher {
 	t.Helper()
-	o.PingPeriod, o.Timeout = storyPing, time.Second
+	o.PingPeriod, o.Timeout = storyPing, 5*time.Second
 	engine, err := New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -93,22 +93,20 @@ func TestStory(t *testing.T) {
 		p.write(t, "steady", 100)
 		if i%4 == 0 {
 			p.both.Stays(time.Millisecond, 5*time.Second)
-			p.giver.Stays(time.Millisecond, 2500*time.Millisecond)
+			p.giver.Stays(time.Millisecond, 5*time.Second)
 		}
 		time.Sleep(25 * time.Millisecond)
 	}
 	// A link that takes its time hides nothing: what was on its way arrives during the look.
 	p.relay.Slow(5000)
 	arrived := 0
-	for range 8 {
+	replicatest.Until(t, "seen complete five times over a link of 30 ms", func() bool {
 		p.write(t, "delayed", 100)
 		if p.both.Look().State == replica.CaughtUp {
 			arrived++
 		}
-	}
-	if arrived < 5 {
-		t.Errorf("seen complete %d of 8 times over a link of 30 ms", arrived)
-	}
+		return arrived == 5
+	})
 	p.relay.Slow(0)
 	p.complete()
 
@@ -125,13 +123,16 @@ func TestStory(t *testing.T) {
 
 	// The link goes silent: connected, nothing arrives. With writes the lag is there at once, and it grows.
 	p.relay.Hold(true)
+	before := time.Now()
 	p.write(t, "in the silence", 10)
-	silent := time.Now()
-	p.both.Becomes(replica.CatchingUp, "")
-	replicatest.Until(t, "the lag grows", func() bool { return p.both.Look().Lower.V > time.Second })
-	if lag := time.Since(silent); p.both.Last.Lower.V > lag || p.both.Last.Upper.V < lag-200*time.Millisecond {
-		t.Errorf("lag %s: %s", lag, p.both.Show())
+	after := time.Now()
+	st := p.both.Becomes(replica.CatchingUp, "")
+	for lag := time.Duration(0); lag < 300*time.Millisecond && st.State == replica.CatchingUp; st = p.both.Look() { // until it is called down
+		if lag = st.Lower.V; lag > st.At.Sub(before) || !st.Upper.OK || st.Upper.V < st.At.Sub(after) {
+			t.Errorf("missing for %s to %s: %s", st.At.Sub(after), st.At.Sub(before), p.both.Show())
+		}
 	}
+	replicatest.Until(t, "the lag grows", func() bool { return p.both.Look().Lower.V > time.Second })
 	if needed, ok := p.both.Measure("redis.resync.needed"); !ok || needed != 0 {
 		t.Errorf("a full resync is said to be needed: %v %v", needed, ok)
 	}
@@ -164,7 +165,7 @@ func TestStory(t *testing.T) {
 		t.Errorf("headroom %v %v", room, ok)
 	}
 	p.primary.do(t, "CONFIG", "SET", "rdbcompression", "no", "repl-diskless-sync-delay", "1")
-	p.relay.Slow(300_000)
+	p.relay.Slow(30_000) // until all have seen it
 	p.relay.Cut(false)
 	saw := map[*watcher]bool{}
 	replicatest.Until(t, "all see the full copy", func() bool {

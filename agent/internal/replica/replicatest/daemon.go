@@ -1,7 +1,6 @@
 package replicatest
 
 import (
-	"net"
 	"os"
 	"os/user"
 	"strconv"
@@ -11,7 +10,7 @@ import (
 )
 
 // Patience is how long anything may take that must happen: a busy machine is slow, and nothing is asserted of its speed.
-const Patience = time.Minute
+const Patience = 2 * time.Minute
 
 // Until polls a condition until it holds, and ends the test when it does not within Patience.
 func Until(t testing.TB, what string, holds func() bool) {
@@ -23,15 +22,22 @@ func Until(t testing.TB, what string, holds func() bool) {
 	}
 }
 
-// FreePort is a port of the loopback address on which nobody listens.
-func FreePort(t testing.TB) int {
+// Answers waits until a server that was started answers. One that ended instead, or never does, ends the test with what it wrote
+// into its log.
+func Answers(t testing.TB, ended <-chan struct{}, log string, holds func() bool) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	over := false
+	for end := time.Now().Add(Patience); !holds(); time.Sleep(20 * time.Millisecond) {
+		if over = over || time.Now().After(end); over {
+			said, _ := os.ReadFile(log)
+			t.Fatalf("the server does not answer; its log ends with\n%s", said[max(0, len(said)-4096):])
+		}
+		select {
+		case <-ended:
+			over = true // it is asked once more
+		default:
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // Account is whom a daemon that refuses root runs as: the first of the names that exists, else nobody. Nil: as we are.

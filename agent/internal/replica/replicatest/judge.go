@@ -10,6 +10,9 @@ import (
 // goal is the share of the samples whose bounds must hold the true lag.
 const goal = 0.999
 
+// least is how many samples must be judged.
+const least = 100
+
 // notZero is the least lower bound of a link that is down: it stands for "not 0".
 const notZero = time.Millisecond
 
@@ -80,7 +83,7 @@ func (tr *Truth) judge(s *subject) {
 		}
 	}
 	judged := count[wrong] + count[right] + count[certain]
-	if judged < 100 || len(widths) < judged/2 || worst < time.Second || count[untold] > len(s.seen)/100 {
+	if judged < least || len(widths) < judged/2 || worst < time.Second || count[untold] > len(s.seen)/100 {
 		t.Errorf("%s: the test tests too little: %d samples, %d judged, %d without bounds, %d with an upper one, worst lag %s; %v",
 			s.name, len(s.seen), judged, count[untold], len(widths), worst, states)
 		return

@@ -160,7 +160,7 @@ func (tr *Truth) Run(script ...Step) {
 	end := sync.OnceFunc(func() { stop(); all.Wait() })
 	defer end() // also when a look ends the test
 	began := time.Now()
-	for round := 0; round == 0 || time.Since(began) < tr.rounds; round++ {
+	for round := 0; round == 0 || time.Since(began) < tr.rounds || !tr.enough() && time.Since(began) < Patience; round++ {
 		for _, step := range script {
 			if step.Do != nil {
 				step.Do()
@@ -182,6 +182,16 @@ func (tr *Truth) Run(script ...Step) {
 		tr.calm(s)
 	}
 	tr.compare()
+}
+
+// enough says that a busy machine looked often enough to judge.
+func (tr *Truth) enough() bool {
+	for _, s := range tr.subject {
+		if len(s.seen) < 2*least {
+			return false
+		}
+	}
+	return true
 }
 
 // brief is the time between looks where much happens.

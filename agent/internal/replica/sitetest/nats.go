@@ -63,13 +63,15 @@ func StartNATS(t *testing.T, name string, hub int, users string) *NATS {
 	return n
 }
 
+// options has leaf nodes that do not compress, which would send many messages as one block: over a slow link all of them would come
+// at once.
 func (n *NATS) options(t *testing.T) *server.Options {
 	t.Helper()
 	text := fmt.Sprintf(`
 listen: "127.0.0.1:%d"
 server_name: %s
 jetstream: {store_dir: %q, domain: %s, max_mem: 64M, max_file: 256M}
-leafnodes: {listen: "127.0.0.1:%d", no_advertise: true, %s}
+leafnodes: {listen: "127.0.0.1:%d", no_advertise: true, compression: off, %s}
 %s
 accounts: {JS: {jetstream: enabled, users: [
   {user: admin, password: %s}

@@ -9,8 +9,6 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
-
-	"github.com/evenkeel/evenkeel/agent/internal/replica/replicatest"
 )
 
 // Postgres is a PostgreSQL with accounts of the administrator (admin), the replication (repl) and the agent (evenkeel).
@@ -63,12 +61,11 @@ func (p *Postgres) begin(t *testing.T, settings ...string) {
 	for _, s := range append([]string{
 		"listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "max_connections=40", "shared_buffers=16MB",
 		"wal_receiver_timeout=6s", "wal_sender_timeout=6s", "wal_receiver_status_interval=1s", "wal_retrieve_retry_interval=200ms",
-		"log_destination=stderr", "logging_collector=on",
 	}, settings...) {
 		args = append(args, "-c", s)
 	}
 	p.launch(t, pgProgram(t, "postgres"), args...)
-	replicatest.Until(t, "the server answers", func() bool {
+	p.answers(t, func() bool {
 		conn, err := pgx.Connect(t.Context(), p.DSN("admin", AdminWord))
 		if err != nil {
 			return false

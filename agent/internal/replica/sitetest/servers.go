@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -42,7 +43,13 @@ func (d *daemon) run(t *testing.T, program string, args ...string) {
 
 func (d *daemon) launch(t *testing.T, program string, args ...string) {
 	t.Helper()
+	log, err := os.OpenFile(d.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = log.Close() }()
 	d.cmd = exec.Command(program, args...)
+	d.cmd.Stdout, d.cmd.Stderr = log, log
 	d.cmd.SysProcAttr, d.cmd.Dir = replicatest.Child(d.as, syscall.SIGQUIT), os.TempDir()
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -51,6 +58,15 @@ func (d *daemon) launch(t *testing.T, program string, args ...string) {
 	d.done = done
 	go func() { defer close(done); _ = cmd.Wait() }()
 	t.Cleanup(func() { _ = cmd.Process.Signal(syscall.SIGQUIT); _ = cmd.Process.Kill(); <-done })
+}
+
+// log is what the server says.
+func (d *daemon) log() string { return filepath.Join(d.dir, "said") }
+
+// answers waits until the server that was launched does.
+func (d *daemon) answers(t *testing.T, holds func() bool) {
+	t.Helper()
+	replicatest.Answers(t, d.done, d.log(), holds)
 }
 
 // Address is where the server listens.

@@ -99,7 +99,7 @@ func StartSQL(t *testing.T, f Flavor, id int, extra ...string) *SQL {
 	}
 	s.DB = sql.OpenDB(connector)
 	t.Cleanup(func() { _ = s.Close() })
-	replicatest.Until(t, "the server answers", func() bool { return s.Ping() == nil })
+	s.answers(t, func() bool { return s.Ping() == nil })
 	rights := "GRANT SLAVE MONITOR, PROCESS ON *.* TO evenkeel@'%'"
 	if !f.MariaDB() {
 		rights = "GRANT SELECT ON performance_schema.* TO evenkeel@'%'; GRANT PROCESS, XA_RECOVER_ADMIN ON *.* TO evenkeel@'%'"
