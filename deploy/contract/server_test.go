@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -95,11 +96,18 @@ func until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
+// ports walks through those of this package from anywhere on: no two of its tests have the same.
+var ports = func() *atomic.Uint32 {
+	var p atomic.Uint32
+	p.Store(rand.Uint32())
+	return &p
+}()
+
 // listen takes a free port below those of deploy/e2e, which runs at the same time, and above those that a browser refuses.
 func listen(t *testing.T) net.Listener {
 	t.Helper()
 	for range 200 {
-		ln, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(7000+rand.IntN(3000)))
+		ln, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(7000+int(ports.Add(1)%3000)))
 		if err == nil {
 			return ln
 		}

@@ -100,12 +100,19 @@ func openReplica(t *testing.T, r ledger.Replicas) *sick {
 	return x
 }
 
+// ports walks through those of this package from anywhere on: no two of its tests have the same.
+var ports = func() *atomic.Uint32 {
+	var p atomic.Uint32
+	p.Store(rand.Uint32())
+	return &p
+}()
+
 // freePeer is an address for the ledger of a replica, whose port neither a connection (from 32768 on) nor a lab under test
 // (from 20000 on) takes meanwhile.
 func freePeer(t *testing.T) string {
 	t.Helper()
 	for range 200 {
-		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:"+strconv.Itoa(3000+rand.IntN(17000)))
+		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:"+strconv.Itoa(7000+int(ports.Add(1)%1000)))
 		if err == nil {
 			defer func() { _ = l.Close() }()
 			return "https://" + l.Addr().String()

@@ -245,7 +245,16 @@ func (l *Ledger) AddReplica(ctx context.Context, name, peer string, replace bool
 	defer l.joining.Unlock()
 	l.updatePeer(ctx) // the bundle says where this one is reached
 	waits := false    // a member that never started waits for it
-	for _, m := range l.server.Server.Cluster().Members() {
+	members := l.server.Server.Cluster().Members()
+	for _, m := range members {
+		if m.Name != "" && m.Name != name && slices.Contains(m.PeerURLs, u.String()) {
+			return nil, &core.Error{
+				Code: core.CodeConflict, Message: fmt.Sprintf("%s is the peer address of replica %s", u, m.Name),
+				Hint: "name the address at which the others reach " + name,
+			}
+		}
+	}
+	for _, m := range members {
 		switch {
 		case m.Name != name && !slices.Contains(m.PeerURLs, u.String()):
 			continue

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -46,11 +47,18 @@ func (s *spoken) count(words string) int {
 	return strings.Count(s.b.String(), words)
 }
 
-// freePeer is a port that neither a connection (from 32768 on) nor a lab under test (from 20000 on) takes meanwhile.
+// ports walks through those of this package from anywhere on: no two of its tests have the same.
+var ports = func() *atomic.Uint32 {
+	var p atomic.Uint32
+	p.Store(rand.Uint32())
+	return &p
+}()
+
+// freePeer is an address whose port neither a connection (from 32768 on) nor a lab under test (from 20000 on) takes meanwhile.
 func freePeer(t testing.TB) string {
 	t.Helper()
 	for range 200 {
-		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(3000+rand.IntN(17000)))
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(10000+int(ports.Add(1)%9000)))
 		if err == nil {
 			defer func() { _ = l.Close() }()
 			return "https://" + l.Addr().String()
@@ -421,6 +429,11 @@ func TestAReplicaIsReplaced(t *testing.T) {
 	c.dirs["r3"] = filepath.Join(t.TempDir(), "ledger")
 	_, err := Open(t.Context(), c.options("r3"))
 	wantCode(t, err, core.CodeInvalid)
+	// Nor have the address of another, which must not be removed for it.
+	for _, replace := range []bool{false, true} {
+		_, err = c.up["r1"].AddReplica(t.Context(), "r3", c.peers["r2"], replace)
+		wantCode(t, err, core.CodeConflict)
+	}
 	// Nor take an old seat without being told.
 	_, err = c.up["r1"].AddReplica(t.Context(), "r3", c.peers["r3"], false)
 	wantCode(t, err, core.CodeConflict)

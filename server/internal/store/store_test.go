@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -553,11 +554,18 @@ func TestKillLosesSixSecondsAtMost(t *testing.T) {
 	})
 }
 
+// ports walks through those of this package from anywhere on: no two of its tests have the same.
+var ports = func() *atomic.Uint32 {
+	var p atomic.Uint32
+	p.Store(rand.Uint32())
+	return &p
+}()
+
 // freePort is a port that neither a connection (from 32768 on) nor a lab under test (from 20000 on) takes meanwhile.
 func freePort(t *testing.T) string {
 	t.Helper()
 	for range 200 {
-		port := strconv.Itoa(3000 + rand.IntN(17000))
+		port := strconv.Itoa(8000 + int(ports.Add(1)%2000))
 		l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:"+port)
 		if err == nil {
 			must(t, l.Close())

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,11 +29,18 @@ func TestMain(m *testing.M) {
 	)
 }
 
+// ports walks through those of this package from anywhere on: no two of its tests have the same.
+var ports = func() *atomic.Uint32 {
+	var p atomic.Uint32
+	p.Store(rand.Uint32())
+	return &p
+}()
+
 // freePort is a port that neither a connection (from 32768 on) nor a lab under test (from 20000 on) takes meanwhile.
 func freePort(t *testing.T) string {
 	t.Helper()
 	for range 200 {
-		ln, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(3000+rand.IntN(17000)))
+		ln, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(3000+int(ports.Add(1)%2000)))
 		if err == nil {
 			defer ln.Close()
 			return ln.Addr().String()
