@@ -23,6 +23,8 @@ import (
 type peaks struct {
 	// Combined says that the score is made of calibrated ones, so that more is known of it: see prior.
 	Combined bool
+	// Fixed says that the tail is taken as it is supposed: the peaks are too few, and too near to each other, to learn how its hazard grows.
+	Fixed bool
 
 	In           bool  // an episode
 	Calm         uint8 // rows below the level since its last above
@@ -270,7 +272,7 @@ func (k *peaks) forget() {
 
 // add takes the peak of an episode that is over, and estimates again.
 func (k *peaks) add(peak float64) {
-	if k.N >= peakFew && !k.Combined {
+	if k.N >= peakFew && !k.Combined && !k.Fixed {
 		k.bend(peak)
 	}
 	k.Peaks[k.Pos], k.Gaps[k.Pos] = float32(peak), uint16(min(k.Rows-k.Last, math.MaxUint16)) //nolint:gosec // it fits
