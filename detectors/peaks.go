@@ -18,6 +18,9 @@ import (
 // that was supposed before it, by the gradient of the likelihood (Titterington, J. R. Stat. Soc. B 46 (1984)). Noise so
 // earns a lighter tail in time, while incidents, which are deep, keep it heavy. A series of quick rows has a little of it from the start.
 //
+// Of quick rows there are so many in a week that what comes once in it lies far beyond the few hours that the peaks go back, and the
+// bulk says little of so rare a thing. So their level is higher from the start, and is raised until the peaks go back for half a week.
+//
 // An estimate from the bulk is not believed where the series contradicts it: what came every few days of late is not
 // said to come once a year.
 type peaks struct {
@@ -29,6 +32,7 @@ type peaks struct {
 	In           bool  // an episode
 	Calm         uint8 // rows below the level since its last above
 	N, Pos, Keep uint8 // peaks kept; the place of the next; excesses that the estimate rests on
+	Raised       uint8 // how many times the share of the rows above the level was halved
 
 	Rows  int     // seen
 	From  int     // rows at which those of the peaks begin, when some were forgotten
@@ -51,6 +55,7 @@ const (
 	peakFew    = 8     // episodes before they make an estimate of their own
 	peakRate   = 0.1   // episodes a row that are supposed at first
 	peakShare  = 0.03  // of the rows above the level
+	peakRaises = 8     // times that this share is halved at most
 	peakGap    = 5     // rows below the level that end an episode
 	peakTrim   = 0.35  // share of the excesses that is censored
 	peakStep   = 0.05  // of the level, in scales
@@ -64,8 +69,8 @@ const (
 	peakDoubt  = 25    // information that this experience is worth about Bend, which is then 0
 	peakKnown  = 800   // largest information about it: of some hundreds of peaks
 	peakBend   = 2     // its largest value
-	peakSlow   = 10080 // rows a week, one a minute: of quicker ones a lighter tail is supposed at first
-	peakQuick  = 0.15  // by how much, for each factor of ten: a step of twenty deviations is to be seen within the first hour
+	peakSlow   = 10080 // rows a week, one a minute: of quicker ones the level is raised, and a lighter tail is supposed at first
+	peakQuick  = 0.15  // by how much it is lighter, for each factor of ten: a step of twenty deviations is to be seen within the first hour
 	peakDeep   = 8     // no peak counts as deeper: a chance of e^-8
 	peakBottom = 30    // depth below which the chance falls slowly: nobody knows
 	peakSlack  = 0.1   // scales by which an episode may be smaller and still count as like this one
@@ -193,8 +198,14 @@ func (k *peaks) growth(y float64) float64 {
 	return (b*y*e - e + 1) / (b * b)
 }
 
-// learn takes the score of a row.
-func (k *peaks) learn(x float64) {
+// share is that of the rows which are to lie above the level.
+func (k *peaks) share() float64 { return math.Ldexp(peakShare, -int(k.Raised)) }
+
+// learn takes the score of a row, of so many a week.
+func (k *peaks) learn(x, week float64) {
+	if k.Rows == 0 && week > peakSlow && !math.IsInf(week, 0) {
+		k.Raised = uint8(min(peakRaises, math.Log2(week/peakSlow)))
+	}
 	k.Rows++
 	if k.Rows <= peakEarly {
 		k.Peaks[k.Rows-1] = float32(x)
@@ -208,7 +219,7 @@ func (k *peaks) learn(x float64) {
 	}
 	step := peakStep * max(k.Sigma, 0.02) * max(0.02, min(1, 100/float64(k.Rows)))
 	if x > k.Level {
-		k.Level += step * (1 - peakShare)
+		k.Level += step * peakShare * (1/k.share() - 1)
 	} else {
 		k.Level -= step * peakShare
 	}
@@ -220,7 +231,7 @@ func (k *peaks) learn(x float64) {
 	case k.In:
 		if k.Calm++; k.Calm > peakGap {
 			k.In = false
-			k.add(k.Peak)
+			k.add(k.Peak, week)
 		}
 	}
 }
@@ -271,7 +282,7 @@ func (k *peaks) forget() {
 }
 
 // add takes the peak of an episode that is over, and estimates again.
-func (k *peaks) add(peak float64) {
+func (k *peaks) add(peak, week float64) {
 	if k.N >= peakFew && !k.Combined && !k.Fixed {
 		k.bend(peak)
 	}
@@ -293,6 +304,11 @@ func (k *peaks) add(peak float64) {
 		return
 	}
 	slices.Sort(v)
+	if n := len(v); n > peakCount*9/10 && week > peakSlow && 2*float64(k.span()) < min(float64(k.Rows), week) && k.Raised < peakRaises {
+		k.Raised++
+		k.Level = float64(v[n/2])
+		v = v[n/2+1:]
+	}
 	k.Rate = float64(len(v)) / float64(max(1, k.span()))
 	keep := len(v) - int(peakTrim*float64(len(v)))
 	sum := 0.0

@@ -129,9 +129,9 @@ func (m *Service) judge(v *Verdict, interval float64) {
 		o.chance, o.chanceShown, o.chanceLasting = st.Odd.rate(odd, week), st.Shown.rate(shown, week), st.Stands.rate(stands, week)
 	}
 	level, lasting := st.Odd.Level, m.lasting(odd, week, budget)
-	st.Odd.learn(odd)
-	st.Shown.learn(shown)
-	st.Stands.learn(stands)
+	st.Odd.learn(odd, week)
+	st.Shown.learn(shown, week)
+	st.Stands.learn(stands, week)
 	if !ready {
 		v.State, v.Reason = StateWarming, ReasonFewPoints
 		return
@@ -163,14 +163,15 @@ func (m *Service) judge(v *Verdict, interval float64) {
 // goes, and no further than sure.
 func (m *Service) lasting(odd, week, budget float64) float64 {
 	k, chance := &m.st.Lasts, math.Inf(1)
-	least := m.st.Row.least(odd)
+	m.st.Row.take(odd)
+	least := m.st.Row.least()
 	if k.ready() {
 		chance = max(k.rate(least, week), budget-autoSure) + serviceLasting
 		if least <= k.Level {
 			chance = max(chance, budget)
 		}
 	}
-	k.learn(least)
+	k.learn(least, week)
 	return chance
 }
 
@@ -294,6 +295,9 @@ func (m *Service) Restore(b []byte) error {
 	var in serviceSnapshot
 	if err := unseal("service", b, &in); err != nil {
 		return err
+	}
+	if !in.State.Row.usable() {
+		return fmt.Errorf("%w: figures of the last rows", ErrSnapshot)
 	}
 	if err := checkCalibrated(&in.State.Alarm, &in.State.Odd, &in.State.Shown, &in.State.Stands, &in.State.Lasts); err != nil {
 		return err

@@ -73,11 +73,11 @@ func TestServiceSeesWhatHappensTogether(t *testing.T) {
 		}
 		return m.Observe(at(4000), row)
 	}
-	if v := f(4.5, 0, 1, 2, 3); v.State != detectors.StateAnomalous || v.Reason != detectors.ReasonTogether || !v.Since.Equal(v.At) {
-		t.Errorf("four series 4.5 deviations off: %s: %s", v.Reason, v.Explain())
+	if v := f(5, 0, 1, 2, 3); v.State != detectors.StateAnomalous || v.Reason != detectors.ReasonTogether || !v.Since.Equal(v.At) {
+		t.Errorf("four series 5 deviations off: %s: %s", v.Reason, v.Explain())
 	}
-	if v := f(4.5, 2); v.State != detectors.StateNormal {
-		t.Errorf("one series 4.5 deviations off: %s", v.Explain())
+	if v := f(5, 2); v.State != detectors.StateNormal {
+		t.Errorf("one series 5 deviations off: %s", v.Explain())
 	}
 	if v := f(9, 2); v.State != detectors.StateAnomalous || v.Reason != detectors.ReasonAlone || v.PerWeek >= 1 {
 		t.Errorf("one series 9 deviations off: %s: %s", v.Reason, v.Explain())
