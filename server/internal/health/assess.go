@@ -189,7 +189,7 @@ func (b *bench) edgeEvidence(out []core.Evidence, i int, name string) []core.Evi
 			f = flow{}
 		}
 		if e.series[i] != nil && !t.gone(e, i, b.now) {
-			f = f.plus(e.flow(i, 0))
+			f = f.plus(e.flow(i, 0, c.over))
 		}
 		if k+1 < len(t.edges) && t.edges[k+1].name == id {
 			continue
