@@ -20,7 +20,7 @@ type bench struct {
 	now     int64
 	routes  []route
 	sums    []sum
-	signals [][]*signalState
+	signals [][]objection
 	links   []core.LinkStanding
 	fresh   int
 	votes   []core.Vote
