@@ -50,6 +50,7 @@ type peaks struct {
 const (
 	peakCount  = 96
 	peakFirst  = 60    // rows before there is a first estimate
+	peakSoon   = 36    // the same of a score that is made of calibrated ones
 	peakEarly  = 96    // rows of which the first level is a quantile
 	peakFresh  = 12    // episodes that are kept when the others are forgotten
 	peakFew    = 8     // episodes before they make an estimate of their own
@@ -83,6 +84,14 @@ func (k *peaks) prior() float64 {
 		return peakSurely
 	}
 	return peakPrior
+}
+
+// least is how many rows there are before the first estimate.
+func (k *peaks) least() int {
+	if k.Combined {
+		return peakSoon
+	}
+	return peakFirst
 }
 
 func (k *peaks) ready() bool { return k.Sigma > 0 }
@@ -209,7 +218,7 @@ func (k *peaks) learn(x, week float64) {
 	k.Rows++
 	if k.Rows <= peakEarly {
 		k.Peaks[k.Rows-1] = float32(x)
-		if k.Rows >= peakFirst && k.Rows%12 == 0 {
+		if k.Rows >= k.least() && k.Rows%12 == 0 {
 			k.first()
 		}
 		return

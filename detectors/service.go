@@ -8,6 +8,8 @@ import (
 )
 
 const (
+	serviceSays = localPoints + peakFirst // points before a series says anything: the row is calibrated on what they say, from then on
+
 	serviceTop     = 3   // of the series make the figure of the row
 	serviceAlone   = 1.5 // minus the decimal logarithm of the part of the budget that single series have: a thirtieth
 	serviceLasting = 1   // the same of rows that are odd three times in a row: a tenth
@@ -74,7 +76,7 @@ func (m *Service) Validate() error {
 // Observe judges one row. The i-th value is always of the same series, but after Forget; NaN, an infinity and the lack of a value say that
 // it has none. A longer row brings new series. The row is not kept.
 func (m *Service) Observe(at time.Time, values []float64) Verdict {
-	v := Verdict{At: at, Points: m.st.Odd.Rows, Needed: peakFirst}
+	v := Verdict{At: at, Points: m.points(), Needed: serviceSays + peakSoon}
 	if m.st.Last.Set && !m.st.Last.before(at) {
 		v.Reason = ReasonOutOfOrder
 		return v
@@ -97,6 +99,18 @@ func (m *Service) Observe(at time.Time, values []float64) Verdict {
 		}
 	}
 	return v
+}
+
+// points are how many of those that it needs the row has had: of the series that has the most, until one says something.
+func (m *Service) points() int {
+	if rows := m.st.Odd.Rows; rows > 0 {
+		return serviceSays + rows
+	}
+	most := 0
+	for i := range m.series {
+		most = max(most, int(m.series[i].model.st.All.N))
+	}
+	return min(most, serviceSays)
 }
 
 func (m *Service) newSeries() serviceSeries {

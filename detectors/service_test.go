@@ -55,6 +55,28 @@ func ExampleService() {
 	// latency 130
 }
 
+// How many points are missing is true from the first row on: the series have to be known before the row can be.
+func TestServiceSaysWhenItWillBeReady(t *testing.T) {
+	m := &detectors.Service{}
+	rows := serviceRows(3, 400)
+	var left []int
+	for i, row := range rows {
+		v := m.Observe(at(i), row)
+		if v.State != detectors.StateWarming {
+			break
+		}
+		left = append(left, v.Needed-v.Points)
+	}
+	for i, n := range left {
+		if want := len(left) - i; n != want {
+			t.Fatalf("in row %d it says that %d are missing, it is %d", i, n, want)
+		}
+	}
+	if len(left) >= 120 || len(left) == 0 { // an hour of rows every 30 s
+		t.Fatalf("warming for %d rows", len(left))
+	}
+}
+
 func feedService(m *detectors.Service, from int, rows [][]float64) (last detectors.Verdict) {
 	for i, row := range rows {
 		last = m.Observe(at(from+i), row)

@@ -103,7 +103,7 @@ func checkCalibrated(a *alarm, statistics ...*peaks) error {
 }
 
 func (k *peaks) usable() bool {
-	ready := k.Rows >= peakFirst
+	ready := k.Rows >= k.least()
 	for _, gap := range k.Gaps[:min(k.N, peakCount)] {
 		if gap <= peakGap {
 			return false

@@ -34,5 +34,5 @@ func odd(e core.Evidence) string {
 	}
 	figure := func(x float64) string { return strconv.FormatFloat(x, 'g', 4, 64) }
 	return fmt.Sprintf("%s: %s, expected %s, band %s to %s, since %s", e.Series, figure(b.Value), figure(b.Expected), figure(b.Lower),
-		figure(b.Upper), core.ClockText(e.Onset))
+		figure(b.Upper), core.ClockText(e.Onset)) + e.Company()
 }

@@ -14,6 +14,7 @@ func TestAnomalies(t *testing.T) {
 	slow := core.Evidence{
 		Class: core.ClassSymptom, Signal: core.SignalAnomaly, Source: "edge-latency", Series: "edge-latency of checkout at fra", Onset: at,
 		Band: &core.Band{Value: 0.99987, Expected: 0.02, Lower: -0.98, Upper: 1.02}, Sentence: "edge-latency of checkout at fra: at length",
+		Others: []string{"edge-latency of cart at fra", "2 more"},
 	}
 	disk := core.Evidence{
 		Class: core.ClassCause, Signal: core.SignalAnomaly, Source: "disk", Series: `disk{host_name="a"} of fra`, Onset: at,
@@ -30,7 +31,7 @@ func TestAnomalies(t *testing.T) {
 		{Detector: "disk", Class: core.ClassCause, Since: at, Sentence: disk.Sentence},
 		{
 			Detector: "edge-latency", Class: core.ClassSymptom, Since: at,
-			Sentence: "edge-latency of checkout at fra: 0.9999, expected 0.02, band -0.98 to 1.02, since 12:00:00 UTC",
+			Sentence: "edge-latency of checkout at fra: 0.9999, expected 0.02, band -0.98 to 1.02, since 12:00:00 UTC; odd as well: edge-latency of cart at fra, 2 more",
 		},
 		{Detector: "edge-latency", Class: core.ClassSymptom, Since: at, Sentence: old.Sentence},
 	}

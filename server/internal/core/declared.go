@@ -27,6 +27,13 @@ type DeclaredChange struct {
 	EndedBy     string    `json:"ended_by,omitempty"` // whose token that was
 }
 
+// ToldChange says of a declared change that the story has told of it, so that no restart and no other leader tells it again.
+type ToldChange struct {
+	Site string `json:"site"`
+	ID   string `json:"id"`
+	Over bool   `json:"over"` // and that it is over
+}
+
 // Bounds of a declared change. A window without end would be a switch that turns judging down for good.
 const (
 	ChangeLongest      = 24 * time.Hour

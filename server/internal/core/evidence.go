@@ -1,6 +1,9 @@
 package core
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Class is the kind of testimony a piece of evidence is.
 type Class uint8
@@ -48,17 +51,27 @@ type Number struct {
 
 // Evidence is an anomaly, a probe failure or a silence, attributed to a subject.
 type Evidence struct {
-	Class    Class     `json:"class"`
-	Subject  Subject   `json:"subject"`
-	Signal   string    `json:"signal"`
-	Source   string    `json:"source"` // the vantage, the edge or the detector
-	Path     string    `json:"path"`   // the network path it came over; two classes over one path count as one
-	Onset    time.Time `json:"onset"`
-	Last     time.Time `json:"last"`
-	Band     *Band     `json:"band,omitempty"` // statistics only
-	Numbers  []Number  `json:"numbers,omitempty"`
-	Series   string    `json:"series,omitempty"` // statistics only: the series as the sentence calls it
-	Sentence string    `json:"sentence"`
+	Class   Class     `json:"class"`
+	Subject Subject   `json:"subject"`
+	Signal  string    `json:"signal"`
+	Source  string    `json:"source"` // the vantage, the edge or the detector
+	Path    string    `json:"path"`   // the network path it came over; two classes over one path count as one
+	Onset   time.Time `json:"onset"`
+	Last    time.Time `json:"last"`
+	Band    *Band     `json:"band,omitempty"` // statistics only
+	Numbers []Number  `json:"numbers,omitempty"`
+	Series  string    `json:"series,omitempty"` // statistics only: the series as the sentence calls it
+	// Others are further series of the detector that it finds odd, the oddest first, as sentences call them: the first few, and how many more.
+	Others   []string `json:"others,omitempty"`
+	Sentence string   `json:"sentence"`
+}
+
+// Company names the others, empty for none.
+func (e Evidence) Company() string {
+	if len(e.Others) == 0 {
+		return ""
+	}
+	return "; odd as well: " + strings.Join(e.Others, ", ")
 }
 
 // Band is what a detector expected and what it saw.

@@ -227,7 +227,7 @@ type Line struct {
 	At        time.Time `json:"at"`
 	EpisodeID string    `json:"episode_id,omitempty"`
 	Subject   Subject   `json:"subject"`
-	Kind      string    `json:"kind"` // condition, decision, action, step, notice, command, system
+	Kind      string    `json:"kind"` // condition, decision, action, step, notice, command, change, system
 	Sentence  string    `json:"sentence"`
 	// Seq is the ledger revision of the line and N its place among the lines of one revision; filled in by
 	// the ledger when read.
@@ -253,6 +253,7 @@ type Change struct {
 	Notice   *Notice
 	Brake    *Brake
 	Line     *Line
+	Told     *ToldChange
 	Answer   *OrderAnswer // takes the order it answers off the list
 }
 
@@ -265,6 +266,7 @@ type Snapshot struct {
 	Intents  []Intent // with Seq
 	Routing  []Routing
 	Notices  []Notice // pending ones
+	Told     []ToldChange
 	Brake    *Brake
 }
 

@@ -51,7 +51,7 @@ func cloneNotice(n core.Notice) core.Notice {
 func cloneEvidence(in []core.Evidence) []core.Evidence {
 	out := slices.Clone(in)
 	for i := range out {
-		out[i].Numbers = slices.Clone(out[i].Numbers)
+		out[i].Numbers, out[i].Others = slices.Clone(out[i].Numbers), slices.Clone(out[i].Others)
 		if b := out[i].Band; b != nil {
 			c := *b
 			out[i].Band = &c

@@ -46,6 +46,7 @@ type Engine struct {
 	routing  map[core.Subject]core.Routing
 	notices  map[string]*core.Notice // not settled yet
 	brake    core.Brake
+	told     map[changeName]bool // declared changes that were told of; true: and that they are over
 	obs      *core.Observation
 	history  map[core.Subject][]reading
 	started  time.Time // of the first input
@@ -63,6 +64,7 @@ func New(topo core.Topology, snap core.Snapshot) *Engine {
 		intents:  map[string]core.Intent{},
 		routing:  map[core.Subject]core.Routing{},
 		notices:  map[string]*core.Notice{},
+		told:     map[changeName]bool{},
 		history:  map[core.Subject][]reading{},
 	}
 	for _, ep := range snap.Episodes {
@@ -88,6 +90,9 @@ func New(topo core.Topology, snap core.Snapshot) *Engine {
 			e.notices[c.ID] = &c
 		}
 	}
+	for _, c := range snap.Told {
+		e.told[changeName{c.Site, c.ID}] = c.Over
+	}
 	if snap.Brake != nil {
 		e.brake = *snap.Brake
 	}
@@ -110,6 +115,7 @@ func (e *Engine) Step(in Input) Output {
 	case in.Topology != nil:
 		s.topology(*in.Topology)
 	}
+	s.tellChanges()
 	s.timers()
 	for _, ep := range e.openEpisodes() {
 		s.watchRestore(ep)

@@ -51,9 +51,5 @@ func (e *Engine) takers(site, service string) []core.Subject {
 }
 
 func maintenanceText(c *core.DeclaredChange, at time.Time) string {
-	until := core.ClockText(c.Until())
-	if c.Until().Sub(at) >= 24*time.Hour {
-		until = c.Until().UTC().Format(time.DateOnly) + " " + until
-	}
-	return fmt.Sprintf("%s is under maintenance by %s until %s: %s", c.About(), c.By, until, c.What)
+	return fmt.Sprintf("%s is under maintenance by %s until %s: %s", c.About(), c.By, dayText(c.Until(), at), c.What)
 }

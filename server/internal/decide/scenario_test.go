@@ -115,7 +115,7 @@ func scenarioWorld(t *testing.T, d *datadriven.TestData) *world {
 	for _, a := range d.CmdArgs {
 		if a.Key == "change" { // change=(from,until,site,service) in time after the start
 			w.topo.Changes = append(w.topo.Changes, core.DeclaredChange{
-				What: "checkout 2.4", By: "ci", Site: a.Vals[2], Service: a.Vals[3],
+				ID: strconv.Itoa(len(w.topo.Changes)), What: "checkout 2.4", By: "ci", Site: a.Vals[2], Service: a.Vals[3],
 				Start: w.start.Add(warm + span(t, a.Vals[0])), End: w.start.Add(warm + span(t, a.Vals[1])),
 			})
 		}

@@ -23,6 +23,7 @@ type step struct {
 	brake     bool
 	decisions []core.Decision
 	lines     []core.Line
+	told      []core.ToldChange
 	wake      time.Time
 }
 
@@ -86,6 +87,7 @@ const (
 	lineStep      = "step"
 	lineNotice    = "notice"
 	lineCommand   = "command"
+	lineChange    = "change"
 )
 
 func (s *step) line(kind, episodeID string, sub core.Subject, sentence string) {
@@ -122,6 +124,9 @@ func (s *step) finish() Output {
 	out = append(out, s.noticeChanges()...)
 	for _, l := range s.lines {
 		out = append(out, core.Change{Line: &l})
+	}
+	for _, c := range s.told {
+		out = append(out, core.Change{Told: &c})
 	}
 	s.out.Changes = out
 	s.out.Wake = s.wake

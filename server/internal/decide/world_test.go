@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -320,7 +321,7 @@ func (w *world) maintain(sub core.Subject, lasts time.Duration) {
 	}
 	if lasts > 0 {
 		w.topo.Changes = append(w.topo.Changes, core.DeclaredChange{
-			What: "swap the disks", By: "admin ann", Site: sub.Site, Service: sub.Service, Start: w.at, End: w.at.Add(lasts), Maintenance: true,
+			ID: strconv.Itoa(len(w.topo.Changes)), What: "swap the disks", By: "admin ann", Site: sub.Site, Service: sub.Service, Start: w.at, End: w.at.Add(lasts), Maintenance: true,
 		})
 	}
 	t := w.topo
@@ -340,6 +341,9 @@ func (e *Engine) clone() *Engine {
 	snap.Routing = e.Routing()
 	for _, n := range e.notices {
 		snap.Notices = append(snap.Notices, *n)
+	}
+	for name, over := range e.told {
+		snap.Told = append(snap.Told, core.ToldChange{Site: name.site, ID: name.id, Over: over})
 	}
 	c := New(e.topo, snap)
 	c.guards, c.obs = e.guards, e.obs
@@ -392,6 +396,8 @@ func recordKey(c core.Change) string {
 		return "notice/" + c.Notice.ID
 	case c.Brake != nil:
 		return "brake"
+	case c.Told != nil:
+		return "told/" + c.Told.Site + "/" + c.Told.ID
 	}
 	return ""
 }
@@ -436,6 +442,8 @@ func (w *world) snapshot() core.Snapshot {
 			snap.Notices = append(snap.Notices, *c.Notice)
 		case c.Brake != nil:
 			snap.Brake = c.Brake
+		case c.Told != nil:
+			snap.Told = append(snap.Told, *c.Told)
 		}
 	}
 	return snap

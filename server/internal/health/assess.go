@@ -1,6 +1,8 @@
 package health
 
 import (
+	"cmp"
+	"fmt"
 	"time"
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
@@ -189,7 +191,7 @@ func (b *bench) edgeEvidence(out []core.Evidence, i int, name string) []core.Evi
 			f = flow{}
 		}
 		if e.series[i] != nil && !t.gone(e, i, b.now) {
-			f = f.plus(e.flow(i, 0))
+			f = f.plus(e.flow(i, 0, c.over))
 		}
 		if k+1 < len(t.edges) && t.edges[k+1].name == id {
 			continue
@@ -217,8 +219,11 @@ func (b *bench) edgeEvidence(out []core.Evidence, i int, name string) []core.Evi
 	return out
 }
 
+// othersNamed is how many further series of one detector are named.
+const othersNamed = 3
+
 // evidence is the detector's word about the subject.
-func (st *signalState) evidence(s core.Subject) core.Evidence {
+func (st objection) evidence(s core.Subject) core.Evidence {
 	g := &st.signal
 	e := core.Evidence{
 		Class: g.Class, Subject: s, Signal: core.SignalAnomaly, Source: g.Detector, Path: st.path,
@@ -236,6 +241,14 @@ func (st *signalState) evidence(s core.Subject) core.Evidence {
 	if e.Sentence == "" {
 		e.Sentence = g.Detector + " is out of its band"
 	}
+	for i, o := range st.others {
+		if i == othersNamed && len(st.others) > othersNamed+1 {
+			e.Others = append(e.Others, fmt.Sprintf("%d more", len(st.others)-i))
+			break
+		}
+		e.Others = append(e.Others, cmp.Or(o.signal.Series, o.signal.Detector))
+	}
+	e.Sentence += e.Company()
 	return e
 }
 

@@ -95,10 +95,10 @@ func (s *edgeSeries) after(from, to int, since int64, known bool) bool {
 	return first.recv >= since && arrived >= s.ivl*3/4 && abs(arrived-made) <= max(s.ivl/2, made/4)
 }
 
-// flow counts over the newest window of reports, all of them measured at since or later when since is not 0.
+// flow counts over a window up to the newest report, all of it measured at since or later when since is not 0.
 // A counter started anew is one fall; more of them are two writers that look like one, or none that can be
 // believed.
-func (e *edge) flow(subject int, since int64) flow {
+func (e *edge) flow(subject int, since, window int64) flow {
 	s := e.series[subject]
 	to := len(s.reports) - 1
 	if to < 1 || s.falls(to) > 1 {
@@ -107,7 +107,7 @@ func (e *edge) flow(subject int, since int64) flow {
 	from := 0
 	newest := s.reports[to].at
 	for i := range s.reports {
-		if s.reports[i].at <= newest-int64(TrafficWindow) {
+		if s.reports[i].at <= newest-window {
 			from = i
 		}
 	}
@@ -162,7 +162,7 @@ func (t *Tracker) gone(e *edge, subject int, now int64) bool {
 
 // flows adds up what the writers of the edges say of one subject. One with stale numbers makes the sum unknown,
 // until it counts as gone.
-func (t *Tracker) flows(i int, now, since int64) sum {
+func (t *Tracker) flows(i int, now, since, window int64) sum {
 	var out sum
 	stale := false
 	for _, e := range t.edges {
@@ -178,7 +178,7 @@ func (t *Tracker) flows(i int, now, since int64) sum {
 		}
 		at := s.when(len(s.reports) - 1)
 		out.newest = max(out.newest, at)
-		f := e.flow(i, since)
+		f := e.flow(i, since, window)
 		if !f.ok || now-at > VoteIntervals*s.ivl {
 			stale = true
 			continue
@@ -259,7 +259,7 @@ func (t *Tracker) one(site, service string, now, since int64) core.Traffic {
 	}
 	sums := make([]sum, len(t.subjects))
 	for _, j := range row.subjects {
-		sums[j] = t.flows(j, now, since)
+		sums[j] = t.flows(j, now, since, int64(TrafficWindow))
 	}
 	return t.traffic(i, sums, row.subjects)
 }

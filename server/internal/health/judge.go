@@ -35,7 +35,7 @@ func (t *Tracker) Judge(at time.Time, routing []core.Routing) core.Observation {
 	sums := make([]sum, len(t.subjects))
 	if len(t.edges) > 0 {
 		for i := range t.subjects {
-			sums[i] = t.flows(i, now, 0)
+			sums[i] = t.flows(i, now, 0, int64(TrafficWindow))
 		}
 	}
 	tilt := t.selfDoubt(now)

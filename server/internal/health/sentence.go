@@ -144,7 +144,7 @@ func (b *bench) votesText(i int) string {
 
 func (b *bench) usersText(i int) string {
 	c := &b.cases[i]
-	return fmt.Sprintf("%s of %.0f user requests fail at the edge (elsewhere %s)", percent(c.failed), b.sums[i].count, percent(c.elsewhere))
+	return fmt.Sprintf("%s of %.0f user requests fail at the edge (elsewhere %s)", percent(c.failed), c.requests, percent(c.elsewhere))
 }
 
 // frontText names the probe that the subject is judged by, where there are several and it is in trouble.

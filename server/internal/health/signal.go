@@ -164,19 +164,25 @@ func (t *Tracker) signalPath(s core.Signal) string {
 	return PathUnknown
 }
 
-// signalEvidence is what detectors hold against each subject, sorted by class and detector: the worst series
-// of each detector. Statistics about traffic that we or someone else has just moved are void.
-func (t *Tracker) signalEvidence(now int64, routes []route) [][]*signalState {
+// objection is the worst series of a detector that it finds odd, and the others, the worse first.
+type objection struct {
+	*signalState
+	others []*signalState
+}
+
+// signalEvidence is what detectors hold against each subject, sorted by class and detector: one objection of each.
+// Statistics about traffic that we or someone else has just moved are void.
+func (t *Tracker) signalEvidence(now int64, routes []route) [][]objection {
 	if len(t.signals) == 0 {
 		return nil
 	}
-	var out [][]*signalState
+	var odd [][]*signalState
 	var touched []int
 	add := func(i int, st *signalState) {
-		if out == nil {
-			out = make([][]*signalState, len(t.subjects))
+		if odd == nil {
+			odd = make([][]*signalState, len(t.subjects))
 		}
-		out[i] = append(out[i], st)
+		odd[i] = append(odd[i], st)
 	}
 	for _, id := range t.sortedSignals() {
 		st := t.signals[id]
@@ -203,8 +209,12 @@ func (t *Tracker) signalEvidence(now int64, routes []route) [][]*signalState {
 			add(i, st)
 		}
 	}
-	for i := range out {
-		slices.SortStableFunc(out[i], func(a, b *signalState) int {
+	if odd == nil {
+		return nil
+	}
+	out := make([][]objection, len(odd))
+	for i := range odd {
+		slices.SortStableFunc(odd[i], func(a, b *signalState) int {
 			if a.signal.Class != b.signal.Class {
 				return int(a.signal.Class) - int(b.signal.Class)
 			}
@@ -219,9 +229,14 @@ func (t *Tracker) signalEvidence(now int64, routes []route) [][]*signalState {
 			}
 			return 0
 		})
-		out[i] = slices.CompactFunc(out[i], func(a, b *signalState) bool {
-			return a.signal.Class == b.signal.Class && a.signal.Detector == b.signal.Detector
-		})
+		for _, st := range odd[i] {
+			n := len(out[i])
+			if n > 0 && out[i][n-1].signal.Class == st.signal.Class && out[i][n-1].signal.Detector == st.signal.Detector {
+				out[i][n-1].others = append(out[i][n-1].others, st)
+			} else {
+				out[i] = append(out[i], objection{signalState: st})
+			}
+		}
 	}
 	return out
 }

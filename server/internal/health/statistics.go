@@ -226,7 +226,7 @@ func (t *Tracker) divide() {
 }
 
 // oldest is since when there is a symptom among the signals, 0 for none.
-func oldest(signals []*signalState) int64 {
+func oldest(signals []objection) int64 {
 	var onset int64
 	for _, st := range signals {
 		if st.signal.Class == core.ClassSymptom && (onset == 0 || st.onset < onset) {
@@ -244,7 +244,7 @@ func oldest(signals []*signalState) int64 {
 // that, which keeps the promise though such windows are not chosen blindly: R is 0, so what it gains is the e-value of
 // the window, and the scores say how many windows as odd as that begin in a time, whoever begins them; of all the time since the last one this is 1 for each
 // window that could have been, on average. From there on each window follows the one before (Shin, Ramdas and Rinaldo, theorem 2.4).
-func (t *Tracker) stepStatistics(now int64, routes []route, objections [][]*signalState, tilted bool) {
+func (t *Tracker) stepStatistics(now int64, routes []route, objections [][]objection, tilted bool) {
 	for i := range t.subjects {
 		if s := &t.subjects[i].statistics; routes[i].away && s.verdict.R > 0 {
 			s.forget()
@@ -331,7 +331,7 @@ func (t *Tracker) beginWindows(v int, now, from int64, void bool) {
 }
 
 // endWindows ends those of a site whose time is over, and takes the step of its subjects.
-func (t *Tracker) endWindows(v int, routes []route, objections [][]*signalState) {
+func (t *Tracker) endWindows(v int, routes []route, objections [][]objection) {
 	p := &t.vantages[v].pace
 	ended := t.ended(v, func(c *tally) bool { return c.over(p.began) })
 	for i, s := range t.subjects {
@@ -366,7 +366,7 @@ func (t *Tracker) endWindows(v int, routes []route, objections [][]*signalState)
 // stepEarly makes the step of the windows under way where it is certain that it will cross. The least chance of a series only falls and its
 // odd points only become more, so what the windows have said so far is worth no more than what they will have said: the step
 // crosses where it would have crossed at the end, if words go on to come, and sooner. It does not cross more often.
-func (t *Tracker) stepEarly(v int, now int64, routes []route, objections [][]*signalState) {
+func (t *Tracker) stepEarly(v int, now int64, routes []route, objections [][]objection) {
 	var running []*endedWindow
 	for i, s := range t.subjects {
 		st := &s.statistics
@@ -390,7 +390,7 @@ func (t *Tracker) stepEarly(v int, now int64, routes []route, objections [][]*si
 }
 
 // crossed says since when subject i is in the trouble that it is accused of from now on. Objections are its anomalies.
-func (t *Tracker) crossed(i int, at int64, objections [][]*signalState) {
+func (t *Tracker) crossed(i int, at int64, objections [][]objection) {
 	s := &t.subjects[i].statistics
 	t.raise(alarm{subject: t.subjects[i].subject, at: at, crossing: true})
 	s.onset = s.verdict.Since.UnixNano()

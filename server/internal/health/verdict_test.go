@@ -244,7 +244,7 @@ func TestAnomalyBeginsAnew(t *testing.T) {
 
 // What an anomaly of several values comes from is told in numbers too.
 func TestContributorsAreNumbers(t *testing.T) {
-	st := &signalState{signal: core.Signal{Detector: "whole", Contributors: []core.Contributor{{Name: "errors", Value: 12, Expected: 0.2}}}}
+	st := objection{signalState: &signalState{signal: core.Signal{Detector: "whole", Contributors: []core.Contributor{{Name: "errors", Value: 12, Expected: 0.2}}}}}
 	e := st.evidence(core.Subject{Site: "fra", Service: "shop"})
 	want := []core.Number{{Name: "score", Unit: "1"}, {Name: "errors", Value: 12}, {Name: "errors, expected", Value: 0.2}}
 	if !slices.Equal(e.Numbers, want) {

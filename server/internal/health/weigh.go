@@ -20,7 +20,7 @@ type bench struct {
 	now     int64
 	routes  []route
 	sums    []sum
-	signals [][]*signalState
+	signals [][]objection
 	links   []core.LinkStanding
 	fresh   int
 	votes   []core.Vote
@@ -45,6 +45,8 @@ type trial struct {
 	inside            core.ProbeState
 	silentFor         int64 // 0: not silent
 	symptom           bool
+	over              int64   // the window of the edge's counters that shows it
+	requests          float64 // in it
 	failed, elsewhere float64 // ratios at the edge
 }
 
@@ -170,21 +172,27 @@ func (b *bench) judgeGray(i, ups, downs int) {
 	b.eachOutside(i, func(o *seen) { o.gray = o.ups > 0 && o.downs > 0 })
 }
 
-// symptoms judges what users feel, by the edge's counters. A drained site has no users to ask.
+// symptoms judges what users feel, by the edge's counters. A drained site has no users to ask. What users feel goes on until it is over in
+// a longer window as well: a coin has quiet seconds, and few users fewer.
 func (b *bench) symptoms(i int, row serviceRow) {
-	s, c, own := b.t.subjects[i], &b.cases[i], &b.sums[i]
+	s, c, own := b.t.subjects[i], &b.cases[i], b.sums[i]
 	limit := symptomRatio
 	if s.symptomSince != 0 {
 		limit /= 2
 	}
-	if b.routes[i].away || !own.ok || own.count < symptomCount || own.failed() < symptomFailed || own.failed() < limit*own.count {
+	c.over = int64(TrafficWindow)
+	if s.symptomSince != 0 && !own.fails(limit) {
+		c.over = b.t.window
+		own = b.t.flows(i, b.now, 0, c.over)
+	}
+	if b.routes[i].away || !own.fails(limit) {
 		s.symptomSince = 0
 		return
 	}
 	if s.symptomSince == 0 {
 		s.symptomSince = own.from
 	}
-	c.symptom, c.failed = true, own.failed()/own.count
+	c.symptom, c.requests, c.failed = true, own.count, own.failed()/own.count
 	var count, failed float64
 	for _, j := range row.subjects {
 		if j != i && b.sums[j].ok {
@@ -195,6 +203,11 @@ func (b *bench) symptoms(i int, row serviceRow) {
 	if count > 0 {
 		c.elsewhere = failed / count
 	}
+}
+
+// fails reports whether so large a share of the requests fails, and enough of them to tell.
+func (s *sum) fails(share float64) bool {
+	return s.ok && s.count >= symptomCount && s.failed() >= symptomFailed && s.failed() >= share*s.count
 }
 
 // keep is the time at which something now true began: the one known, or that of onset when it is new.

@@ -21,6 +21,7 @@ const (
 )
 
 func changeKey(site, id string) string { return prefixChange + part(site) + "/" + part(id) }
+func toldKey(site, id string) string   { return prefixTold + part(site) + "/" + part(id) }
 
 // Declare keeps a declared change under its site and id, and returns what is kept; fresh is false when it was there. One
 // that says something else under the same id is refused with CodeConflict. Of several replicas any may write it: it
@@ -179,7 +180,7 @@ func (l *Ledger) roomForChange(ctx context.Context, site string) error {
 	defer done()
 	var ops []clientv3.Op
 	for _, c := range old[:min(len(old), dropChanges)] {
-		ops = append(ops, clientv3.OpDelete(changeKey(c.Site, c.ID)))
+		ops = append(ops, clientv3.OpDelete(changeKey(c.Site, c.ID)), clientv3.OpDelete(toldKey(c.Site, c.ID)))
 	}
 	if _, err := l.client.Txn(ctx).If(guard).Then(ops...).Commit(); err != nil {
 		return unavailable("the ledger could not drop old changes", err)

@@ -58,8 +58,19 @@ func TestDeclaredChangesAreKeptOnce(t *testing.T) {
 	if got, _ := l.Changes(t.Context(), 1); len(got) != 1 {
 		t.Errorf("%d changes, asked for one", len(got))
 	}
-	if n, err := l.Trim(t.Context(), at(3605), nil); err != nil || n != 1 {
+	// That the story has told of it is kept with it, and goes with it.
+	told := []core.ToldChange{{Site: "ams", ID: "1"}, {Site: "fra", ID: "1", Over: true}}
+	if _, err := l.Commit(t.Context(), []core.Change{{Told: &told[1]}, {Told: &told[0]}}); err != nil {
+		t.Fatal(err)
+	}
+	if snap, err := l.Load(t.Context()); err != nil || !cmp.Equal(told, snap.Told) {
+		t.Errorf("told of %+v, %v", snap.Told, err)
+	}
+	if n, err := l.Trim(t.Context(), at(3605), nil); err != nil || n != 2 {
 		t.Errorf("%d records trimmed, %v; one change has ended before", n, err)
+	}
+	if snap, err := l.Load(t.Context()); err != nil || !cmp.Equal(told[:1], snap.Told) {
+		t.Errorf("told of %+v, %v", snap.Told, err)
 	}
 }
 

@@ -26,6 +26,7 @@ const (
 	prefixLine     = keyRoot + "line/"
 	prefixToken    = keyRoot + "token/"
 	prefixChange   = keyRoot + "change/" // <site>/<id>
+	prefixTold     = keyRoot + "told/"   // <site>/<id>
 
 	// What is only true now: no watcher of the records is woken by it.
 	liveRoot        = "/evenkeel/live/"

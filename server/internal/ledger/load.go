@@ -71,6 +71,7 @@ func (l *Ledger) fill(ctx context.Context, s *core.Snapshot, since time.Time) er
 				s.Notices = append(s.Notices, n)
 			}
 		}),
+		scan(ctx, l, prefixTold, s.Revision, decode, func(c core.ToldChange) { s.Told = append(s.Told, c) }),
 	)
 	slices.SortFunc(s.Episodes, func(a, b core.Episode) int {
 		return cmp.Or(a.OpenedAt.Compare(b.OpenedAt), cmp.Compare(a.ID, b.ID))

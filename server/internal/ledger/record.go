@@ -74,6 +74,10 @@ func toRecord(c core.Change, line func() string) (record, error) {
 		id = "next"
 		out = append(out, record{key: line(), value: storedLine{Line: *c.Line}})
 	}
+	if t := c.Told; t != nil {
+		id = t.ID
+		out = append(out, record{key: toldKey(t.Site, t.ID), value: t})
+	}
 	if a := c.Answer; a != nil {
 		id = a.OrderID
 		out = append(out, record{key: liveAnswer + part(id), value: a.Reply, takes: liveOrder + part(id)})

@@ -69,7 +69,7 @@ func (l *Ledger) export(ctx context.Context, keys []string, archive io.Writer) e
 	var out bytes.Buffer // one write, so that the archive is synced once
 	enc := json.NewEncoder(&out)
 	for _, key := range keys {
-		if strings.HasPrefix(key, prefixDecisionsOf) || strings.HasPrefix(key, prefixNoticesOf) {
+		if strings.HasPrefix(key, prefixDecisionsOf) || strings.HasPrefix(key, prefixNoticesOf) || strings.HasPrefix(key, prefixTold) {
 			continue
 		}
 		res, err := l.client.Get(ctx, key, clientv3.WithSerializable())
@@ -145,7 +145,16 @@ func (l *Ledger) old(ctx context.Context, before time.Time) ([]string, error) {
 	}
 	if err := scan(ctx, l, prefixChange, 0, decode, func(c core.DeclaredChange) {
 		if c.Until().Before(before) && len(keys) < trimBatch {
-			keys = append(keys, changeKey(c.Site, c.ID))
+			key := changeKey(c.Site, c.ID)
+			gone[key] = true
+			keys = append(keys, key)
+		}
+	}); err != nil {
+		return nil, err
+	}
+	if err := scan(ctx, l, prefixTold, 0, decode, func(c core.ToldChange) {
+		if gone[changeKey(c.Site, c.ID)] {
+			keys = append(keys, toldKey(c.Site, c.ID))
 		}
 	}); err != nil {
 		return nil, err
