@@ -87,7 +87,7 @@ type Band struct {
 type Vote struct {
 	Vantage  string     `json:"vantage"`
 	State    ProbeState `json:"state"`
-	Signal   string     `json:"signal,omitempty"`
+	Signal   string     `json:"signal,omitempty"` // of a probe that is down; slow of one that is up, where the subject is judged by that
 	Reason   string     `json:"reason,omitempty"`
 	At       time.Time  `json:"at"`
 	Eligible bool       `json:"eligible"` // false for the accused itself

@@ -55,7 +55,11 @@ func ruleQuorum(v view) ruled { return withReplicas(v, ruleVantages(v)) }
 func ruleVantages(v view) ruled {
 	down, eligible := outsideVotes(v.e.topo, v.a)
 	nums := []core.Number{count("down", down), count("eligible", eligible)}
-	said := fmt.Sprintf("%d of %s down", down, plural(eligible, "vantage says", "vantages say"))
+	word := "down"
+	if v.a.Kind == core.KindSlow {
+		word = "slow"
+	}
+	said := fmt.Sprintf("%d of %s %s", down, plural(eligible, "vantage says", "vantages say"), word)
 	if len(v.e.topo.Sites) == 2 && len(v.e.topo.Witnesses) == 0 {
 		if down == 1 && insideState(v.a) == core.ProbeDown && v.a.Has(core.ClassInside) {
 			return pass("the other site and the site's own agent both say down", nums...)

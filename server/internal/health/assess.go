@@ -27,6 +27,8 @@ func (b *bench) assess(i int) core.Assessment {
 		if o.state == core.ProbeDown {
 			vote.Reason = reasons[o.reason]
 			vote.Signal = signalOf(vote.Reason)
+		} else if v != s.site && c.kind == core.KindSlow && o.slow {
+			vote.Signal = core.SignalSlow // it reaches the subject, and accuses it all the same
 		}
 		a.Votes[v] = vote
 		if v != s.site {

@@ -1,6 +1,7 @@
 package health
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
@@ -131,7 +132,7 @@ func (w *world) show(subject string) string {
 		fmt.Fprintf(&b, "  %s\n", a.Sentence)
 		fmt.Fprintf(&b, "  onset %s, failing since %s, healthy since %s, down %d of %d\n", sec(a.Onset), sec(a.FailingSince), sec(a.HealthySince), a.Down, a.Eligible)
 		for _, v := range a.Votes {
-			fmt.Fprintf(&b, "  vote %s: %s %s", v.Vantage, v.State, v.Reason)
+			fmt.Fprintf(&b, "  vote %s: %s %s", v.Vantage, v.State, cmp.Or(v.Reason, v.Signal))
 			if !v.Eligible {
 				b.WriteString("(the accused)")
 			}

@@ -24,6 +24,13 @@ const (
 	// statisticsOver is the evidence with which an accusation by statistics ends: four calm windows in a row.
 	statisticsOver = 20
 
+	// doubled is from where on the windows of one process may be twice as long as the shortest of it, as many windows of the test; shorter ones
+	// are all of one process.
+	doubled = 3
+	// processes is how many times as many steps all processes of a subject take as the one of the shortest windows alone: at most 1 and
+	// 1/3, 1/6, 1/12, ... of it.
+	processes = 1 + 2./doubled
+
 	// smallestChance is as small as a chance can be told by a score, which is one minus it.
 	smallestChance = 1e-17
 
@@ -48,9 +55,10 @@ func (k tallyKey) subject() core.Subject { return core.Subject{Site: k.site, Ser
 
 // pace is when the windows of a site end: all of its detectors and services keep step, so that what comes of one cause is one step.
 type pace struct {
-	began int64 // of the step under way, 0 before the first judgement
-	calm  bool  // nothing is odd in any window, nor was in those that ended last, when the step before ended: the first odd point begins the windows anew
-	heard bool  // an odd point that was not looked at yet
+	began int64           // of the step under way, 0 before the first judgement
+	ended map[int64]int64 // by the process: when windows of it ended last, of those that began together
+	calm  bool            // nothing is odd in any window, nor was in those that ended last, when the step before ended: the first odd point begins the windows anew
+	heard bool            // an odd point that was not looked at yet
 }
 
 // tally counts what one detector said of one subject in the window under way, of all of its series that are written as often.
@@ -131,6 +139,21 @@ func (c *tally) windows() int64 {
 	return max(1, int64((statisticsRows*c.interval+StatisticsWindow-1)/StatisticsWindow))
 }
 
+// process is which e-process of a subject the windows are steps of: those of as many windows of the test and of less than twice as
+// many. A step of quick series, of which there would be many to one of slow ones, says nothing of the slow ones.
+func (c *tally) process() int64 {
+	n := int64(1)
+	for next := int64(doubled); next <= c.windows(); next *= 2 {
+		n = next
+	}
+	return n
+}
+
+// due reports whether a step of a process may end at a time: steps are no nearer to each other than its shortest windows are long.
+func (p *pace) due(process, at int64) bool {
+	return at-p.ended[process] >= process*int64(StatisticsWindow)
+}
+
 // length is that of a window of the detector, and all how many points it has.
 func (c *tally) length() int64 { return c.windows() * int64(StatisticsWindow) }
 func (c *tally) all() int      { return int(c.length() / int64(c.interval)) }
@@ -160,21 +183,61 @@ func (c *tally) begin(now, from int64, void bool) {
 	}
 }
 
-// statistics is what the detectors together say of one subject: an e-process, stepped once for each window.
+// statistics is what the detectors together say of one subject: an e-process for series that are written about as often, stepped once for
+// each window. Each has its own part of the chance budget, whatever depends on what.
 type statistics struct {
+	tests    []*test // by process
+	crossing float64
+	year     float64 // chance crossings a year in the whole installation
+	onset    int64   // of the trouble that it accuses of: the first of the anomalies at the crossing
+}
+
+// test is one e-process of a subject.
+type test struct {
+	of      int64 // its windows, in windows of the test
 	process detectors.EProcess
 	verdict detectors.EVerdict // of the last step
-	year    float64            // chance crossings a year in the whole installation
-	onset   int64              // of the trouble that it accuses of: the first of the anomalies at the crossing
 	early   bool               // it crossed before the end of the window that is under way, whose step is made
 }
 
+// accuses reports whether it says enough.
+func (c *test) accuses() bool { return c.verdict.State == detectors.StateAnomalous }
+
+// forget lets go of what was said, and keeps what is usual.
+func (c *test) forget() {
+	c.process.Reset()
+	c.verdict = c.process.Verdict()
+}
+
+// test is that of a process.
+func (s *statistics) test(process int64) *test {
+	i, ok := slices.BinarySearchFunc(s.tests, process, func(c *test, of int64) int { return cmp.Compare(c.of, of) })
+	if !ok {
+		c := &test{of: process, process: detectors.EProcess{Crossing: s.crossing, Recovery: statisticsOver}}
+		s.tests = slices.Insert(s.tests, i, c)
+	}
+	return s.tests[i]
+}
+
 // accuses reports whether they say enough.
-func (s *statistics) accuses() bool { return s.verdict.State == detectors.StateAnomalous }
+func (s *statistics) accuses() bool { return slices.ContainsFunc(s.tests, (*test).accuses) }
+
+// verdict is that of the test that says the most: of those that accuse the one that is the least calm.
+func (s *statistics) verdict() detectors.EVerdict {
+	var most detectors.EVerdict
+	for i, c := range s.tests {
+		v := &c.verdict
+		switch accuses := most.State == detectors.StateAnomalous; {
+		case i == 0, c.accuses() && !accuses, c.accuses() == accuses && accuses && v.Calm < most.Calm, !accuses && !c.accuses() && v.R > most.R:
+			most = *v
+		}
+	}
+	return most
+}
 
 // text says how much they say.
 func (s *statistics) text() string {
-	v := &s.verdict
+	v := s.verdict()
 	if v.Calm > 0 {
 		return fmt.Sprintf("calm for %d of %d windows", v.Calm, v.NeedCalm)
 	}
@@ -194,7 +257,7 @@ func perYear(times float64) string {
 
 // support adds to a detector's evidence what it is part of.
 func (s *statistics) support(e core.Evidence) core.Evidence {
-	v := &s.verdict
+	v := s.verdict()
 	e.Numbers = append(e.Numbers,
 		core.Number{Name: "e_value", Value: v.E, Unit: "1"},
 		core.Number{Name: "evidence", Value: v.R, Unit: "1"},
@@ -207,21 +270,25 @@ func (s *statistics) support(e core.Evidence) core.Evidence {
 
 // forget lets go of what was said, and keeps what is usual.
 func (s *statistics) forget() {
-	s.process.Reset()
-	s.verdict = s.process.Verdict()
+	for _, c := range s.tests {
+		c.forget()
+	}
 }
 
-// divide shares the chance budget of the installation among the subjects. Replicas look at the same series and decide by
-// majority: they do not multiply it.
+// divide shares the chance budget of the installation among the subjects, and among the tests of each: one of n times as long windows
+// takes a step in n windows at most and crosses as much more seldom, so that all may have the same crossing. Replicas look at the same series and
+// decide by majority: they do not multiply it.
 func (t *Tracker) divide() {
 	year := t.topo.ChancePerYear
 	if !(year > 0) || math.IsInf(year, 0) {
 		year = core.DefaultChancePerYear
 	}
 	for _, s := range t.subjects {
-		s.statistics.process.Crossing = max(2, windowsPerYear*float64(len(t.subjects))/year)
-		s.statistics.process.Recovery = statisticsOver
+		s.statistics.crossing = max(2, processes*windowsPerYear*float64(len(t.subjects))/year)
 		s.statistics.year = year
+		for _, c := range s.statistics.tests {
+			c.process.Crossing = s.statistics.crossing
+		}
 	}
 }
 
@@ -246,8 +313,8 @@ func oldest(signals []objection) int64 {
 // window that could have been, on average. From there on each window follows the one before (Shin, Ramdas and Rinaldo, theorem 2.4).
 func (t *Tracker) stepStatistics(now int64, routes []route, objections [][]objection, tilted bool) {
 	for i := range t.subjects {
-		if s := &t.subjects[i].statistics; routes[i].away && s.verdict.R > 0 {
-			s.forget()
+		if routes[i].away {
+			t.subjects[i].statistics.forget()
 		}
 	}
 	if tilted {
@@ -318,14 +385,17 @@ func (t *Tracker) restless(v int) bool {
 
 // beginWindows begins all windows of a site with the words of a time.
 func (t *Tracker) beginWindows(v int, now, from int64, void bool) {
-	t.vantages[v].pace.began = now
+	p := &t.vantages[v].pace
+	p.began, p.ended = now, map[int64]int64{}
 	for _, id := range t.tallied(v) {
 		t.tallies[id].begin(now, from, void)
 	}
 	for _, s := range t.subjects {
-		if s.site == v && !s.statistics.accuses() {
-			s.statistics.forget()
-			s.statistics.early = false
+		for _, c := range s.statistics.tests {
+			if s.site == v && !c.accuses() {
+				c.forget()
+				c.early = false
+			}
 		}
 	}
 }
@@ -333,19 +403,27 @@ func (t *Tracker) beginWindows(v int, now, from int64, void bool) {
 // endWindows ends those of a site whose time is over, and takes the step of its subjects.
 func (t *Tracker) endWindows(v int, routes []route, objections [][]objection) {
 	p := &t.vantages[v].pace
-	ended := t.ended(v, func(c *tally) bool { return c.over(p.began) })
+	ended := t.ended(v, func(c *tally) bool { return c.over(p.began) && p.due(c.process(), p.began) })
+	for _, w := range ended {
+		p.ended[w.tally.process()] = p.began
+	}
 	for i, s := range t.subjects {
 		if s.site != v {
 			continue
 		}
 		st := &s.statistics
 		accused := st.accuses()
-		if e, ok := t.bet(i, ended, &routes[i]); st.early {
-			st.early = false
-		} else if ok {
-			st.verdict = st.process.Step(stamp(p.began), e)
-		} else if !routes[i].away && st.verdict.R > 0 && !t.watched(s.subject, p.began) {
-			st.forget()
+		for _, w := range ended {
+			st.test(w.tally.process())
+		}
+		for _, c := range st.tests {
+			if e, ok := t.bet(i, c.of, ended, &routes[i]); c.early {
+				c.early = false
+			} else if ok {
+				c.verdict = c.process.Step(stamp(p.began), e)
+			} else if !routes[i].away && c.verdict.R > 0 && !t.watched(s.subject, c.of, p.began) {
+				c.forget()
+			}
 		}
 		if st.accuses() && !accused {
 			t.crossed(i, p.began, objections)
@@ -369,22 +447,24 @@ func (t *Tracker) endWindows(v int, routes []route, objections [][]objection) {
 func (t *Tracker) stepEarly(v int, now int64, routes []route, objections [][]objection) {
 	var running []*endedWindow
 	for i, s := range t.subjects {
-		st := &s.statistics
-		// A step is worth no more than the root of the crossing.
-		if s.site != v || st.accuses() || st.early || st.verdict.R*st.verdict.R < st.verdict.Crossing/4 {
-			continue
-		}
-		if running == nil {
-			end := t.vantages[v].pace.began + int64(StatisticsWindow)
-			running = t.ended(v, func(c *tally) bool { return end-c.began >= c.length() })
-			for _, w := range running {
-				w.of = max(w.of, w.tally.all())
+		for _, c := range s.statistics.tests {
+			// A step is worth no more than the root of the crossing.
+			if s.site != v || s.statistics.accuses() || c.early || c.verdict.R*c.verdict.R < c.verdict.Crossing/4 {
+				continue
 			}
-		}
-		e, ok := t.bet(i, running, &routes[i])
-		if would := st.process; ok && would.Step(stamp(now), e).State == detectors.StateAnomalous {
-			st.verdict, st.early = st.process.Step(stamp(now), e), true
-			t.crossed(i, now, objections)
+			if running == nil {
+				p := &t.vantages[v].pace
+				end := p.began + int64(StatisticsWindow)
+				running = t.ended(v, func(c *tally) bool { return end-c.began >= c.length() && p.due(c.process(), end) })
+				for _, w := range running {
+					w.of = max(w.of, w.tally.all())
+				}
+			}
+			e, ok := t.bet(i, c.of, running, &routes[i])
+			if would := c.process; ok && would.Step(stamp(now), e).State == detectors.StateAnomalous {
+				c.verdict, c.early = c.process.Step(stamp(now), e), true
+				t.crossed(i, now, objections)
+			}
 		}
 	}
 }
@@ -393,7 +473,7 @@ func (t *Tracker) stepEarly(v int, now int64, routes []route, objections [][]obj
 func (t *Tracker) crossed(i int, at int64, objections [][]objection) {
 	s := &t.subjects[i].statistics
 	t.raise(alarm{subject: t.subjects[i].subject, at: at, crossing: true})
-	s.onset = s.verdict.Since.UnixNano()
+	s.onset = s.verdict().Since.UnixNano()
 	if objections != nil && oldest(objections[i]) != 0 {
 		s.onset = oldest(objections[i])
 	}
@@ -464,10 +544,10 @@ func (w *endedWindow) evidence() (sum float64, series int) {
 	return sum, series
 }
 
-// bet is the e-value of the windows for subject i; not ok: they say nothing of it. Within a group of detectors the e-values of the series are averaged, and then across the groups: that
+// bet is the e-value of the windows of a process for subject i; not ok: they say nothing of it. Within a group of detectors the e-values of the series are averaged, and then across the groups: that
 // needs no word on what depends on what. Statistics of a site that is away say nothing, and a window that reaches into the time
 // after a change of routing is not counted.
-func (t *Tracker) bet(i int, ended []*endedWindow, r *route) (e float64, ok bool) {
+func (t *Tracker) bet(i int, process int64, ended []*endedWindow, r *route) (e float64, ok bool) {
 	if r.away {
 		return 0, false
 	}
@@ -478,7 +558,7 @@ func (t *Tracker) bet(i int, ended []*endedWindow, r *route) (e float64, ok bool
 	groups := map[string]*group{}
 	for _, w := range ended {
 		rebased := r.changedAt != 0 && r.changedAt+int64(Rebase) > w.tally.began
-		if w.tally.points == 0 || 2*w.of < w.tally.all() || w.tally.void || rebased || !w.key.subject().Covers(t.subjects[i].subject) {
+		if w.tally.process() != process || w.tally.points == 0 || 2*w.of < w.tally.all() || w.tally.void || rebased || !w.key.subject().Covers(t.subjects[i].subject) {
 			continue
 		}
 		g := groups[w.tally.group]
@@ -498,10 +578,11 @@ func (t *Tracker) bet(i int, ended []*endedWindow, r *route) (e float64, ok bool
 	return detectors.MeanEValue(means...)
 }
 
-// watched reports whether a calibrated detector of symptoms has spoken of the subject of late, if only to say that it does not know.
-func (t *Tracker) watched(s core.Subject, at int64) bool {
+// watched reports whether a calibrated detector of symptoms, whose windows are of the process, has spoken of the subject of late, if only to say
+// that it does not know.
+func (t *Tracker) watched(s core.Subject, process, at int64) bool {
 	for id, c := range t.tallies {
-		if id.subject().Covers(s) && at <= c.spoken() {
+		if id.subject().Covers(s) && c.process() == process && at <= c.spoken() {
 			return true
 		}
 	}

@@ -49,8 +49,8 @@ func TestOnlyCalibratedScoresAreSteps(t *testing.T) {
 		if got != accused {
 			t.Errorf("a calibrated detector speaks for %s: accused at each hour %s, want %s", calibratedFor, got, accused)
 		}
-		if calibratedFor == 0 && (st.verdict.Steps != 0 || tr.Reckoning() != core.Reckoning{}) {
-			t.Errorf("%d steps, and reckoned %+v", st.verdict.Steps, tr.Reckoning())
+		if calibratedFor == 0 && (st.verdict().Steps != 0 || tr.Reckoning() != core.Reckoning{}) {
+			t.Errorf("%d steps, and reckoned %+v", st.verdict().Steps, tr.Reckoning())
 		}
 	}
 	f("-----", 0)
@@ -199,7 +199,7 @@ func TestStatisticsGoOnAfterAClockThatWasAhead(t *testing.T) {
 		say(begin.Add(d), core.DetectorAnomalous, 1e-9)
 	}
 	if s := &tr.subjects[tr.sIndex[key{"fra", "checkout"}]].statistics; !s.accuses() {
-		t.Errorf("after three windows of anomalies: %+v", s.verdict)
+		t.Errorf("after three windows of anomalies: %+v", s.verdict())
 	}
 }
 
@@ -220,7 +220,7 @@ func TestATiltInAWindowVoidsIt(t *testing.T) {
 			}
 			tr.Judge(begin.Add(d), nil)
 		}
-		if got := tr.subjects[tr.sIndex[key{"fra", "checkout"}]].statistics.verdict.Steps; got != want {
+		if got := tr.subjects[tr.sIndex[key{"fra", "checkout"}]].statistics.verdict().Steps; got != want {
 			t.Errorf("jumps after %v: %d steps, want %d", jumps, got, want)
 		}
 	}
@@ -238,14 +238,14 @@ func TestTheChanceBudgetIsDivided(t *testing.T) {
 		topo.ChancePerYear = year
 		tr := New("r1", topo)
 		for _, s := range tr.subjects {
-			if got := s.statistics.process.Crossing; got != want {
+			if got := s.statistics.crossing; got != want {
 				t.Errorf("%s of %d subjects at %v a year: crossing %v, want %v", s.subject, len(tr.subjects), year, got, want)
 			}
 		}
 	}
-	f(2*windowsPerYear, 0, "fra")
-	f(4*windowsPerYear, 1, "fra", "ams")
-	f(40*windowsPerYear, 0.1, "fra", "ams")
+	f(processes*windowsPerYear*2, 0, "fra")
+	f(processes*windowsPerYear*4, 1, "fra", "ams")
+	f(processes*windowsPerYear*4/0.1, 0.1, "fra", "ams")
 	f(2, 1e12, "fra")
 }
 
@@ -302,9 +302,9 @@ func TestWindowsOfSlowWatchesAreLonger(t *testing.T) {
 	for m := range 70 {
 		at = at.Add(time.Minute)
 		tr.Signal(point("slow", "fra", at, time.Minute, core.DetectorAnomalous, 1e-9))
-		before := tr.subjects[1].statistics.verdict.At
+		before := tr.subjects[1].statistics.verdict().At
 		tr.Judge(at, nil)
-		if now := tr.subjects[1].statistics.verdict.At; !now.Equal(before) {
+		if now := tr.subjects[1].statistics.verdict().At; !now.Equal(before) {
 			steps = append(steps, fmt.Sprint(m+1))
 		}
 	}

@@ -31,7 +31,7 @@ func TestWordsMayComeAStepLate(t *testing.T) {
 				tr.Signal(w)
 			}
 			tr.Judge(at, nil)
-			most = max(most, s.verdict.E)
+			most = max(most, s.verdict().E)
 			if s.accuses() && accused == 0 {
 				accused = at.Sub(epoch)
 			}

@@ -244,6 +244,25 @@ func TestConfigIsYAMLOfTheContract(t *testing.T) {
 	}
 }
 
+// A slow site is asked about: what its users feel comes from a calibrated detector, and is known to come from the edge.
+func TestLatencyMayStandBesideProbes(t *testing.T) {
+	var doc struct {
+		Watches []struct{ Name, Query, Model string }
+	}
+	if err := yaml.Unmarshal([]byte(lay(t, Three).Config(ServerConf{KeyFile: "/data/director.key", Capacity: 120, Trough: 24})), &doc); err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range doc.Watches {
+		if w.Name == "edge-latency" {
+			if !strings.Contains(w.Query, "by (site,") || (w.Model != "" && w.Model != "auto") {
+				t.Errorf("%+v", w)
+			}
+			return
+		}
+	}
+	t.Error("there is no watch of latency")
+}
+
 func TestPatienceIsLongEnoughForOneUser(t *testing.T) {
 	f := func(profile string, weight, users int, trough float64, want int) {
 		t.Helper()

@@ -26,7 +26,7 @@ type Watch struct {
 	Model   string            `yaml:"model,omitempty"`   // what judges the series
 
 	Direction string   `yaml:"direction,omitempty"` // the side on which a deviation counts
-	Floor     Floor    `yaml:"floor,omitempty"`     // a smaller deviation is no news
+	Floor     Floor    `yaml:"floor,omitempty"`     // the least deviation that is news; to models with a threshold in deviations: the least that one of these is
 	Threshold *float64 `yaml:"threshold,omitempty"` // of threshold: the limit; of robust-z and its like: how many deviations are news
 	// FalseAlarmsPerWeek is what a series of the watch may cost, for model auto, and a subject for service.
 	FalseAlarmsPerWeek *float64     `yaml:"false_alarms_per_week,omitempty"`
