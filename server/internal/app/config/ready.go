@@ -81,13 +81,17 @@ func (c *Config) http(every Duration) []Watch {
 		all    = `evenkeel_edge_requests_total`
 		rate   = by + `(rate(` + all + `[1m]))`
 		errs   = `(` + by + `(rate(` + bad + `[1m])) or 0 * ` + rate + `) / ` + rate
-		slow   = `histogram_quantile(0.99, sum by (target_site, service, le) (rate(evenkeel_edge_duration_seconds_bucket[1m])))`
+		took   = `, sum by (target_site, service, le) (rate(evenkeel_edge_duration_seconds_bucket[1m])))`
+		slow   = `histogram_quantile(0.99` + took
+		half   = `histogram_quantile(0.5` + took
 		probes = `median by (target_site, service) (evenkeel_probe_duration_seconds{path="user"})`
 	)
 	out := []Watch{
 		{Name: "http-errors", Group: "errors", Query: errs, Direction: "above", Floor: Floor{Absolute: 0.01}},
 		{Name: "http-traffic", Query: rate, Direction: "below", Floor: Floor{Relative: 0.2}, Demand: true},
 		{Name: "http-latency", Group: "latency", Query: slow, Direction: "above", Floor: Floor{Absolute: 0.05, Relative: 0.2}},
+		// The 99th percentile of a busy machine moves by itself; a slow service moves the median.
+		{Name: "http-latency-median", Group: "latency", Query: half, Direction: "above", Floor: Floor{Absolute: 0.02, Relative: 0.2}},
 		{Name: "http-probe-time", Group: "latency", Query: probes, Direction: "above", Floor: Floor{Absolute: 0.05, Relative: 0.5}},
 		{Name: "http-together", Demand: true, Model: string(detect.ModelService), Metrics: map[string]string{
 			"errors": errs, "traffic": rate, "latency": slow, "probe time": probes,
@@ -159,6 +163,7 @@ func self() []Watch {
 		above("self-agent-series", host+`(rate(evenkeel_agent_series_dropped_total[5m]))`, 0),
 		above("self-refused", `sum by (site, replica, reason) (rate(evenkeel_ingest_refused_samples_total[5m]))`, 0),
 		above("self-skipped", `sum by (site, replica, watch) (rate(evenkeel_detect_skipped_total[5m]))`, 0),
+		above("self-behind", `max by (site, replica, watch) (evenkeel_detect_behind)`, 0),
 		above("self-unanswered", `sum by (site, replica, watch) (rate(evenkeel_detect_query_errors_total[5m]))`, 0),
 		above("self-webhooks", `sum by (site, replica, target) (rate(evenkeel_act_attempts_total{result=~"refused|retry|unknown|failed"}[5m]))`, 0),
 		above("self-ledger", server+`(rate(evenkeel_ledger_commits_total{result!="ok"}[5m]))`, 0),

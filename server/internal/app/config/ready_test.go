@@ -138,10 +138,10 @@ func TestReadyMadeWatchesAskForWhatIsThere(t *testing.T) {
 		}
 	}
 	f("hosts", "hosts-cpu", "hosts-memory", "hosts-load", "hosts-network-errors", "hosts-saturation", "hosts-disk", "hosts-inodes", "hosts-gone", "hosts-together")
-	f("http", "http-errors", "http-traffic", "http-latency", "http-probe-time", "http-together", "http-latency-of-peers", "http-budget-shop")
+	f("http", "http-errors", "http-traffic", "http-latency", "http-latency-median", "http-probe-time", "http-together", "http-latency-of-peers", "http-budget-shop")
 	f("links", "links-lag", "links-exposure", "links-down", "links-diverged")
 	f("store", "store-disk", "store-refuses", "store-query-errors", "store-slow-inserts", "store-query-time", "store-parts", "store-merges")
-	f("self", "self-agent-queue", "self-agent-dropped", "self-agent-series", "self-refused", "self-skipped", "self-unanswered", "self-webhooks", "self-ledger")
+	f("self", "self-agent-queue", "self-agent-dropped", "self-agent-series", "self-refused", "self-skipped", "self-behind", "self-unanswered", "self-webhooks", "self-ledger")
 
 	for query, want := range map[string]string{
 		`sum by (site) (no_such_metric)`:                "no such name: no_such_metric",
@@ -162,23 +162,23 @@ func TestReadyMadeWatchesCanBeChanged(t *testing.T) {
   - {ready: http, every: 1m, train: 2d, false_alarms_per_week: 0.25, except: [http-traffic, http-together]}
   - {name: http-errors, query: mine, class: cause}
 `)
-	if got := watchNames(c); !slices.Equal(got, []string{"http-latency", "http-probe-time", "http-latency-of-peers", "http-budget-shop", "http-errors"}) {
+	if got := watchNames(c); !slices.Equal(got, []string{"http-latency", "http-latency-median", "http-probe-time", "http-latency-of-peers", "http-budget-shop", "http-errors"}) {
 		t.Fatalf("%q", got)
 	}
-	for _, w := range c.Watches[:4] {
+	for _, w := range c.Watches[:5] {
 		if w.Every.D().String() != "1m0s" || w.Train.D().Hours() != 48 || (w.FalseAlarmsPerWeek != nil && *w.FalseAlarmsPerWeek == 0.25) != (w.Model == "auto") {
 			t.Errorf("%+v", w)
 		}
 	}
-	if w := c.Watches[3]; fmt.Sprintf("%.4f", w.Objective) != "0.9990" || !strings.Contains(w.Total, `{service="shop"}[60000ms]`) {
+	if w := c.Watches[4]; fmt.Sprintf("%.4f", w.Objective) != "0.9990" || !strings.Contains(w.Total, `{service="shop"}[60000ms]`) {
 		t.Errorf("%+v", w)
 	}
-	if w := c.Watches[4]; w.Query != "mine" || w.Class != "cause" {
+	if w := c.Watches[5]; w.Query != "mine" || w.Class != "cause" {
 		t.Errorf("%+v", w)
 	}
 	// Two sites are not enough for peers, and without an objective there is no budget.
 	few := parsed(t, strings.NewReplacer(", {name: waw}", "", ", objective: {success: 99.9%}", "").Replace(threeSites)+"watches: [{ready: http}]\n")
-	if got := watchNames(few); len(got) != 5 {
+	if got := watchNames(few); len(got) != 6 {
 		t.Errorf("%q", got)
 	}
 }

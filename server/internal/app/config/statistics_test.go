@@ -30,7 +30,7 @@ func TestStatistics(t *testing.T) {
 		groups[w.Name] = w.Detect().Group
 	}
 	for name, want := range map[string]string{
-		"a": "latency", "http-latency": "latency", "http-probe-time": "latency", "http-errors": "errors", "http-traffic": "",
+		"a": "latency", "http-latency": "latency", "http-latency-median": "latency", "http-probe-time": "latency", "http-errors": "errors", "http-traffic": "",
 	} {
 		if got, ok := groups[name]; !ok || got != want {
 			t.Errorf("watch %s is in group %q, want %q", name, got, want)
