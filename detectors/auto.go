@@ -51,7 +51,7 @@ const (
 // its own past (peaks over threshold with declustering; see Siffer et al., KDD 2017) to the number of such episodes that
 // are expected in a week by chance, PerWeek of the verdict, and that number means the same for every series. It is an
 // alarm when it is below FalseAlarmsPerWeek. A second statistic, with a quarter of the budget, finds what is not odd
-// enough at any one point but lasts: the least oddness of three points in a row, against the days alone, at the level of
+// enough at any one point but lasts: the least oddness of three points in a row on the same side, against the days alone, at the level of
 // today and as they were. A lone spike
 // does not move it, so its tail is light and it takes little past to know it (ReasonLasting).
 //
@@ -97,7 +97,7 @@ type autoState struct {
 	UsualN   int
 
 	Quick, Slow        float64
-	Lasting, Unseen    inRow // by the days at the level of today; the same, or as they were
+	Lasting, Unseen    inRow // by the days at the level of today; the same, or as they were; negative where it is below them
 	Odd, Shown, Stands peaks
 
 	Alarm alarm
@@ -291,13 +291,13 @@ func (m *Auto) take(o *oddness, k int, yard float64, from ScaleSource) {
 // learn takes what was measured while an alarm is on or not. Held says that the value is part of a deviation from what the
 // series was like: the short forecasters then keep what they knew.
 func (m *Auto) learn(o *oddness, on, held bool) {
-	st := &m.st
+	st, week := &m.st, m.week()
 	if o.has[byLocal] && (!held || !st.Odd.early()) {
-		st.Odd.learn(o.odd)
-		st.Shown.learn(o.shown)
+		st.Odd.learn(o.odd, week)
+		st.Shown.learn(o.shown, week)
 	}
 	if o.has[byLocal] && (!held || !st.Stands.early()) {
-		st.Stands.learn(o.lasting)
+		st.Stands.learn(o.lasting, week)
 	}
 	if o.has[byDay] {
 		reach := autoReach * st.Yards[byDay].V
@@ -355,14 +355,20 @@ func (m *Auto) combine(o *oddness) {
 	if o.has[byNearest] {
 		days = min(days, o.z[byNearest])
 	}
-	o.lasting = st.Lasting.least(math.Log1p(days))
+	side := 1.0
+	if o.x < o.f[byDay] {
+		side = -1
+	}
+	st.Lasting.take(side * math.Log1p(days))
+	o.lasting = st.Lasting.oneSide()
 	// When most of the days are of a new level, the level of today is added to it once more until it has gone back.
 	if o.has[byNearest] && math.Log1p(days) > st.Stands.Level {
 		if f, ok := st.Daily.nearest(o.x, 0); ok {
 			days = min(days, m.residual(o.x, f, o.nearYard))
 		}
 	}
-	o.unseen = st.Unseen.least(math.Log1p(days))
+	st.Unseen.take(side * math.Log1p(days))
+	o.unseen = st.Unseen.oneSide()
 
 	if st.Odd.ready() && st.Interval > 0 {
 		week := m.week()
@@ -382,12 +388,15 @@ type inRow struct {
 	Pos int
 }
 
-// least takes that of a row and returns the least of all.
-func (r *inRow) least(x float64) float64 {
+func (r *inRow) take(x float64) {
 	r.Odd[r.Pos] = x
 	r.Pos = (r.Pos + 1) % autoRow
-	return slices.Min(r.Odd[:])
 }
+
+func (r *inRow) least() float64 { return slices.Min(r.Odd[:]) }
+
+// oneSide is the least size where all have the same sign, and 0 where they have not.
+func (r *inRow) oneSide() float64 { return max(0, slices.Min(r.Odd[:]), -slices.Max(r.Odd[:])) }
 
 // judge fills in the verdict and moves the state.
 func (m *Auto) judge(v *Verdict, o *oddness) {

@@ -18,15 +18,21 @@ import (
 // that was supposed before it, by the gradient of the likelihood (Titterington, J. R. Stat. Soc. B 46 (1984)). Noise so
 // earns a lighter tail in time, while incidents, which are deep, keep it heavy. A series of quick rows has a little of it from the start.
 //
+// Of quick rows there are so many in a week that what comes once in it lies far beyond the few hours that the peaks go back, and the
+// bulk says little of so rare a thing. So their level is higher from the start, and is raised until the peaks go back for half a week.
+//
 // An estimate from the bulk is not believed where the series contradicts it: what came every few days of late is not
 // said to come once a year.
 type peaks struct {
 	// Combined says that the score is made of calibrated ones, so that more is known of it: see prior.
 	Combined bool
+	// Fixed says that the tail is taken as it is supposed: the peaks are too few, and too near to each other, to learn how its hazard grows.
+	Fixed bool
 
 	In           bool  // an episode
 	Calm         uint8 // rows below the level since its last above
 	N, Pos, Keep uint8 // peaks kept; the place of the next; excesses that the estimate rests on
+	Raised       uint8 // how many times the share of the rows above the level was halved
 
 	Rows  int     // seen
 	From  int     // rows at which those of the peaks begin, when some were forgotten
@@ -44,11 +50,13 @@ type peaks struct {
 const (
 	peakCount  = 96
 	peakFirst  = 60    // rows before there is a first estimate
+	peakSoon   = 36    // the same of a score that is made of calibrated ones
 	peakEarly  = 96    // rows of which the first level is a quantile
 	peakFresh  = 12    // episodes that are kept when the others are forgotten
 	peakFew    = 8     // episodes before they make an estimate of their own
 	peakRate   = 0.1   // episodes a row that are supposed at first
 	peakShare  = 0.03  // of the rows above the level
+	peakRaises = 8     // times that this share is halved at most
 	peakGap    = 5     // rows below the level that end an episode
 	peakTrim   = 0.35  // share of the excesses that is censored
 	peakStep   = 0.05  // of the level, in scales
@@ -62,8 +70,8 @@ const (
 	peakDoubt  = 25    // information that this experience is worth about Bend, which is then 0
 	peakKnown  = 800   // largest information about it: of some hundreds of peaks
 	peakBend   = 2     // its largest value
-	peakSlow   = 10080 // rows a week, one a minute: of quicker ones a lighter tail is supposed at first
-	peakQuick  = 0.15  // by how much, for each factor of ten: a step of twenty deviations is to be seen within the first hour
+	peakSlow   = 10080 // rows a week, one a minute: of quicker ones the level is raised, and a lighter tail is supposed at first
+	peakQuick  = 0.15  // by how much it is lighter, for each factor of ten: a step of twenty deviations is to be seen within the first hour
 	peakDeep   = 8     // no peak counts as deeper: a chance of e^-8
 	peakBottom = 30    // depth below which the chance falls slowly: nobody knows
 	peakSlack  = 0.1   // scales by which an episode may be smaller and still count as like this one
@@ -76,6 +84,14 @@ func (k *peaks) prior() float64 {
 		return peakSurely
 	}
 	return peakPrior
+}
+
+// least is how many rows there are before the first estimate.
+func (k *peaks) least() int {
+	if k.Combined {
+		return peakSoon
+	}
+	return peakFirst
 }
 
 func (k *peaks) ready() bool { return k.Sigma > 0 }
@@ -191,12 +207,18 @@ func (k *peaks) growth(y float64) float64 {
 	return (b*y*e - e + 1) / (b * b)
 }
 
-// learn takes the score of a row.
-func (k *peaks) learn(x float64) {
+// share is that of the rows which are to lie above the level.
+func (k *peaks) share() float64 { return math.Ldexp(peakShare, -int(k.Raised)) }
+
+// learn takes the score of a row, of so many a week.
+func (k *peaks) learn(x, week float64) {
+	if k.Rows == 0 && week > peakSlow && !math.IsInf(week, 0) {
+		k.Raised = uint8(min(peakRaises, math.Log2(week/peakSlow)))
+	}
 	k.Rows++
 	if k.Rows <= peakEarly {
 		k.Peaks[k.Rows-1] = float32(x)
-		if k.Rows >= peakFirst && k.Rows%12 == 0 {
+		if k.Rows >= k.least() && k.Rows%12 == 0 {
 			k.first()
 		}
 		return
@@ -206,7 +228,7 @@ func (k *peaks) learn(x float64) {
 	}
 	step := peakStep * max(k.Sigma, 0.02) * max(0.02, min(1, 100/float64(k.Rows)))
 	if x > k.Level {
-		k.Level += step * (1 - peakShare)
+		k.Level += step * peakShare * (1/k.share() - 1)
 	} else {
 		k.Level -= step * peakShare
 	}
@@ -218,7 +240,7 @@ func (k *peaks) learn(x float64) {
 	case k.In:
 		if k.Calm++; k.Calm > peakGap {
 			k.In = false
-			k.add(k.Peak)
+			k.add(k.Peak, week)
 		}
 	}
 }
@@ -269,8 +291,8 @@ func (k *peaks) forget() {
 }
 
 // add takes the peak of an episode that is over, and estimates again.
-func (k *peaks) add(peak float64) {
-	if k.N >= peakFew && !k.Combined {
+func (k *peaks) add(peak, week float64) {
+	if k.N >= peakFew && !k.Combined && !k.Fixed {
 		k.bend(peak)
 	}
 	k.Peaks[k.Pos], k.Gaps[k.Pos] = float32(peak), uint16(min(k.Rows-k.Last, math.MaxUint16)) //nolint:gosec // it fits
@@ -291,6 +313,11 @@ func (k *peaks) add(peak float64) {
 		return
 	}
 	slices.Sort(v)
+	if n := len(v); n > peakCount*9/10 && week > peakSlow && 2*float64(k.span()) < min(float64(k.Rows), week) && k.Raised < peakRaises {
+		k.Raised++
+		k.Level = float64(v[n/2])
+		v = v[n/2+1:]
+	}
 	k.Rate = float64(len(v)) / float64(max(1, k.span()))
 	keep := len(v) - int(peakTrim*float64(len(v)))
 	sum := 0.0

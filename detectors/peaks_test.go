@@ -12,7 +12,7 @@ func TestPeaksAreForgotten(t *testing.T) {
 	for _, episodes := range []int{peakFresh - 1, peakFresh, peakFresh + 1, 40, peakCount, peakCount + 30} {
 		k := &peaks{}
 		row := 0
-		learn := func(x float64) { k.learn(x); row++ }
+		learn := func(x float64) { k.learn(x, 10080); row++ }
 		for range peakEarly {
 			learn(float64(row % 10))
 		}

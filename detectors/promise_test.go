@@ -132,3 +132,59 @@ func TestScoresGrowWithTheDeviation(t *testing.T) {
 	f("local-fit", func() detectors.Model { return &detectors.LocalFit{} })
 	f("local-fit above", func() detectors.Model { return &detectors.LocalFit{Direction: detectors.Above} })
 }
+
+// A series of ten seconds has so many points that an alarm a week is far beyond what its first days show. What it raises then by chance is
+// not many times what was set, however its noise is made: skewed as latencies are, of heavy tails, or with a memory.
+func TestAutoKeepsItsBudgetOfQuickPoints(t *testing.T) {
+	const series, days = 20, 4
+	for name, next := range map[string]func(*rand.Rand, float64) float64{
+		"log-normal":  func(r *rand.Rand, _ float64) float64 { return math.Exp(r.NormFloat64() / 2) },
+		"exponential": func(r *rand.Rand, _ float64) float64 { return r.ExpFloat64() },
+		"heavy tails": func(r *rand.Rand, _ float64) float64 {
+			return r.NormFloat64() / math.Sqrt((r.ExpFloat64()+r.ExpFloat64())/2)
+		},
+		"memory": func(r *rand.Rand, last float64) float64 { return 0.9*last + r.NormFloat64() },
+	} {
+		alarms := 0
+		for seed := range uint64(series) {
+			r := rand.New(rand.NewPCG(seed, 5))
+			m := &detectors.Auto{}
+			x, on := 0.0, false
+			points(m, start(), 10*time.Second, days*24*time.Hour, func(time.Time) float64 { x = next(r, x); return 100 + 10*x }, func(v detectors.Verdict) {
+				now := v.State == detectors.StateAnomalous
+				if now && !on {
+					alarms++
+				}
+				on = now
+			})
+		}
+		if set := series * days / 7.0; float64(alarms) > 2.5*set {
+			t.Errorf("%s: %d alarms in the first %d days of %d series, %.0f are set", name, alarms, days, series, set)
+		}
+	}
+}
+
+// What lasts is on one side: what goes to and fro is as odd at each point, and is noise.
+func TestAutoTellsWhatLastsFromWhatGoesToAndFro(t *testing.T) {
+	raised := func(sides ...float64) (lasting bool) {
+		r := rand.New(rand.NewPCG(2, 2))
+		m := &detectors.Auto{}
+		at := start()
+		for range 3 * week {
+			m.Observe(detectors.Point{At: at, Value: 100 + r.NormFloat64()})
+			at = at.Add(10 * time.Second)
+		}
+		for i := range 12 {
+			v := m.Observe(detectors.Point{At: at, Value: 100 + 4.2*sides[i%len(sides)]})
+			lasting = lasting || v.Reason == detectors.ReasonLasting
+			at = at.Add(10 * time.Second)
+		}
+		return lasting
+	}
+	if !raised(1) || !raised(-1) {
+		t.Errorf("above: %v, below: %v, want both to be seen to last", raised(1), raised(-1))
+	}
+	if raised(1, -1) {
+		t.Error("what goes to and fro is said to last")
+	}
+}

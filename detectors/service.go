@@ -10,10 +10,11 @@ import (
 const (
 	serviceSays = localPoints + peakFirst // points before a series says anything: the row is calibrated on what they say, from then on
 
-	serviceTop   = 3   // of the series make the figure of the row
-	serviceAlone = 1.5 // minus the decimal logarithm of the part of the budget that single series have: a thirtieth
-	serviceDaily = .85 // decimal logarithm of seven a week: what comes more often contributes nothing
-	serviceLeast = 3   // decimal logarithm of the frequency a week at which a series no longer says anything
+	serviceTop     = 3   // of the series make the figure of the row
+	serviceAlone   = 1.5 // minus the decimal logarithm of the part of the budget that single series have: a thirtieth
+	serviceLasting = 1   // the same of rows that are odd three times in a row: a tenth
+	serviceDaily   = .85 // decimal logarithm of seven a week: what comes more often contributes nothing
+	serviceLeast   = .3  // minus the decimal logarithm of the share of the rows at which a series no longer says anything: half
 )
 
 // Service judges the series of one thing together - the figures of a service, of a host, of a link - and says of the
@@ -43,7 +44,9 @@ type Service struct {
 
 type serviceState struct {
 	Last               instant
+	Row                inRow // the figures of the last rows
 	Odd, Shown, Stands peaks
+	Lasts              peaks // the least of Row
 	Alarm              alarm
 }
 
@@ -73,7 +76,7 @@ func (m *Service) Validate() error {
 // Observe judges one row. The i-th value is always of the same series, but after Forget; NaN, an infinity and the lack of a value say that
 // it has none. A longer row brings new series. The row is not kept.
 func (m *Service) Observe(at time.Time, values []float64) Verdict {
-	v := Verdict{At: at, Points: m.points(), Needed: serviceSays + peakFirst}
+	v := Verdict{At: at, Points: m.points(), Needed: serviceSays + peakSoon}
 	if m.st.Last.Set && !m.st.Last.before(at) {
 		v.Reason = ReasonOutOfOrder
 		return v
@@ -81,7 +84,7 @@ func (m *Service) Observe(at time.Time, values []float64) Verdict {
 	for len(m.series) < len(values) {
 		m.series = append(m.series, m.newSeries())
 	}
-	m.st.Odd.Combined, m.st.Shown.Combined, m.st.Stands.Combined = true, true, true
+	m.st.Odd.Combined, m.st.Shown.Combined, m.st.Stands.Combined, m.st.Lasts.Fixed = true, true, true, true
 	interval, any := m.measure(at, values)
 	if !any {
 		v.Reason = ReasonMissing
@@ -128,36 +131,39 @@ func (m *Service) judge(v *Verdict, interval float64) {
 	if interval > 0 {
 		week = secondsAWeek / interval
 	}
-	odd, shown, stands, oddest, n := m.rows()
+	odd, shown, stands, oddest, n := m.rows(week)
 	if n == 0 || week == 0 {
 		v.State, v.Reason = StateWarming, ReasonFewPoints
 		return
 	}
-	st := &m.st
+	st, budget := &m.st, math.Log10(orFloat(m.FalseAlarmsPerWeek, defaultPerWeek))
 	ready := st.Odd.ready()
 	var o oddness
 	if ready {
 		o.chance, o.chanceShown, o.chanceLasting = st.Odd.rate(odd, week), st.Shown.rate(shown, week), st.Stands.rate(stands, week)
 	}
-	level := st.Odd.Level
-	st.Odd.learn(odd)
-	st.Shown.learn(shown)
-	st.Stands.learn(stands)
+	level, lasting := st.Odd.Level, m.lasting(odd, week, budget)
+	st.Odd.learn(odd, week)
+	st.Shown.learn(shown, week)
+	st.Stands.learn(stands, week)
 	if !ready {
 		v.State, v.Reason = StateWarming, ReasonFewPoints
 		return
 	}
-	budget := math.Log10(orFloat(m.FalseAlarmsPerWeek, defaultPerWeek))
 	if odd <= level {
 		o.chance = max(o.chance, budget)
 	}
 	o.chance = min(o.chance, oddest.x[0]+math.Log10(float64(n))+serviceAlone)
+	byLasting := lasting < min(o.chance, budget)
+	o.chance = min(o.chance, lasting)
 	v.PerWeek = perWeek(o.chance, min(o.chanceShown, o.chanceLasting+autoShare), budget)
 	v.Tail = min(1, v.PerWeek/week)
 	v.Score, v.HasScore = 1-v.Tail, true
 	st.Alarm.step(v.At, o.chance < budget, interval)
 	v.State, v.Reason, v.Since = StateNormal, ReasonInside, st.Alarm.Since.time()
 	switch {
+	case st.Alarm.On && byLasting:
+		v.State, v.Reason = StateAnomalous, ReasonLasting
 	case st.Alarm.On && o.chance < budget && (n == 1 || oddest.x[1] > serviceDaily):
 		v.State, v.Reason = StateAnomalous, ReasonAlone
 	case st.Alarm.On && o.chance < budget:
@@ -165,6 +171,22 @@ func (m *Service) judge(v *Verdict, interval float64) {
 	case st.Alarm.On:
 		v.State, v.Reason = StateAnomalous, ReasonRecovering
 	}
+}
+
+// lasting takes the figure of a row, and says how often the least of three in a row is expected: as far as its part of the budget
+// goes, and no further than sure.
+func (m *Service) lasting(odd, week, budget float64) float64 {
+	k, chance := &m.st.Lasts, math.Inf(1)
+	m.st.Row.take(odd)
+	least := m.st.Row.least()
+	if k.ready() {
+		chance = max(k.rate(least, week), budget-autoSure) + serviceLasting
+		if least <= k.Level {
+			chance = max(chance, budget)
+		}
+	}
+	k.learn(least, week)
+	return chance
 }
 
 // measure asks each series that has a value. It returns the interval of the rows, which is that of the quickest of them, and 0
@@ -188,14 +210,15 @@ func (m *Service) measure(at time.Time, values []float64) (interval float64, any
 }
 
 // rows are the figures of the row, each larger where it is odder, the chances of the oddest series, and of how many they are.
-func (m *Service) rows() (odd, shown, stands float64, oddest lowest, n int) {
+func (m *Service) rows(week float64) (odd, shown, stands float64, oddest lowest, n int) {
 	var b, c lowest
+	least := math.Log10(week) - serviceLeast
 	for i := range m.series {
 		if s := &m.series[i]; s.said {
 			n++
-			oddest.add(s.last.chance)
-			b.add(s.last.chanceShown)
-			c.add(s.last.chanceLasting)
+			oddest.add(min(s.last.chance, least))
+			b.add(min(s.last.chanceShown, least))
+			c.add(min(s.last.chanceLasting, least))
 		}
 	}
 	return oddest.figure(), b.figure(), c.figure(), oddest, n
@@ -208,7 +231,6 @@ type lowest struct {
 }
 
 func (l *lowest) add(x float64) {
-	x = min(x, serviceLeast)
 	i := l.n
 	if i == serviceTop {
 		if x >= l.x[i-1] {
@@ -288,7 +310,10 @@ func (m *Service) Restore(b []byte) error {
 	if err := unseal("service", b, &in); err != nil {
 		return err
 	}
-	if err := checkCalibrated(&in.State.Alarm, &in.State.Odd, &in.State.Shown, &in.State.Stands); err != nil {
+	if !in.State.Row.usable() {
+		return fmt.Errorf("%w: figures of the last rows", ErrSnapshot)
+	}
+	if err := checkCalibrated(&in.State.Alarm, &in.State.Odd, &in.State.Shown, &in.State.Stands, &in.State.Lasts); err != nil {
 		return err
 	}
 	series := make([]serviceSeries, len(in.Series))

@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,7 +72,7 @@ func TestServiceSaysWhenItWillBeReady(t *testing.T) {
 			t.Fatalf("in row %d it says that %d are missing, it is %d", i, n, want)
 		}
 	}
-	if len(left) == len(rows) || len(left) == 0 {
+	if len(left) >= 120 || len(left) == 0 { // an hour of rows every 30 s
 		t.Fatalf("warming for %d rows", len(left))
 	}
 }
@@ -94,14 +95,36 @@ func TestServiceSeesWhatHappensTogether(t *testing.T) {
 		}
 		return m.Observe(at(4000), row)
 	}
-	if v := f(4.5, 0, 1, 2, 3); v.State != detectors.StateAnomalous || v.Reason != detectors.ReasonTogether || !v.Since.Equal(v.At) {
-		t.Errorf("four series 4.5 deviations off: %s: %s", v.Reason, v.Explain())
+	if v := f(5, 0, 1, 2, 3); v.State != detectors.StateAnomalous || v.Reason != detectors.ReasonTogether || !v.Since.Equal(v.At) {
+		t.Errorf("four series 5 deviations off: %s: %s", v.Reason, v.Explain())
 	}
-	if v := f(4.5, 2); v.State != detectors.StateNormal {
-		t.Errorf("one series 4.5 deviations off: %s", v.Explain())
+	if v := f(5, 2); v.State != detectors.StateNormal {
+		t.Errorf("one series 5 deviations off: %s", v.Explain())
 	}
 	if v := f(9, 2); v.State != detectors.StateAnomalous || v.Reason != detectors.ReasonAlone || v.PerWeek >= 1 {
 		t.Errorf("one series 9 deviations off: %s: %s", v.Reason, v.Explain())
+	}
+}
+
+// What comes for a moment again and again is no news; that it stays is.
+func TestServiceSeesWhatLasts(t *testing.T) {
+	const past = 20000
+	stall := func(k float64) []float64 { return []float64{10 + k, 20 + 2*k, 30 + 3*k, 40, 50, 30 + 3*k} }
+	rows := serviceRows(1, past)
+	r := rand.New(rand.NewPCG(1, 9))
+	for i := 100; i < len(rows)-20; i += 20 + r.IntN(150) {
+		rows[i] = stall(3 + 3*r.ExpFloat64())
+	}
+	m := &detectors.Service{}
+	feedService(m, 0, rows)
+	for i := range 2 {
+		if v := m.Observe(at(past+i), stall(11)); v.State != detectors.StateNormal {
+			t.Fatalf("row %d: %s", i, v.Explain())
+		}
+	}
+	v := m.Observe(at(past+2), stall(11))
+	if v.State != detectors.StateAnomalous || v.Reason != detectors.ReasonLasting || v.PerWeek >= 1 || !strings.HasPrefix(v.Explain(), "its series are odd for the third row") {
+		t.Errorf("the third row: %s: %s", v.Reason, v.Explain())
 	}
 }
 

@@ -13,8 +13,9 @@ var ErrSnapshot = errors.New("snapshot cannot be used")
 // snapshotVersion of a model is raised when the meaning of its state changes; older ones are refused and the model warms up.
 func snapshotVersion(model string) int {
 	switch model {
-	case "auto", "service": // 2: days as long as the series needs, peaks by their distances and forgotten when the days are known
-		return 2
+	// 2: days as long as the series needs, peaks by their distances and forgotten when the days are known; 3: levels that are raised
+	case "auto", "service":
+		return 3
 	}
 	return 1
 }

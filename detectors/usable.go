@@ -60,7 +60,7 @@ func (st *autoState) check() error {
 }
 
 func (r *inRow) usable() bool {
-	return between(r.Pos, 0, autoRow-1) && allBetween(r.Odd[:], 0, maxScore)
+	return between(r.Pos, 0, autoRow-1) && allBetween(r.Odd[:], -maxScore, maxScore)
 }
 
 func (c *recent) usable() bool {
@@ -103,7 +103,7 @@ func checkCalibrated(a *alarm, statistics ...*peaks) error {
 }
 
 func (k *peaks) usable() bool {
-	ready := k.Rows >= peakFirst
+	ready := k.Rows >= k.least()
 	for _, gap := range k.Gaps[:min(k.N, peakCount)] {
 		if gap <= peakGap {
 			return false
@@ -111,7 +111,7 @@ func (k *peaks) usable() bool {
 	}
 	switch {
 	case !between(k.Rows, 0, maxRows), !ring(int(k.Pos), int(k.N), peakCount), k.N > 0 && k.Rows <= peakEarly, k.Keep > peakCount, !between(k.Last, 0, k.Rows), !between(k.From, 0, k.Rows),
-		!between(k.Bend, 0, peakBend), !between(k.Sure, 0, peakKnown), k.Calm > peakGap+1, !between(k.Peak, -maxScore, maxScore), !allBetween(k.Peaks[:], -maxScore, maxScore):
+		!between(k.Bend, 0, peakBend), !between(k.Sure, 0, peakKnown), k.Calm > peakGap+1, k.Raised > peakRaises, !between(k.Peak, -maxScore, maxScore), !allBetween(k.Peaks[:], -maxScore, maxScore):
 		return false
 	case !between(k.Level, -maxScore, maxScore), ready && !between(k.Sigma, peakSigma, maxScore), !ready && k.Sigma != 0:
 		return false

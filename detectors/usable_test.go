@@ -200,13 +200,13 @@ func TestAutoTakesBackWhateverItLearned(t *testing.T) {
 // Rows beyond 2^32 are counted as the ones before.
 func TestAutoCountsOn(t *testing.T) {
 	young, old := &detectors.Auto{}, &detectors.Auto{}
-	xs := noise(1, 30_000, 100, 1)
-	feed(young, 0, xs[:24_000]...)
+	xs := noise(1, 76_000, 100, 1) // more than a week of them, so that it counts no more how long the past is
+	feed(young, 0, xs[:70_000]...)
 	snap, err := young.Snapshot()
 	if err != nil {
 		t.Fatal(err)
 	}
-	const more = 1<<32 - 26_000 // the rows pass 2^32 in what follows
+	const more = 1<<32 - 72_000 // the rows pass 2^32 in what follows
 	if err := old.Restore(edited(t, snap, func(state any) {
 		for _, name := range []string{"Odd", "Shown", "Stands"} {
 			k := state.(map[string]any)[name].(map[string]any)
@@ -218,13 +218,17 @@ func TestAutoCountsOn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			k["Rows"], k["Last"] = rows+more, last+more
+			from, err := k["From"].(json.Number).Int64()
+			if err != nil {
+				t.Fatal(err)
+			}
+			k["Rows"], k["Last"], k["From"] = rows+more, last+more, max(from, 96)+more // peaks begin behind 96 rows
 		}
 	})); err != nil {
 		t.Fatal(err)
 	}
-	for i, x := range xs[24_000:] {
-		if a, b := feed(young, 24_000+i, x)[0], feed(old, 24_000+i, x)[0]; a != b {
+	for i, x := range xs[70_000:] {
+		if a, b := feed(young, 70_000+i, x)[0], feed(old, 70_000+i, x)[0]; a != b {
 			t.Fatalf("point %d:\n%+v\n%+v", i, a, b)
 		}
 	}
@@ -238,8 +242,8 @@ func TestAutoRefusesAnOlderSnapshot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old := bytes.Replace(snap, []byte(`"version":2`), []byte(`"version":1`), 1)
-	if err := m.Restore(old); !errors.Is(err, detectors.ErrSnapshot) || !strings.Contains(err.Error(), "version 1, want 2") {
+	old := bytes.Replace(snap, []byte(`"version":3`), []byte(`"version":2`), 1)
+	if err := m.Restore(old); !errors.Is(err, detectors.ErrSnapshot) || !strings.Contains(err.Error(), "version 2, want 3") {
 		t.Fatalf("an older snapshot: %v", err)
 	}
 }

@@ -178,6 +178,9 @@ func (v Verdict) Explain() string {
 	case ReasonAdapted:
 		return number(v.Value) + " is the new level: it has stood long enough"
 	case ReasonLasting:
+		if !v.HasExpected {
+			return "its series are odd for the third row in a row, if not beyond doubt in any one" + v.chance()
+		}
 		return number(v.Value) + " is the third in a row to be off, if not beyond " + v.band() + v.chance()
 	case ReasonTogether:
 		return "several of its series are odd at once" + v.chance()

@@ -27,7 +27,7 @@ func main() {
 
 func command(ctx context.Context, args []string, errOut io.Writer) error {
 	if len(args) == 0 {
-		return errors.New("give one of: record, export")
+		return errors.New("give one of: record, export, sites")
 	}
 	fs := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	fs.SetOutput(errOut)
@@ -38,6 +38,25 @@ func command(ctx context.Context, args []string, errOut io.Writer) error {
 			return err
 		}
 		return export(*out, fs.Args())
+	case "sites":
+		days := fs.Float64("days", 30, "quiet that is made before each fault")
+		seed := fs.Uint64("seed", 1, "what the quiet follows from")
+		if err := fs.Parse(args[1:]); err != nil {
+			return err
+		}
+		if !(*days >= 0 && *days <= 1000) {
+			return fmt.Errorf("-days %v is out of range: choose 0 to 1000", *days)
+		}
+		for _, set := range fs.Args() {
+			f, err := judgeSites(set, *days, *seed)
+			if err != nil {
+				return err
+			}
+			if err := f.print(os.Stdout, set); err != nil {
+				return err
+			}
+		}
+		return nil
 	case "record":
 		lasts := fs.Duration("for", 65*time.Minute, "length of the recording")
 		seed := fs.Uint64("seed", 1, "what the faults and the load follow from")
@@ -57,7 +76,7 @@ func command(ctx context.Context, args []string, errOut io.Writer) error {
 		m := meta{Name: fmt.Sprintf("r%d", *seed), Seed: *seed, Prefix: p.Prefix, Lasts: *lasts, Programs: version}
 		return record(ctx, journal(*folder), m, p, func() error { return export(*out, []string{*folder}) }, say)
 	}
-	return fmt.Errorf("%q is no command: give record or export", args[0])
+	return fmt.Errorf("%q is no command: give record, export or sites", args[0])
 }
 
 // sites of the lab.
