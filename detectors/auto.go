@@ -19,6 +19,7 @@ const (
 	autoLevel    = 0.02 // gain of the level of the day
 	autoReach    = 4    // usual residuals of the days that move it at most
 	autoStands   = 5    // how many times further what has stood for long enough may move it
+	autoCalmer   = 50   // times less far than all values go is another unit
 	autoUsual    = 0.3  // gain of what is usual at a time of day, a day
 	autoWeigh    = 0.35 // how much of it is forgiven
 	autoClip     = 3    // largest oddness that becomes usual
@@ -90,6 +91,7 @@ type autoState struct {
 	Daily  daily
 	Yards  [forecasters]yardstick
 	All    spread
+	Since  spread // of the values of the present alarm
 	Fall   fallback
 
 	Usual    usual
@@ -311,8 +313,15 @@ func (m *Auto) learn(o *oddness, on, held bool) {
 		st.UsualSum += min(math.Log1p(o.least), autoClip)
 		st.UsualN++
 	}
+	if on {
+		st.Since.learn(o.x)
+	}
 	if held {
 		return
+	}
+	m.adopt()
+	if !on {
+		st.Since = spread{}
 	}
 	for k := range o.f {
 		if o.has[k] {
@@ -322,6 +331,30 @@ func (m *Auto) learn(o *oddness, on, held bool) {
 	st.All.learn(o.x)
 	st.Fall.learn(o.x)
 	st.Recent.learn(o.x)
+}
+
+// adopt forgets what the series used to be like where what has stood for long enough, or was the level of today after half of that,
+// goes so much less far that it is a quantity in another unit.
+func (m *Auto) adopt() {
+	st, long := &m.st, m.AdaptAfter
+	if long <= 0 {
+		long = defaultAdapt
+	}
+	now := st.Since.deviation()
+	if st.Since.N < alarmHeld || st.Since.N*st.Interval < long.Seconds()/2 || now == 0 || now*autoCalmer >= st.All.deviation() {
+		return
+	}
+	st.All = st.Since
+	if st.Fall.N > 0 {
+		st.Fall.Mean, st.Fall.Var = st.Since.Mean, st.Since.Var
+	}
+	if st.Daily.Slots > 0 {
+		st.Daily.start(st.Daily.Slots)
+		st.Usual = usual{}
+	}
+	for k := range st.Yards {
+		st.Yards[k].V = min(st.Yards[k].V, now)
+	}
 }
 
 // residual is how far x is from the forecast on the side that is watched, in yardsticks, 0 below the floors.

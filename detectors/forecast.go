@@ -45,14 +45,18 @@ func (y *yardstick) learn(r float64) {
 }
 
 // spread is the standard deviation of all values seen, by Welford's recurrence (Technometrics 4 (1962)), with a memory
-// of spreadMemory points.
+// of spreadMemory points, of which none pulls harder than spreadClip deviations.
 type spread struct {
 	N    float64
 	Mean float64
 	Var  float64
 }
 
-const spreadMemory = 50_000
+const (
+	spreadMemory = 50_000
+	spreadEarly  = 100
+	spreadClip   = 16
+)
 
 func (s *spread) learn(x float64) {
 	if s.N < spreadMemory {
@@ -60,6 +64,9 @@ func (s *spread) learn(x float64) {
 	}
 	g := 1 / s.N
 	d := x - s.Mean
+	if s.N > spreadEarly && s.Var > 0 {
+		d = clip(d, spreadClip*math.Sqrt(s.Var))
+	}
 	s.Mean += g * d
 	s.Var = (1 - g) * (s.Var + g*d*d)
 }

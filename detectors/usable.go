@@ -46,6 +46,8 @@ func (st *autoState) check() error {
 	case !between(st.All.N, 0, spreadMemory), !between(st.All.Mean, -biggest, biggest), !between(st.All.Var, 0, maxResidual*maxResidual),
 		!between(st.Fall.N, 0, maxRows), !between(st.Fall.Mean, -biggest, biggest), !between(st.Fall.Var, 0, maxResidual*maxResidual):
 		return fmt.Errorf("%w: mean and variance", ErrSnapshot)
+	case !between(st.Since.N, 0, spreadMemory), !between(st.Since.Mean, -biggest, biggest), !between(st.Since.Var, 0, maxResidual*maxResidual):
+		return fmt.Errorf("%w: mean and variance of an alarm", ErrSnapshot)
 	case !between(st.UsualN, 0, maxRows), !between(st.UsualSum, 0, autoClip*float64(st.UsualN)):
 		return fmt.Errorf("%w: usual oddness", ErrSnapshot)
 	case !between(st.Quick, 0, maxScore), !between(st.Slow, 0, maxScore), !st.Lasting.usable(), !st.Unseen.usable():

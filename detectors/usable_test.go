@@ -8,6 +8,7 @@ import (
 	"errors"
 	"hash/crc32"
 	"math"
+	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -245,5 +246,34 @@ func TestAutoRefusesAnOlderSnapshot(t *testing.T) {
 	old := bytes.Replace(snap, []byte(`"version":3`), []byte(`"version":2`), 1)
 	if err := m.Restore(old); !errors.Is(err, detectors.ErrSnapshot) || !strings.Contains(err.Error(), "version 2, want 3") {
 		t.Fatalf("an older snapshot: %v", err)
+	}
+}
+
+// A series that changes its unit, and one that was far off for hours that nobody marked, are soon watched as closely as before.
+func TestAutoSeesASmallStepAfterAnotherUnit(t *testing.T) {
+	level := func(r *rand.Rand, x float64) float64 { return x * math.Exp(0.05*r.NormFloat64()) }
+	f := func(name string, every time.Duration, was, trouble, now float64) {
+		r := rand.New(rand.NewPCG(1, 1))
+		m := &detectors.Auto{}
+		at := start()
+		run := func(d time.Duration, x float64) (anomalous bool) {
+			for end := at.Add(d); at.Before(end); at = at.Add(every) {
+				v := m.Observe(detectors.Point{At: at, Value: level(r, x)})
+				anomalous = anomalous || v.State == detectors.StateAnomalous
+			}
+			return anomalous
+		}
+		run(10*24*time.Hour, was)
+		if trouble > 0 {
+			run(2*time.Hour, trouble)
+		}
+		run(24*time.Hour, now)
+		if !run(15*every, 3*now) {
+			t.Errorf("%s, every %s: three times as much a day later is not seen", name, every)
+		}
+	}
+	for _, every := range []time.Duration{10 * time.Second, time.Minute} {
+		f("ms become s", every, 200, 0, 0.2)
+		f("two hours of 30 s", every, 0.03, 30, 0.03)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"compress/gzip"
 	"encoding/csv"
 	"fmt"
@@ -232,14 +233,13 @@ func readTable(path string) (rows []map[string]string, err error) {
 
 // readLines reads a CSV file with its heading; a .gz is unpacked.
 func readLines(path string) ([][]string, error) {
-	f, err := os.Open(path)
+	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read the data set: %w", err)
 	}
-	defer f.Close()
-	var r io.Reader = f
+	var r io.Reader = bytes.NewReader(raw)
 	if filepath.Ext(path) == ".gz" {
-		if r, err = gzip.NewReader(f); err != nil {
+		if r, err = gzip.NewReader(r); err != nil {
 			return nil, fmt.Errorf("unpack %s: %w", path, err)
 		}
 	}

@@ -44,7 +44,7 @@ func rooms() map[string][]string {
 		"deploy/bench":             {"deploy/bench/", "deploy/e2e", "remediations"},
 		"deploy/calibrate":         {"detectors"},
 		"deploy/contract":          {"deploy/contract/", "remediations"},
-		"deploy/recordings":        {"deploy/recordings/", "deploy/e2e"},
+		"deploy/recordings":        {"deploy/recordings/", "deploy/e2e", "detectors"},
 		"deploy/rules":             {},
 	}
 }
