@@ -241,7 +241,7 @@ func (s *statistics) text() string {
 	if v.Calm > 0 {
 		return fmt.Sprintf("calm for %d of %d windows", v.Calm, v.NeedCalm)
 	}
-	return fmt.Sprintf("crossed at %s, since %s; by chance %s", core.ClockText(v.Crossed), core.ClockText(stamp(s.onset)), perYear(s.year))
+	return fmt.Sprintf("crossed at %s, since %s; nominally, by chance %s", core.ClockText(v.Crossed), core.ClockText(stamp(s.onset)), perYear(s.year))
 }
 
 // perYear is how often the whole installation is to see the like.
