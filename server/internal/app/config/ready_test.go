@@ -267,3 +267,10 @@ func TestAWatchInPlaceOfAReadyMadeOne(t *testing.T) {
 	f("http", "name: http-latency, query: mine, model: trend, limit: 1", "target_site", "cause", "")
 	f("http", "name: another, query: mine", "target_site", "symptom", "")
 }
+
+func TestAWatchAsksAsLateAsItIsTold(t *testing.T) {
+	c := parsed(t, threeSites+"watches: [{name: w, query: up, eval_delay: 90s}]\n")
+	if d := c.Watches[0].Detect().EvalDelay; d.String() != "1m30s" {
+		t.Errorf("it asks %s behind the clock", d)
+	}
+}

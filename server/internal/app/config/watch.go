@@ -42,6 +42,7 @@ type Watch struct {
 	// Demand says that the values grow with the number of users, and are judged as if the site had no other's.
 	Demand    bool     `yaml:"demand,omitempty"`
 	MaxSeries int      `yaml:"max_series,omitempty"` // more are refused and counted; 0: 1000
+	EvalDelay Duration `yaml:"eval_delay,omitempty"` // how far behind the clock it asks, up to 1h, for samples that come late
 	Class     string   `yaml:"class,omitempty"`      // what it says is; cause for trend and absence
 	Group     string   `yaml:"group,omitempty"`      // of watches that are likely to be odd together, as latency; none: a group of its own
 	Train     Duration `yaml:"train,omitempty"`      // 0s: what the model needs
@@ -76,7 +77,7 @@ func (w Watch) Detect() detect.Watch {
 		Floor: detect.Floor{Absolute: w.Floor.Absolute, Relative: float64(w.Floor.Relative)}, Threshold: w.Threshold,
 		Limit: w.Limit, Horizon: w.Horizon.D(), Window: w.Window.D(), Objective: float64(w.Objective),
 		Patience: w.Patience, FlatAfter: w.FlatAfter.D(), RestsAtZero: w.RestsAtZero, Ratio: w.Ratio, Demand: w.Demand, Training: w.Train.D(),
-		MaxSeries: w.MaxSeries, Group: w.Group,
+		MaxSeries: w.MaxSeries, Group: w.Group, EvalDelay: w.EvalDelay.D(),
 	}
 	if w.FalseAlarmsPerWeek != nil {
 		out.FalseAlarms = *w.FalseAlarmsPerWeek
