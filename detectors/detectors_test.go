@@ -1,6 +1,7 @@
 package detectors_test
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"hash/crc32"
 	"math"
@@ -442,14 +443,26 @@ func FuzzObserve(f *testing.F) {
 			&detectors.BurnRate{Objective: 0.5, Whole: float64(window)},
 			&detectors.Trend{Limit: float64(window), Window: time.Minute},
 			&detectors.LocalFit{Window: int(window)},
+			&detectors.Auto{AdaptAfter: time.Minute},
 		}
+		var xs []float64
 		for i := 0; i+8 <= len(data); i += 8 {
-			var bits uint64
-			for _, b := range data[i : i+8] {
-				bits = bits<<8 | uint64(b)
+			xs = append(xs, math.Float64frombits(binary.BigEndian.Uint64(data[i:])))
+		}
+		if len(xs) == 0 {
+			return
+		}
+		service, peers := &detectors.Service{AdaptAfter: time.Minute}, &detectors.Peers{AdaptAfter: time.Minute}
+		for i := range max(len(xs), 200) { // again and again, until all of them judge
+			var row []float64
+			for k := range 4 {
+				row = append(row, xs[(i+k*i)%len(xs)])
 			}
+			verdicts := append([]detectors.Verdict{service.Observe(at(i), row)}, peers.Observe(at(i), row)...)
 			for _, m := range models {
-				v := feed(m, i, math.Float64frombits(bits))[0]
+				verdicts = append(verdicts, feed(m, i, row[0])...)
+			}
+			for _, v := range verdicts {
 				if s := detectortest.Check(v); s != "" {
 					t.Fatalf("%s: %+v", s, v)
 				}
@@ -468,7 +481,7 @@ func FuzzRestore(f *testing.F) {
 		return []detectors.Model{
 			&detectors.RobustZ{Window: 5, MinPoints: 2}, &detectors.Threshold{Limit: 2}, &detectors.Seasonal{Slot: 24 * time.Hour},
 			&detectors.Absence{}, &detectors.CUSUM{MinPoints: 30}, &detectors.BurnRate{}, &detectors.Trend{Limit: 2, Window: time.Minute},
-			&detectors.LocalFit{Window: 5},
+			&detectors.LocalFit{Window: 5}, &detectors.Auto{},
 		}
 	}
 	for _, m := range models() {

@@ -37,7 +37,7 @@ type peaks struct {
 	Rows  int     // seen
 	From  int     // rows at which those of the peaks begin, when some were forgotten
 	Last  int     // rows at the newest peak
-	Level float64 // about the quantile 1-peakShare of the score
+	Level float64 // about the quantile 1-share of the score
 	Sigma float64 // mean excess over the level
 	Rate  float64 // episodes a row above the level
 	Peak  float64 // of the present episode
@@ -57,6 +57,8 @@ const (
 	peakRate   = 0.1   // episodes a row that are supposed at first
 	peakShare  = 0.03  // of the rows above the level
 	peakRaises = 8     // times that this share is halved at most
+	peakRaise  = 13440 // rows a week, one in 45 s: of quicker ones it is halved
+	peakVoid   = 5     // peaks that fail to come before the level falls as fast as it rises
 	peakGap    = 5     // rows below the level that end an episode
 	peakTrim   = 0.35  // share of the excesses that is censored
 	peakStep   = 0.05  // of the level, in scales
@@ -70,7 +72,7 @@ const (
 	peakDoubt  = 25    // information that this experience is worth about Bend, which is then 0
 	peakKnown  = 800   // largest information about it: of some hundreds of peaks
 	peakBend   = 2     // its largest value
-	peakSlow   = 10080 // rows a week, one a minute: of quicker ones the level is raised, and a lighter tail is supposed at first
+	peakSlow   = 10080 // rows a week, one a minute: of quicker ones a lighter tail is supposed at first
 	peakQuick  = 0.15  // by how much it is lighter, for each factor of ten: a step of twenty deviations is to be seen within the first hour
 	peakDeep   = 8     // no peak counts as deeper: a chance of e^-8
 	peakBottom = 30    // depth below which the chance falls slowly: nobody knows
@@ -207,13 +209,43 @@ func (k *peaks) growth(y float64) float64 {
 	return (b*y*e - e + 1) / (b * b)
 }
 
+// raised is how many times the share of the rows above the level is halved from the start, where a week has so many rows.
+func raised(week float64) uint8 {
+	if !(week > peakRaise) || math.IsInf(week, 0) {
+		return 0
+	}
+	return uint8(min(peakRaises, math.Log2(week/peakRaise)))
+}
+
 // share is that of the rows which are to lie above the level.
 func (k *peaks) share() float64 { return math.Ldexp(peakShare, -int(k.Raised)) }
 
+// move moves the level towards the quantile 1-share of the score. An incident is one episode of many rows: it pulls no harder than
+// where nothing was raised. Where no peak came for long, the level was raised by what is no more, and falls.
+func (k *peaks) move(x, week float64) {
+	step := peakStep * max(k.Sigma, 0.02) * max(0.02, min(1, 100/float64(k.Rows)))
+	start := raised(week)
+	if void := float64(k.Rows-k.Last)*k.share() > peakVoid; start == 0 || void {
+		k.Raised = start
+		if start > 0 && x <= k.Level {
+			k.Level -= step * (1 - peakShare)
+			return
+		}
+	}
+	switch up := step * peakShare * (1/k.share() - 1); {
+	case x > k.Level && k.In:
+		k.Level += min(up, step*(1-peakShare))
+	case x > k.Level:
+		k.Level += up
+	default:
+		k.Level -= step * peakShare
+	}
+}
+
 // learn takes the score of a row, of so many a week.
 func (k *peaks) learn(x, week float64) {
-	if k.Rows == 0 && week > peakSlow && !math.IsInf(week, 0) {
-		k.Raised = uint8(min(peakRaises, math.Log2(week/peakSlow)))
+	if k.Rows == 0 {
+		k.Raised = raised(week)
 	}
 	k.Rows++
 	if k.Rows <= peakEarly {
@@ -226,12 +258,7 @@ func (k *peaks) learn(x, week float64) {
 	if k.N < peakFew { // as often as the first rows said, and then as rarely as it came
 		k.Rate = (peakRate*peakFirst + float64(k.N)) / (peakFirst + float64(k.Rows-peakEarly))
 	}
-	step := peakStep * max(k.Sigma, 0.02) * max(0.02, min(1, 100/float64(k.Rows)))
-	if x > k.Level {
-		k.Level += step * peakShare * (1/k.share() - 1)
-	} else {
-		k.Level -= step * peakShare
-	}
+	k.move(x, week)
 	switch {
 	case x > k.Level && !k.In:
 		k.In, k.Peak, k.Calm = true, x, 0
@@ -313,7 +340,7 @@ func (k *peaks) add(peak, week float64) {
 		return
 	}
 	slices.Sort(v)
-	if n := len(v); n > peakCount*9/10 && week > peakSlow && 2*float64(k.span()) < min(float64(k.Rows), week) && k.Raised < peakRaises {
+	if n := len(v); n > peakCount*9/10 && raised(week) > 0 && 2*float64(k.span()) < min(float64(k.Rows), week) && k.Raised < peakRaises {
 		k.Raised++
 		k.Level = float64(v[n/2])
 		v = v[n/2+1:]

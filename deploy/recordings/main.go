@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -31,13 +32,16 @@ func command(ctx context.Context, args []string, errOut io.Writer) error {
 	}
 	fs := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	fs.SetOutput(errOut)
-	out := fs.String("out", "data/recordings/set", "folder of the data set; what is in it is replaced")
+	out := "data/recordings/set"
+	if args[0] != "sites" {
+		fs.StringVar(&out, "out", out, "folder of the data set; what is in it is replaced")
+	}
 	switch args[0] {
 	case "export":
 		if err := fs.Parse(args[1:]); err != nil {
 			return err
 		}
-		return export(*out, fs.Args())
+		return export(out, fs.Args())
 	case "sites":
 		days := fs.Float64("days", 30, "quiet that is made before each fault")
 		seed := fs.Uint64("seed", 1, "what the quiet follows from")
@@ -46,6 +50,14 @@ func command(ctx context.Context, args []string, errOut io.Writer) error {
 		}
 		if !(*days >= 0 && *days <= 1000) {
 			return fmt.Errorf("-days %v is out of range: choose 0 to 1000", *days)
+		}
+		if fs.NArg() == 0 {
+			return errors.New("name the data sets, as in: sites -days 30 deploy/recordings/dev")
+		}
+		for _, set := range fs.Args() {
+			if strings.HasPrefix(set, "-") {
+				return fmt.Errorf("%s stands behind a data set: flags come first", set)
+			}
 		}
 		for _, set := range fs.Args() {
 			f, err := judgeSites(set, *days, *seed)
@@ -74,7 +86,7 @@ func command(ctx context.Context, args []string, errOut io.Writer) error {
 		say := func(format string, a ...any) { _, _ = fmt.Fprintf(errOut, format+"\n", a...) }
 		p := makePlan(*seed, *lasts, *share, sites())
 		m := meta{Name: fmt.Sprintf("r%d", *seed), Seed: *seed, Prefix: p.Prefix, Lasts: *lasts, Programs: version}
-		return record(ctx, journal(*folder), m, p, func() error { return export(*out, []string{*folder}) }, say)
+		return record(ctx, journal(*folder), m, p, func() error { return export(out, []string{*folder}) }, say)
 	}
 	return fmt.Errorf("%q is no command: give record, export or sites", args[0])
 }

@@ -80,6 +80,9 @@ func judgeSites(set string, days float64, seed uint64) (*figures, error) {
 			}
 		}
 	}
+	if len(out.soonest) == 0 {
+		return nil, fmt.Errorf("%s has no fault of slow, errors or lag in a series of lab-site", set)
+	}
 	return out, nil
 }
 
@@ -198,6 +201,9 @@ func readSeries(path string) (at []time.Time, rows [][]float64, err error) {
 	table, err := readLines(path)
 	if err != nil {
 		return nil, nil, err
+	}
+	if len(table[0]) < 3 {
+		return nil, nil, fmt.Errorf("%s: columns %v, want unix_ms, one or more of values, and label", path, table[0])
 	}
 	for i, line := range table[1:] {
 		ms, err := strconv.ParseInt(line[0], 10, 64)

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -34,7 +37,31 @@ func TestSitesAreSeenToFail(t *testing.T) {
 }
 
 func TestSitesThatCannotBeRead(t *testing.T) {
-	if _, err := judgeSites(t.TempDir(), 1, 1); err == nil || !strings.Contains(err.Error(), "csv") {
-		t.Errorf("an empty folder: %v", err)
+	f := func(want string, args ...string) {
+		t.Helper()
+		if err := command(t.Context(), append([]string{"sites"}, args...), io.Discard); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("sites %v: %v, want it to say %q", args, err, want)
+		}
 	}
+	f("name the data sets")
+	f("flags come first", "dev", "-days", "2")
+	f("out of range", "-days", "-1", "dev")
+	f("csv", t.TempDir())
+	write := func(dir, name, text string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set := func(source, series string) string {
+		dir := t.TempDir()
+		write(dir, "windows.csv", "id,start_index,end_index,onset_unix_ms,fault\n")
+		write(dir, "faults.csv", "fault,kind,text\n")
+		write(dir, "manifest.csv", "id,source,train_end_index,file\nx,"+source+",13,x.csv\n")
+		write(dir, "x.csv", series)
+		return dir
+	}
+	f("has no fault", set("lab-edge", ""))
+	f("want unix_ms", set("lab-site", "unix_ms\n1\n"))
+	f("is none of its rows", set("lab-site", "unix_ms,m00,label\n1,2,0\n"))
 }
