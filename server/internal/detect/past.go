@@ -87,10 +87,12 @@ func (p *past) sinceChange(point detectors.Point, m marked) (v detectors.Verdict
 	v = p.asBefore(point)
 	change := "the change " + strconv.Quote(c.change.What) + " that ended at " + core.ClockText(c.change.Until)
 	young := point.At.Before(settled)
-	if v.State != detectors.StateAnomalous && !young {
-		return v, ""
+	if !young {
+		if v = calm(v); v.State != detectors.StateAnomalous {
+			return v, ""
+		}
 	}
-	since := c.model.Observe(point)
+	since := calm(c.model.Observe(point))
 	switch {
 	case v.State != detectors.StateAnomalous:
 		return v, ""
@@ -103,6 +105,15 @@ func (p *past) sinceChange(point detectors.Point, m marked) (v detectors.Verdict
 		return v, "after " + change
 	}
 	return since, "as it is since " + change
+}
+
+// calm is a verdict without what a model holds on to for some points after the last odd one: while either of two levels may be right, the
+// first point at the other one is so.
+func calm(v detectors.Verdict) detectors.Verdict {
+	if v.Reason == detectors.ReasonRecovering {
+		v.State, v.Reason, v.Since = detectors.StateNormal, detectors.ReasonInside, time.Time{}
+	}
+	return v
 }
 
 // asBefore judges by the model from before a change, which is kept from what does not look like it.

@@ -42,6 +42,39 @@ func TestTheModelFromBeforeAChangeIsCopiedSeldom(t *testing.T) {
 	}
 }
 
+// Once a change has had its hour, either level is right, and going from one to the other is no news: also to the default model, which calls
+// a series anomalous for some points more.
+func TestARollbackIsNoNews(t *testing.T) {
+	for seed := range uint64(6) {
+		r := rand.New(rand.NewPCG(seed, 2))
+		p := newPast(func() detectors.Model { return Watch{Model: ModelAuto}.newModel(nil) }, true)
+		at := time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)
+		observe := func(level float64, points int, m marked) (anomalous int) {
+			for range points {
+				at = at.Add(time.Minute)
+				if v, _ := p.observe(at, level+r.NormFloat64(), 1, m); v.State == detectors.StateAnomalous {
+					anomalous++
+				}
+			}
+			return anomalous
+		}
+		observe(100, 3*24*60, marked{})
+		change := marked{changes: []Mark{{Kind: MarkChange, From: at, Until: at.Add(time.Second)}}}
+		if n := observe(130, 60, change); n < 50 {
+			t.Errorf("%d: anomalous at %d of the 60 points after the change", seed, n)
+		}
+		observe(130, 90, change)
+		for _, level := range []float64{100, 130, 100} {
+			if n := observe(level, 15, change); n > 1 {
+				t.Errorf("%d: anomalous at %d of 15 points at %g", seed, n, level)
+			}
+		}
+		if n := observe(170, 5, change); n < 4 {
+			t.Errorf("%d: anomalous at %d of 5 points of a third level", seed, n)
+		}
+	}
+}
+
 // BenchmarkSinceChange is one point, every ten seconds, of a series that stands at another level since a declared change: the trial of a day.
 func BenchmarkSinceChange(b *testing.B) {
 	for _, name := range learners() {
