@@ -273,7 +273,7 @@ func TestMarksAreReplayed(t *testing.T) {
 		watch := trafficWatch()
 		watch.Training = 12 * time.Hour
 		through := &world{at: at}
-		watched(t, through, 7*time.Hour, watch, change, incident)
+		watched(t, through, 6*time.Hour+10*time.Minute, watch, change, incident)
 		anew := &world{at: at}
 		watched(t, anew, 5*time.Minute, watch, change, incident)
 		last := through.signals[len(through.signals)-1]
