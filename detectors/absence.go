@@ -38,7 +38,7 @@ const (
 // A time in which no value could have come, since nobody was there to take it, is no silence: Excuse takes it out.
 //
 // All figures of a verdict are seconds: Value is how long nothing came, or for how long the series stands still;
-// Expected what is usual and Upper the limit. Score is 1 beyond the limit and 0 elsewhere. It keeps 4 kB.
+// Expected what is usual and Upper the limit. Score is 1 beyond the limit and 0 elsewhere. It keeps 9 kB.
 type Absence struct {
 	// Interval is the usual time between two values. Zero means that it is learned, from 10 intervals on.
 	Interval time.Duration

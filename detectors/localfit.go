@@ -36,7 +36,7 @@ const (
 // or two points outside the band, follows from the third on, and calls a new level normal once it goes through that
 // alone, about Window points later. It is one voice among several and needs no other adaption. One value is one step: up
 // to 3 missing ones, by the usual interval, are bridged by the prediction; after a longer gap the fit begins anew,
-// and the scale stays. A series that had never moved learns its scale anew after it did. It keeps 1 kB.
+// and the scale stays. A series that had never moved learns its scale anew after it did. It keeps 2 kB.
 type LocalFit struct {
 	// Window is how many points the fit goes through, 4 to 1000. Zero means 30.
 	Window int
