@@ -37,8 +37,13 @@ func (a *alarm) step(at time.Time, odd bool, interval float64) {
 // held reports whether what a series was like before the alarm is still what it is compared with: for that long, and for
 // some points at least. Zero means an hour.
 func (a *alarm) held(at time.Time, adapt time.Duration) bool {
+	return a.On && (a.Held < alarmHeld || at.Sub(a.Since.time()) < alarmAdapts(adapt))
+}
+
+// alarmAdapts is how long a deviation stands before it is the new level.
+func alarmAdapts(adapt time.Duration) time.Duration {
 	if adapt <= 0 {
-		adapt = defaultAdapt
+		return defaultAdapt
 	}
-	return a.On && (a.Held < alarmHeld || at.Sub(a.Since.time()) < adapt)
+	return adapt
 }

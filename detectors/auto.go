@@ -336,12 +336,12 @@ func (m *Auto) learn(o *oddness, on, held bool) {
 // adopt forgets what the series used to be like where what has stood for long enough, or was the level of today after half of that,
 // goes so much less far that it is a quantity in another unit.
 func (m *Auto) adopt() {
-	st, long := &m.st, m.AdaptAfter
-	if long <= 0 {
-		long = defaultAdapt
+	st := &m.st
+	if st.Since.N < alarmHeld || st.Since.N*st.Interval < alarmAdapts(m.AdaptAfter).Seconds()/2 {
+		return
 	}
 	now := st.Since.deviation()
-	if st.Since.N < alarmHeld || st.Since.N*st.Interval < long.Seconds()/2 || now == 0 || now*autoCalmer >= st.All.deviation() {
+	if now == 0 || now*autoCalmer >= st.All.deviation() {
 		return
 	}
 	st.All = st.Since
@@ -438,11 +438,7 @@ func (m *Auto) judge(v *Verdict, o *oddness) {
 	budget := math.Log10(m.budget())
 
 	o.chance += autoPoints
-	// What lasts counts as far as its part of the budget goes, and no further than sure.
-	lasting := max(o.chanceLasting, budget-autoSure) + autoShare
-	if o.unseen <= st.Stands.Level {
-		lasting = max(lasting, budget)
-	}
+	lasting := st.Stands.lasting(o.chanceLasting, o.unseen, budget, autoShare)
 	if o.odd <= st.Odd.Level { // of a slow series a week has fewer points than the budget has alarms
 		o.chance = max(o.chance, budget)
 	}

@@ -57,7 +57,7 @@ const (
 	peakRate   = 0.1   // episodes a row that are supposed at first
 	peakShare  = 0.03  // of the rows above the level
 	peakRaises = 8     // times that this share is halved at most
-	peakRaise  = 13440 // rows a week, one in 45 s: of quicker ones it is halved
+	peakRaise  = 26880 // rows a week, one in 22.5 s: of these and of quicker ones it is halved
 	peakVoid   = 5     // peaks that fail to come before the level falls as fast as it rises
 	peakGap    = 5     // rows below the level that end an episode
 	peakTrim   = 0.35  // share of the excesses that is censored
@@ -137,6 +137,16 @@ func (k *peaks) rate(x, week float64) float64 {
 	return max(fit, math.Log10(float64(like)/weeks/peakOften))
 }
 
+// lasting is the chance, as rate says it, of a score x of what lasts, which has this part of the budget: it counts as far as that goes, and
+// no further than sure.
+func (k *peaks) lasting(chance, x, budget, share float64) float64 {
+	chance = max(chance, budget-autoSure) + share
+	if x <= k.Level {
+		chance = max(chance, budget)
+	}
+	return chance
+}
+
 // reach is the score that is expected to be reached 10^rate times a week, as far as the bulk says.
 func (k *peaks) reach(rate, week float64) float64 {
 	y := (math.Log10(k.Rate*week) - rate) * math.Ln10
@@ -209,12 +219,15 @@ func (k *peaks) growth(y float64) float64 {
 	return (b*y*e - e + 1) / (b * b)
 }
 
-// raised is how many times the share of the rows above the level is halved from the start, where a week has so many rows.
+// quick reports whether so many rows a week are so many that the share of those above the level is halved. How many there are may not be known.
+func quick(week float64) bool { return week >= peakRaise && !math.IsInf(week, 0) }
+
+// raised is how many times that share is halved from the start.
 func raised(week float64) uint8 {
-	if !(week > peakRaise) || math.IsInf(week, 0) {
+	if !quick(week) {
 		return 0
 	}
-	return uint8(min(peakRaises, math.Log2(week/peakRaise)))
+	return uint8(min(peakRaises, 1+math.Log2(week/peakRaise)))
 }
 
 // share is that of the rows which are to lie above the level.
@@ -224,10 +237,12 @@ func (k *peaks) share() float64 { return math.Ldexp(peakShare, -int(k.Raised)) }
 // where nothing was raised. Where no peak came for long, the level was raised by what is no more, and falls.
 func (k *peaks) move(x, week float64) {
 	step := peakStep * max(k.Sigma, 0.02) * max(0.02, min(1, 100/float64(k.Rows)))
-	start := raised(week)
-	if void := float64(k.Rows-k.Last)*k.share() > peakVoid; start == 0 || void {
-		k.Raised = start
-		if start > 0 && x <= k.Level {
+	switch {
+	case !quick(week):
+		k.Raised = 0
+	case float64(k.Rows-k.Last)*k.share() > peakVoid:
+		k.Raised = raised(week)
+		if x <= k.Level {
 			k.Level -= step * (1 - peakShare)
 			return
 		}
@@ -340,7 +355,7 @@ func (k *peaks) add(peak, week float64) {
 		return
 	}
 	slices.Sort(v)
-	if n := len(v); n > peakCount*9/10 && raised(week) > 0 && 2*float64(k.span()) < min(float64(k.Rows), week) && k.Raised < peakRaises {
+	if n := len(v); n > peakCount*9/10 && quick(week) && 2*float64(k.span()) < min(float64(k.Rows), week) && k.Raised < peakRaises {
 		k.Raised++
 		k.Level = float64(v[n/2])
 		v = v[n/2+1:]

@@ -173,17 +173,13 @@ func (m *Service) judge(v *Verdict, interval float64) {
 	}
 }
 
-// lasting takes the figure of a row, and says how often the least of three in a row is expected: as far as its part of the budget
-// goes, and no further than sure.
+// lasting takes the figure of a row, and is the chance of the least of three in a row.
 func (m *Service) lasting(odd, week, budget float64) float64 {
 	k, chance := &m.st.Lasts, math.Inf(1)
 	m.st.Row.take(odd)
 	least := m.st.Row.least()
 	if k.ready() {
-		chance = max(k.rate(least, week), budget-autoSure) + serviceLasting
-		if least <= k.Level {
-			chance = max(chance, budget)
-		}
+		chance = k.lasting(k.rate(least, week), least, budget, serviceLasting)
 	}
 	k.learn(least, week)
 	return chance

@@ -43,11 +43,9 @@ func (st *autoState) check() error {
 		return fmt.Errorf("%w: last points", ErrSnapshot)
 	case !st.Daily.usable(), timed != (st.Daily.Slots > 0):
 		return fmt.Errorf("%w: slot %d of %d a day", ErrSnapshot, st.Daily.Slot, st.Daily.Slots)
-	case !between(st.All.N, 0, spreadMemory), !between(st.All.Mean, -biggest, biggest), !between(st.All.Var, 0, maxResidual*maxResidual),
+	case !st.All.usable(), !st.Since.usable(),
 		!between(st.Fall.N, 0, maxRows), !between(st.Fall.Mean, -biggest, biggest), !between(st.Fall.Var, 0, maxResidual*maxResidual):
 		return fmt.Errorf("%w: mean and variance", ErrSnapshot)
-	case !between(st.Since.N, 0, spreadMemory), !between(st.Since.Mean, -biggest, biggest), !between(st.Since.Var, 0, maxResidual*maxResidual):
-		return fmt.Errorf("%w: mean and variance of an alarm", ErrSnapshot)
 	case !between(st.UsualN, 0, maxRows), !between(st.UsualSum, 0, autoClip*float64(st.UsualN)):
 		return fmt.Errorf("%w: usual oddness", ErrSnapshot)
 	case !between(st.Quick, 0, maxScore), !between(st.Slow, 0, maxScore), !st.Lasting.usable(), !st.Unseen.usable():
@@ -59,6 +57,10 @@ func (st *autoState) check() error {
 		}
 	}
 	return checkCalibrated(&st.Alarm, &st.Odd, &st.Shown, &st.Stands)
+}
+
+func (s *spread) usable() bool {
+	return between(s.N, 0, spreadMemory) && between(s.Mean, -biggest, biggest) && between(s.Var, 0, maxResidual*maxResidual)
 }
 
 func (r *inRow) usable() bool {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"hash/crc32"
 	"math"
-	"math/rand/v2"
 	"strings"
 	"testing"
 	"time"
@@ -247,77 +246,4 @@ func TestAutoRefusesAnOlderSnapshot(t *testing.T) {
 	if err := m.Restore(old); !errors.Is(err, detectors.ErrSnapshot) || !strings.Contains(err.Error(), "version 2, want 3") {
 		t.Fatalf("an older snapshot: %v", err)
 	}
-}
-
-// A series that changes its unit, and one that was far off for hours that nobody marked, are soon watched as closely as before.
-func TestAutoSeesASmallStepAfterAnotherUnit(t *testing.T) {
-	level := func(r *rand.Rand, x float64) float64 { return x * math.Exp(0.05*r.NormFloat64()) }
-	f := func(name string, every time.Duration, was, trouble, now float64) {
-		r := rand.New(rand.NewPCG(1, 1))
-		m := &detectors.Auto{}
-		at := start()
-		run := func(d time.Duration, x float64) (anomalous bool) {
-			for end := at.Add(d); at.Before(end); at = at.Add(every) {
-				v := m.Observe(detectors.Point{At: at, Value: level(r, x)})
-				anomalous = anomalous || v.State == detectors.StateAnomalous
-			}
-			return anomalous
-		}
-		run(10*24*time.Hour, was)
-		if trouble > 0 {
-			run(2*time.Hour, trouble)
-		}
-		run(24*time.Hour, now)
-		if !run(15*every, 3*now) {
-			t.Errorf("%s, every %s: three times as much a day later is not seen", name, every)
-		}
-	}
-	for _, every := range []time.Duration{10 * time.Second, time.Minute} {
-		f("ms become s", every, 200, 0, 0.2)
-		f("two hours of 30 s", every, 0.03, 30, 0.03)
-	}
-}
-
-// An incident in the first hours of a quick series, or a day of bursts, does not hide the next one.
-func TestAutoSeesTheNextIncident(t *testing.T) {
-	const every, seeds = 10 * time.Second, 8
-	type span struct {
-		lasts time.Duration
-		off   float64 // deviations
-		burst bool    // off in 30 s of seven minutes, and more or less so
-	}
-	f := func(name string, least int, past ...span) {
-		found := 0
-		for seed := range uint64(seeds) {
-			r := rand.New(rand.NewPCG(seed, 4))
-			m := &detectors.Auto{}
-			at, i := start(), 0
-			run := func(s span) (anomalous bool) {
-				for end := at.Add(s.lasts); at.Before(end); at = at.Add(every) {
-					x := 100 + r.NormFloat64()
-					if i++; !s.burst {
-						x += s.off
-					} else if i%42 < 3 {
-						x += s.off * r.ExpFloat64()
-					}
-					anomalous = m.Observe(detectors.Point{At: at, Value: x}).State == detectors.StateAnomalous || anomalous
-				}
-				return anomalous
-			}
-			for _, s := range past {
-				run(s)
-			}
-			if run(span{2 * time.Minute, 12, false}) {
-				found++
-			}
-		}
-		if found < least {
-			t.Errorf("%s: 12 deviations are seen in %d of %d series, want %d", name, found, seeds, least)
-		}
-	}
-	const minute, hour, day = time.Minute, time.Hour, 24 * time.Hour
-	f("6 h after 20 min of 20 deviations", seeds, span{2 * hour, 0, false}, span{20 * minute, 20, false}, span{6 * hour, 0, false})
-	f("a day after 20 min of 20 deviations", seeds, span{2 * hour, 0, false}, span{20 * minute, 20, false}, span{day, 0, false})
-	f("6 h after 5 min of 8 deviations", seeds, span{30 * minute, 0, false}, span{5 * minute, 8, false}, span{6 * hour, 0, false})
-	f("a week after a day of bursts", seeds, span{3 * day, 0, false}, span{day, 10, true}, span{7 * day, 0, false})
 }
