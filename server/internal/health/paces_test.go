@@ -97,12 +97,7 @@ func TestAllPacesTogetherKeepTheChanceBudget(t *testing.T) {
 				}
 			}
 			tr.Judge(at, nil)
-			for _, s := range tr.subjects {
-				if s.statistics.accuses() && !accused[s.subject] {
-					crossings++
-				}
-				accused[s.subject] = s.statistics.accuses()
-			}
+			crossings += newlyAccused(tr, accused)
 		}
 		budget := perYear * windows / windowsPerYear
 		t.Logf("series each %v: %d chance crossings, budget %.0f", intervals, crossings, budget)

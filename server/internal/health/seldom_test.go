@@ -9,6 +9,17 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
+// newlyAccused is how many subjects statistics accuse that they did not accuse the last time, which accused keeps.
+func newlyAccused(tr *Tracker, accused map[core.Subject]bool) (n int) {
+	for _, s := range tr.subjects {
+		if s.statistics.accuses() && !accused[s.subject] {
+			n++
+		}
+		accused[s.subject] = s.statistics.accuses()
+	}
+	return n
+}
+
 // A store that answers only now and then makes no chance of several windows of one: statistics accuse no oftener for it.
 func TestSeldomAnswersAccuseNobody(t *testing.T) {
 	const (
@@ -52,12 +63,7 @@ func TestSeldomAnswersAccuseNobody(t *testing.T) {
 				tr.Signal(word)
 			}
 			tr.Judge(at, nil)
-			for _, s := range tr.subjects {
-				if s.statistics.accuses() && !accused[s.subject] {
-					crossings++
-				}
-				accused[s.subject] = s.statistics.accuses()
-			}
+			crossings += newlyAccused(tr, accused)
 		}
 		return crossings
 	}

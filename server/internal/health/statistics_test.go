@@ -167,12 +167,7 @@ func TestStatisticsKeepTheChanceBudget(t *testing.T) {
 		}
 		tr.Judge(at, nil)
 		at = at.Add(interval)
-		for _, s := range tr.subjects {
-			if s.statistics.accuses() && !accused[s.subject] {
-				crossings++
-			}
-			accused[s.subject] = s.statistics.accuses()
-		}
+		crossings += newlyAccused(tr, accused)
 	}
 	t.Logf("%d chance crossings, budget %.0f", crossings, perYear*windows/windowsPerYear)
 	if float64(crossings) > perYear*windows/windowsPerYear {
