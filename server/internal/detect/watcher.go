@@ -49,6 +49,9 @@ type watcher struct {
 	slots    chan struct{}
 	replays  chan struct{}
 	progress progress
+	keeper   *keeper   // nil: what is learned is not kept
+	pass     *pass     // under way; nil: none
+	passes   time.Time // begin of the last one
 
 	ours      bool // whether it was ours at the last tick
 	series    map[string]*series
@@ -86,6 +89,7 @@ func (w *watcher) run(ctx context.Context) {
 			<-w.slots
 		}
 		w.countSkipped(tick)
+		w.save(ctx, tick)
 	}
 }
 
@@ -286,7 +290,7 @@ func (w *watcher) sorted() []*series {
 
 // forget begins with no series, and with nothing replayed.
 func (w *watcher) forget() {
-	w.series, w.order, w.replayed, w.replay, w.asked = map[string]*series{}, nil, false, nil, time.Time{}
+	w.series, w.order, w.replayed, w.replay, w.pass, w.asked = map[string]*series{}, nil, false, nil, nil, time.Time{}
 }
 
 // report tells the state of every series, and writes it back when the watch is ours. A series that is missing for a
@@ -352,11 +356,16 @@ func (w *watcher) lookup(key string, written []core.Label, labels map[string]str
 	s := newSeries(w.watch, key, written, labels)
 	s.ours = w.ours
 	if w.ours && w.rows == nil {
-		zone := w.zone(s.subject.Site)
-		s.past = newPast(func() detectors.Model { return w.watch.newModel(zone) }, w.watch.learns())
+		s.past = w.newPastOf(s)
 	}
 	w.series[key], w.order = s, nil
 	return s
+}
+
+// newPastOf is that of a series of which nothing is known yet.
+func (w *watcher) newPastOf(s *series) *past {
+	zone := w.zone(s.subject.Site)
+	return newPast(func() detectors.Model { return w.watch.newModel(zone) }, w.watch.learns())
 }
 
 func (w *watcher) ignore(reason string) {
