@@ -35,7 +35,7 @@ func TestWhatWasLearnedOutlastsTheServer(t *testing.T) {
 	dir := t.TempDir()
 	o := Options{ConfigPath: filepath.Join(dir, "evenkeel.yaml"), DataDir: filepath.Join(dir, "data"), Listen: "127.0.0.1:0"}
 	text := "sites:\n  - {name: fra, time_zone: Europe/Berlin, region: eu, pattern: same-city}\n" +
-		"watches:\n  - {name: own, query: evenkeel_probe_state, about: target_site, every: 1s, model: robust-z}\n"
+		"watches:\n  - {name: own, query: evenkeel_detect_evaluations_total, about: site, every: 1s, model: robust-z}\n"
 	if err := os.WriteFile(o.ConfigPath, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

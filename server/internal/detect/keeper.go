@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,7 +17,7 @@ import (
 const (
 	// passEvery is how long a pass takes that writes what a watch has learned: a part at each tick.
 	passEvery = 5 * time.Minute
-	// passRate is how many bytes of all watches are written in a second; with more of them passes take longer.
+	// passRate is how many bytes of all watches are written in a second on average; with more to write passes take longer.
 	passRate = 2 << 20
 	// stateLimit is how many bytes the files may have together, those that are being written too: some 250000 series.
 	stateLimit = 8 << 30
@@ -36,9 +37,9 @@ type keeper struct {
 	limit   int64
 	free    func(dir string) (int64, error)
 
-	room  chan []byte // for pieces; empty while the disk does not keep pace
-	queue chan piece  // with room for as many as there are
-	total atomic.Int64
+	room  chan []byte  // for pieces; empty while the disk does not keep pace
+	queue chan piece   // with room for as many as there are
+	size  atomic.Int64 // of what all watches have learned, as far as that is known
 
 	// Of its goroutine:
 	open   map[string]*pass // by watch
@@ -154,12 +155,12 @@ func (k *keeper) giveUp() {
 	k.count()
 }
 
-// tryRoom is room for a piece; false when the disk does not keep pace.
-func (k *keeper) tryRoom() (buf []byte, ok bool) {
+// waitRoom is room for a piece, for which the disk has to keep pace; false: ctx is done first.
+func (k *keeper) waitRoom(ctx context.Context) (buf []byte, ok bool) {
 	select {
 	case buf = <-k.room:
 		return buf, true
-	default:
+	case <-ctx.Done():
 		return nil, false
 	}
 }
@@ -214,7 +215,14 @@ func (k *keeper) write(x piece) (done bool, err error) {
 
 // mayWrite says why so many bytes may not be written.
 func (k *keeper) mayWrite(n int64) error {
-	if k.total.Load()+n > k.limit {
+	total := n
+	for _, size := range k.sizes {
+		total += size
+	}
+	for _, p := range k.open {
+		total += p.writer.size
+	}
+	if total > k.limit {
 		return fmt.Errorf("what all watches have learned takes more than %d MB", k.limit>>20)
 	}
 	free, err := k.free(k.dir)
@@ -224,16 +232,17 @@ func (k *keeper) mayWrite(n int64) error {
 	return err
 }
 
-// count adds up what is on the disk.
+// count adds up what the watches have learned: each as it is in its place, or as far as it is written where that is more.
 func (k *keeper) count() {
+	known := maps.Clone(k.sizes)
+	for watch, p := range k.open {
+		known[watch] = max(known[watch], p.writer.size)
+	}
 	total := int64(0)
-	for _, n := range k.sizes {
+	for _, n := range known {
 		total += n
 	}
-	for _, p := range k.open {
-		total += p.writer.size
-	}
-	k.total.Store(total)
+	k.size.Store(total)
 }
 
 // note tells how a pass ended: a failure when it is of another kind than the last one of the watch.
@@ -265,5 +274,5 @@ func (k *keeper) note(p *pass, err error) {
 
 // every is how long a pass takes.
 func (k *keeper) every() time.Duration {
-	return max(passEvery, time.Duration(k.total.Load()/passRate)*time.Second)
+	return max(passEvery, time.Duration(k.size.Load()/passRate)*time.Second)
 }

@@ -188,8 +188,11 @@ func (r *reader) model(m learner) error {
 	return m.Restore(b) //nolint:wrapcheck // it says what it is
 }
 
-// recall reads the records of all series into maps of a watch that knows none.
-func (w *watcher) recall(from io.Reader) (known map[string]*series, all rows, err error) {
+// errFuture is of what was learned by a clock that was ahead. The models would take no value until that time comes.
+var errFuture = errors.New("it is from a time that has not come yet")
+
+// recall reads the records of all series, of which none may know what came after newest.
+func (w *watcher) recall(from io.Reader, newest time.Time) (known map[string]*series, all rows, err error) {
 	r := &reader{Reader: from}
 	known, all = map[string]*series{}, w.watch.newRows()
 	for err == nil {
@@ -201,6 +204,16 @@ func (w *watcher) recall(from io.Reader) (known map[string]*series, all rows, er
 	}
 	if !errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return nil, nil, err
+	}
+	for _, s := range known {
+		if s.lastAt.After(newest) {
+			return nil, nil, errFuture
+		}
+	}
+	for _, r := range all {
+		if r.at.After(newest) {
+			return nil, nil, errFuture
+		}
 	}
 	return known, all, nil
 }

@@ -29,7 +29,7 @@ func (w *watcher) save(ctx context.Context, tick time.Time) {
 		return
 	}
 	pause := w.pause(tick)
-	next := tick.Add(pause)
+	end := tick.Add(pause * 3 / 4) // long before the next one, which would be passed over
 	timer := time.NewTimer(tick.Add(min(saveAfter, pause/2)).Sub(w.now()))
 	defer timer.Stop()
 	select {
@@ -38,7 +38,7 @@ func (w *watcher) save(ctx context.Context, tick time.Time) {
 	case <-timer.C:
 	}
 	now := w.now()
-	if !now.Before(next) {
+	if !now.Before(end) {
 		return
 	}
 	every := w.keeper.every()
@@ -52,12 +52,14 @@ func (w *watcher) save(ctx context.Context, tick time.Time) {
 		w.pass, w.passes = w.newPass(), now
 	}
 	ticks := max(1, int(every/pause))
-	w.write(w.pass, max(1, (w.pass.size+ticks-1)/ticks), w.keeper.tryRoom, func() bool { return ctx.Err() == nil && w.now().Before(next) })
+	within, cancel := context.WithTimeout(ctx, end.Sub(now))
+	defer cancel()
+	w.write(within, w.pass, max(1, (w.pass.size+ticks-1)/ticks))
 }
 
-// saves reports whether what the models know now is all that came until then.
+// saves reports whether there are models, and what they know is all that came until now.
 func (w *watcher) saves() bool {
-	return w.keeper != nil && w.ours && w.replayed && w.replay == nil && !w.asked.IsZero()
+	return w.keeper != nil && w.ours && w.replayed && w.replay == nil && len(w.series) > 0
 }
 
 // newPass is one of all that is known now.
@@ -71,15 +73,15 @@ func (w *watcher) newPass() *pass {
 	return p
 }
 
-// write hands the next models of a pass to the keeper, as many as it is asked for or until there is no more time or room.
-func (w *watcher) write(p *pass, models int, room func() (buf []byte, ok bool), time func() bool) {
-	for done := false; !done && models > 0 && time(); {
-		buf, ok := room()
+// write hands the next models of a pass to the keeper, as many as it is asked for or until ctx is done.
+func (w *watcher) write(ctx context.Context, p *pass, models int) {
+	for done := false; !done && models > 0 && ctx.Err() == nil; {
+		buf, ok := w.keeper.waitRoom(ctx)
 		if !ok {
 			return
 		}
 		r := recorder{buf: buf}
-		for !done && models > 0 && len(r.buf) < pieceSize && r.err == nil && (len(r.buf) == 0 || time()) {
+		for !done && models > 0 && len(r.buf) < pieceSize && r.err == nil && (len(r.buf) == 0 || ctx.Err() == nil) {
 			var n int
 			n, done = w.record(&r, p)
 			models -= n
@@ -150,28 +152,20 @@ func (m *Watchman) Save(ctx context.Context) {
 		left <- w
 	}
 	close(left)
-	room := func() (buf []byte, ok bool) {
-		select {
-		case buf = <-k.room:
-			return buf, true
-		case <-ctx.Done():
-			return nil, false
-		}
-	}
 	var wait sync.WaitGroup
 	for range parallelSaves {
 		wait.Go(func() {
 			for w := range left {
 				if ctx.Err() == nil && w.saves() {
 					w.pass = w.newPass()
-					w.write(w.pass, math.MaxInt, room, func() bool { return ctx.Err() == nil })
+					w.write(ctx, w.pass, math.MaxInt)
 				}
 			}
 		})
 	}
 	wait.Wait()
 	for range pieces { // each is back when it is written
-		if _, ok := room(); !ok {
+		if _, ok := k.waitRoom(ctx); !ok {
 			return
 		}
 	}
@@ -193,7 +187,7 @@ func (w *watcher) restore(ctx context.Context, until time.Time, interval time.Du
 	if err == nil {
 		defer done()
 		if err = w.fits(head, until, interval); err == nil {
-			known, all, err = w.recall(records)
+			known, all, err = w.recall(records, until.Add(unknownAfter*interval))
 		}
 	}
 	if err != nil {
@@ -218,7 +212,7 @@ func (w *watcher) fits(head stateHead, until time.Time, interval time.Duration) 
 	case head.Watch != w.watch.Name || head.Fingerprint != own:
 		return errors.New("the watch was defined otherwise")
 	case gap < -unknownAfter*interval:
-		return errors.New("it is from a time that has not come yet")
+		return errFuture
 	case gap >= w.watch.training(interval), gap/interval > time.Duration(maxReplay/max(1, head.Series)):
 		return errors.New("it is too old: what came since is as much as the watch reads at a start")
 	}

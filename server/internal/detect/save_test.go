@@ -3,6 +3,7 @@ package detect_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"log/slog"
 	"math"
@@ -240,7 +241,7 @@ func saved(t *testing.T, dir string) (file string, l *life) {
 			return sites(at, func(string, time.Time) float64 { return 100 })
 		},
 	})}
-	l.live(t, time.Minute, true)
+	l.live(t, 55*time.Second, true)
 	files, err := filepath.Glob(filepath.Join(dir, "*"))
 	if err != nil || len(files) != 1 {
 		t.Fatalf("files %v, %v", files, err)
@@ -332,6 +333,39 @@ func TestAStateOfAnotherWatchOrTimeIsNotUsed(t *testing.T) {
 		time.Sleep(3 * time.Hour)
 		l.live(t, 15*time.Second, false)
 	})
+}
+
+// A file that is whole is not used when another version wrote it, or a clock that was ahead.
+func TestAStateOfAnotherVersionIsNotUsed(t *testing.T) {
+	f := func(want, old, changed string) {
+		t.Helper()
+		dir := t.TempDir()
+		synctest.Test(t, func(t *testing.T) {
+			file, l := saved(t, dir)
+			whole, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body := whole[:len(whole)-sha256.Size]
+			if n := bytes.Count(body, []byte(old)); n == 0 || len(old) != len(changed) {
+				t.Fatalf("%q is not in the file", old)
+			}
+			body = bytes.ReplaceAll(body, []byte(old), []byte(changed))
+			sum := sha256.Sum256(body)
+			if err := os.WriteFile(file, append(body, sum[:]...), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if l.live(t, 15*time.Second, false); restarted(l) != (want == "") || !strings.Contains(l.log.String(), want) {
+				t.Errorf("%q for %q: %s, want %q", changed, old, l.log.String(), want)
+			}
+		})
+	}
+	f("", `"Format":1`, `"Format":1`)
+	f("another version of the server", `"Format":1`, `"Format":2`)
+	f("version 2, want 1", `"model":"robust-z","version":1`, `"model":"robust-z","version":2`)
+	f("not come yet", `"Asked":"2000-01-01T00:00`, `"Asked":"2000-01-01T07:00`)
+	f("not come yet", `"LastAt":"2000-01-01T00:00`, `"LastAt":"2000-01-01T07:00`)
+	f("civil time", `"Zone":"Europe/Berlin"`, `"Zone":"Europe/Vienna"`)
 }
 
 // What is left of a kill in the midst of writing, and of watches that there are no more, is removed.

@@ -88,8 +88,8 @@ func (w *watcher) run(ctx context.Context) {
 			w.tick(ctx, tick)
 			<-w.slots
 		}
-		w.countSkipped(tick)
 		w.save(ctx, tick)
+		w.countSkipped(tick)
 	}
 }
 
