@@ -37,9 +37,10 @@ type keeper struct {
 	limit   int64
 	free    func(dir string) (int64, error)
 
-	room  chan []byte  // for pieces; empty while the disk does not keep pace
-	queue chan piece   // with room for as many as there are
-	size  atomic.Int64 // of what all watches have learned, as far as that is known
+	turn  chan struct{} // to write down: one watch at a time, and a processor is left to others
+	room  chan []byte   // for pieces; empty while the disk does not keep pace
+	queue chan piece    // with room for as many as there are
+	size  atomic.Int64  // of what all watches have learned, as far as that is known
 
 	// Of its goroutine:
 	open   map[string]*pass // by watch
@@ -70,7 +71,7 @@ type piece struct {
 
 func newKeeper(dir string, log *slog.Logger, m *metrics) *keeper {
 	k := &keeper{
-		dir: dir, log: log, metrics: m, limit: stateLimit, free: freeSpace, room: make(chan []byte, pieces), queue: make(chan piece, pieces),
+		dir: dir, log: log, metrics: m, limit: stateLimit, free: freeSpace, turn: make(chan struct{}, 1), room: make(chan []byte, pieces), queue: make(chan piece, pieces),
 		open: map[string]*pass{}, sizes: map[string]int64{}, failed: map[string]string{},
 	}
 	for range pieces {

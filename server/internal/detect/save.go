@@ -54,6 +54,10 @@ func (w *watcher) save(ctx context.Context, tick time.Time) {
 	ticks := max(1, int(every/pause))
 	within, cancel := context.WithTimeout(ctx, end.Sub(now))
 	defer cancel()
+	if !acquire(within, w.keeper.turn) {
+		return
+	}
+	defer func() { <-w.keeper.turn }()
 	w.write(within, w.pass, max(1, (w.pass.size+ticks-1)/ticks))
 }
 
