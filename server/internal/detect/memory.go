@@ -160,7 +160,7 @@ func (r *reader) piece() ([]byte, error) {
 	}
 	r.buf = slices.Grow(r.buf[:0], int(n))[:n]
 	if _, err := io.ReadFull(r, r.buf); err != nil {
-		return nil, fmt.Errorf("read: %w", err)
+		return nil, fmt.Errorf("a piece is not whole: %v", err) //nolint:errorlint // io.EOF would be the end
 	}
 	return r.buf, nil
 }
@@ -202,7 +202,7 @@ func (w *watcher) recall(from io.Reader, newest time.Time) (known map[string]*se
 			err = w.recallRow(r, known, all)
 		}
 	}
-	if !errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if !errors.Is(err, io.EOF) {
 		return nil, nil, err
 	}
 	for _, s := range known {
