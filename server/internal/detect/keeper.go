@@ -261,8 +261,7 @@ func (k *keeper) note(p *pass, err error) {
 	p.broken.Store(true)
 	k.metrics.saveErrors.WithLabelValues(p.watch).Inc()
 	kind := err.Error()
-	var no syscall.Errno
-	if errors.As(err, &no) {
+	if no, ok := errors.AsType[syscall.Errno](err); ok {
 		kind = no.Error()
 	}
 	if k.failed[p.watch] == kind {
