@@ -126,7 +126,8 @@ func TestARestartChangesNoVerdict(t *testing.T) {
 					return sites(at, func(s string, at time.Time) float64 { return level(start)(s, at) / 1e4 })
 				}
 				l := &life{q: ask(map[string]func(time.Time) []core.SeriesValue{
-					"q": by, "few": few, "all": func(at time.Time) []core.SeriesValue {
+					"q": by, "few": few, "seldom": func(at time.Time) []core.SeriesValue { return by(at.Truncate(time.Minute)) },
+					"all": func(at time.Time) []core.SeriesValue {
 						return sites(at, func(string, time.Time) float64 { return 1e6 })
 					},
 				}), watch: watch, dir: dir}
@@ -183,6 +184,7 @@ func TestARestartChangesNoVerdict(t *testing.T) {
 	for _, m := range []detect.Model{detect.ModelAuto, detect.ModelRobustZ, detect.ModelSeasonal, detect.ModelLocalFit, detect.ModelCUSUM, detect.ModelPeers} {
 		f(string(m), model(m), odd, nil)
 	}
+	f("auto of what is written each minute", about(func(w *detect.Watch) { w.Query = "seldom" }), odd, nil)
 	f("threshold", about(func(w *detect.Watch) {
 		w.Model, w.Threshold, w.Direction = detect.ModelThreshold, new(150.0), detect.DirectionAbove
 	}), odd, nil)
@@ -221,15 +223,15 @@ func TestARestartChangesNoVerdict(t *testing.T) {
 	f("since a change", model(detect.ModelRobustZ), func(start time.Time) func(string, time.Time) float64 {
 		return func(site string, at time.Time) float64 {
 			switch d := at.Sub(start); {
-			case site == "fra" && d > stops+down+10*time.Minute:
+			case site == "fra" && d > stops+down+10*time.Minute && d < stops+down+12*time.Minute:
 				return 300
-			case site == "fra" && d > -50*time.Minute:
+			case site == "fra" && d > -21*time.Minute:
 				return 180 // to which it went with the change
 			}
 			return steady(site, at)
 		}
 	}, func(start time.Time) []detect.Mark {
-		return []detect.Mark{{Kind: detect.MarkChange, What: "new", Subject: core.Subject{Site: "fra"}, From: start.Add(-52 * time.Minute), Until: start.Add(-49 * time.Minute)}}
+		return []detect.Mark{{Kind: detect.MarkChange, What: "new", Subject: core.Subject{Site: "fra"}, From: start.Add(-22 * time.Minute), Until: start.Add(-20 * time.Minute)}}
 	})
 }
 
