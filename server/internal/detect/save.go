@@ -17,6 +17,8 @@ import (
 const (
 	// saveAfter is how long after a tick at most a part of a pass is written, when the cycles of all watches are over.
 	saveAfter = 5 * time.Second
+	// saveRest is how long a watch rests after each piece that it writes, some 15 series of auto, so that who judges a probe's result finds a processor.
+	saveRest = 5 * time.Millisecond
 	// parallelSaves is how many watches are saved at the same time at the end.
 	parallelSaves = 2
 )
@@ -58,7 +60,7 @@ func (w *watcher) save(ctx context.Context, tick time.Time) {
 		return
 	}
 	defer func() { <-w.keeper.turn }()
-	w.write(within, w.pass, max(1, (w.pass.size+ticks-1)/ticks))
+	w.write(within, w.pass, max(1, (w.pass.size+ticks-1)/ticks), saveRest)
 }
 
 // saves reports whether there are models, and what they know is all that came until now.
@@ -77,9 +79,17 @@ func (w *watcher) newPass() *pass {
 	return p
 }
 
-// write hands the next models of a pass to the keeper, as many as it is asked for or until ctx is done.
-func (w *watcher) write(ctx context.Context, p *pass, models int) {
-	for done := false; !done && models > 0 && ctx.Err() == nil; {
+// write hands the next models of a pass to the keeper, as many as it is asked for or until ctx is done, with a rest
+// after each piece.
+func (w *watcher) write(ctx context.Context, p *pass, models int, rest time.Duration) {
+	for first, done := true, false; !done && models > 0 && ctx.Err() == nil; first = false {
+		if !first && rest > 0 {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(rest):
+			}
+		}
 		buf, ok := w.keeper.waitRoom(ctx)
 		if !ok {
 			return
@@ -162,7 +172,7 @@ func (m *Watchman) Save(ctx context.Context) {
 			for w := range left {
 				if ctx.Err() == nil && w.saves() {
 					w.pass = w.newPass()
-					w.write(ctx, w.pass, math.MaxInt)
+					w.write(ctx, w.pass, math.MaxInt, 0)
 				}
 			}
 		})
