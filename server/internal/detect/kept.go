@@ -23,20 +23,24 @@ type kept[M learner] struct {
 	aside M    // stands in
 	on    bool // it does
 	back  bool // the model judges again, and may hold an alarm from before
+	apart bool // users are away or people work, of which the stand-in must not keep anything
 	since time.Time
 }
 
 func newKept[M learner](fresh func() M) kept[M] { return kept[M]{fresh: fresh, model: fresh()} }
 
 // turn tells of a time whether it is no example. When that has lasted for long the stand-in becomes the model, and stays is
-// true; else the model goes on where it was.
+// true; else the model goes on where it was. When users are back or work is over and the time is still no example, as until the end of an
+// incident, another copy stands in, which has not seen how that was.
 func (k *kept[M]) turn(at time.Time, m marked) (stays bool) {
-	aside := m.aside != nil
+	aside, apart := m.aside != nil, m.away != nil || m.maintained
 	if m.maintained {
 		k.since = at
 	}
+	over := k.apart && !apart
+	k.apart = apart
 	switch {
-	case aside && !k.on:
+	case aside && (!k.on || over):
 		k.aside, k.on, k.since, k.back = k.copy(), true, at, false
 	case !aside && k.on:
 		var none M
