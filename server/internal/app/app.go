@@ -76,10 +76,7 @@ type Server struct {
 // Run starts a server and serves until ctx ends or a part fails for good. Mistakes of the operator come back as
 // core.Error or config.Problems, before anything is changed on disk where that is possible.
 func Run(ctx context.Context, opts Options) error {
-	s := &Server{
-		opts: opts, inputs: make(chan input, 64), stopping: make(chan struct{}), urgent: make(chan struct{}, 1), registry: prometheus.NewRegistry(),
-		marks: marks{stale: make(chan struct{}, 1)},
-	}
+	s := newServer(opts)
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := s.configure(); err != nil {
 		return err
@@ -93,6 +90,14 @@ func Run(ctx context.Context, opts Options) error {
 	}
 	err := s.serve(ctx)
 	return errors.Join(err, s.close(context.WithoutCancel(ctx)))
+}
+
+// newServer is a server of which no part is open yet.
+func newServer(opts Options) *Server {
+	return &Server{
+		opts: opts, inputs: make(chan input, 64), stopping: make(chan struct{}), urgent: make(chan struct{}, 1), registry: prometheus.NewRegistry(),
+		marks: marks{stale: make(chan struct{}, 1)},
+	}
 }
 
 func (s *Server) configure() error {

@@ -164,10 +164,15 @@ func (s *Server) watchman() (*detect.Watchman, error) {
 	for _, w := range s.config.Watches {
 		watches = append(watches, w.Detect())
 	}
-	return detect.New(detect.Options{
-		Watches: watches, Querier: s.store, Writer: s.store, Signals: newOwnSigns(s.room("detect"), s.eyes.Signals).take, Log: s.room("detect"), Registry: s.registry,
+	return detect.New(s.watching(watches, newOwnSigns(s.room("detect"), s.eyes.Signals).take))
+}
+
+// watching is all that the watches are told and asked for.
+func (s *Server) watching(watches []detect.Watch, signals func([]core.Signal)) detect.Options {
+	return detect.Options{
+		Watches: watches, Querier: s.store, Writer: s.store, Signals: signals, Log: s.room("detect"), Registry: s.registry,
 		Mine: s.sharesOf(watches), Zone: s.zone, Marks: s.marks.between,
-	})
+	}
 }
 
 // zone is the civil time of a site of the configuration.
