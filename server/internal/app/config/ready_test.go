@@ -132,6 +132,14 @@ func TestReadyMadeWatchesAskForWhatIsThere(t *testing.T) {
 					t.Errorf("%s, %s: %s\n%s", w.Name, name, wrong, query)
 				}
 			}
+			// Who counted stays in the series, so that it is known over which way the evidence came.
+			if set == "http" && w.Model != "service" && w.Name != "http-probe-time" {
+				for _, query := range []string{w.Query, w.Bad, w.Total} {
+					if n := strings.Count(query, "sum by ("); n != strings.Count(query, "sum by (site, ") {
+						t.Errorf("%s sums the edge away: %s", w.Name, query)
+					}
+				}
+			}
 			if want := map[bool]string{true: "symptom", false: "cause"}[set == "http"]; w.Class != want {
 				t.Errorf("%s is a %s", w.Name, w.Class)
 			}
