@@ -48,6 +48,8 @@ type series struct {
 	still   bool          // the same of what is not known; or one of the values that a service is anomalous by is written seldom, or hardly moves
 	told    time.Time     // time of what was said of it last; zero: that it is unknown
 
+	back time.Time // since when a series is back whose alarm goes on; zero: it is not
+
 	contributors []core.Contributor // of an anomaly of several values
 }
 
@@ -119,6 +121,11 @@ func (s *series) judged(v detectors.Verdict, at time.Time) {
 		return // a second replica's answer, or a clock that went back: what we know stands
 	}
 	s.verdict, s.lastAt, s.contributors, s.note = v, at, nil, ""
+	if v.Reason != detectors.ReasonRecovering {
+		s.back = time.Time{}
+	} else if s.back.IsZero() {
+		s.back = at
+	}
 	s.still = false
 	s.gone, s.excused, s.absent, s.unknown = time.Time{}, time.Time{}, false, ""
 }
@@ -263,6 +270,8 @@ func (s *series) signal(w Watch, interval time.Duration, at time.Time) core.Sign
 	case !s.ours:
 		sig.At = v.At
 		sig.Sentence += ", as another replica judged at " + core.ClockText(v.At)
+	case v.State == detectors.StateAnomalous && v.Reason == detectors.ReasonRecovering:
+		sig.Sentence += ", back since " + core.ClockText(s.back) + ", odd since " + core.ClockText(v.Since)
 	case v.State == detectors.StateAnomalous && v.Reason != detectors.ReasonBurn && v.Reason != detectors.ReasonShift: // which say it
 		sig.Sentence += ", since " + core.ClockText(v.Since)
 	}
