@@ -20,6 +20,7 @@ type metrics struct {
 	seconds      *prometheus.CounterVec
 	cycle        *prometheus.GaugeVec
 	behind       *prometheus.GaugeVec
+	silent       *prometheus.GaugeVec
 }
 
 // Reasons for which a series or a point of an answer is left out.
@@ -50,6 +51,7 @@ func newMetrics(reg prometheus.Registerer, watches []Watch) (*metrics, error) {
 		seconds:      counter("evaluation_seconds_total", "Time spent in evaluations, write-back included."),
 		cycle:        gauge("cycle_seconds", "From the tick to the end of the latest evaluation, with the wait for its turn and the write-back."),
 		behind:       gauge("behind", "1 while the watch has not been judged for three intervals and its series are unknown."),
+		silent:       gauge("silent", "1 while the watch, which had data, has had none for five minutes and ten intervals."),
 	}
 	for _, w := range watches {
 		for _, c := range []*prometheus.CounterVec{m.evaluations, m.skipped, m.queryErrors, m.replayErrors, m.writeErrors, m.refused, m.seconds} {
@@ -62,12 +64,13 @@ func newMetrics(reg prometheus.Registerer, watches []Watch) (*metrics, error) {
 		m.anomalous.WithLabelValues(w.Name)
 		m.cycle.WithLabelValues(w.Name)
 		m.behind.WithLabelValues(w.Name)
+		m.silent.WithLabelValues(w.Name)
 	}
 	if reg == nil {
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{
-		m.evaluations, m.skipped, m.queryErrors, m.replayErrors, m.writeErrors, m.refused, m.ignored, m.series, m.anomalous, m.seconds, m.cycle, m.behind,
+		m.evaluations, m.skipped, m.queryErrors, m.replayErrors, m.writeErrors, m.refused, m.ignored, m.series, m.anomalous, m.seconds, m.cycle, m.behind, m.silent,
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("register detect metrics: %w", err)

@@ -355,11 +355,11 @@ func TestAbsence(t *testing.T) {
 		}
 		watch := rowWatch(detect.ModelAbsence)
 		watchOver(t, q, 10*time.Minute+time.Second, watch)
-		if got := told(q, "ams"); got != "normal*6 unknown*17 normal*37" {
+		if got := told(q, "ams"); got != "normal*6 unknown*19 normal*35" {
 			t.Errorf("ams: %s", got)
 		}
 		// Missing since 05:10: held for two ticks, unknown from the third on, absent from the sixth on, and until three good ones after the first.
-		if got := told(q, "fra"); got != "normal*6 unknown*17 normal*7 unknown*3 anomalous*15 normal*10" {
+		if got := told(q, "fra"); got != "normal*6 unknown*19 normal*5 unknown*3 anomalous*15 normal*10" {
 			t.Errorf("fra: %s", got)
 		}
 		var s core.Signal
@@ -416,8 +416,8 @@ func TestAbsenceCatchesUpOnWhatItLost(t *testing.T) {
 				points += n
 			}
 		}
-		if day := 24 * 360; whole > day+10 || points != 17 {
-			t.Errorf("%d points of before and %d of since were asked for, want a day and the 17 that were lost", whole, points)
+		if day := 24 * 360; whole > day+10 || points != 19 {
+			t.Errorf("%d points of before and %d of since were asked for, want a day and the 19 that were lost", whole, points)
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {

@@ -59,7 +59,10 @@ type watcher struct {
 	replayed  bool
 	replay    *replay   // under way; nil: not begun, or done
 	asked     time.Time // the time of the last question of ours that was answered
-	queryErr  string    // the failures last logged
+	heard     time.Time // the newest value of any series
+	silent    bool      // that is long ago
+	patience  patience
+	queryErr  string // the failures last logged
 	valueErr  string
 	replayErr string
 	writeErr  string
@@ -148,7 +151,7 @@ func (w *watcher) pause(tick time.Time) time.Duration {
 // true when a replay has just done so. It holds no slot: a long replay keeps no other watch waiting.
 func (w *watcher) prepare(ctx context.Context, tick, lost time.Time) (replayed bool) {
 	w.turn()
-	if !w.ours {
+	if !w.ours || w.patience.waits(tick) {
 		return false
 	}
 	if back := w.asked.Sub(tick.Add(-w.watch.EvalDelay)); back > unknownAfter*w.interval(tick) {
@@ -186,11 +189,16 @@ func (w *watcher) evaluate(ctx context.Context, tick time.Time) {
 	at := tick.Add(-w.watch.EvalDelay)
 	within, cancel := context.WithTimeout(ctx, min(interval, maxQueryTime))
 	defer cancel()
+	if w.patience.waits(tick) {
+		w.doubtAll()
+		w.report(within, at, interval)
+		return
+	}
 	answers, err := w.ask(within, at, interval)
 	if ctx.Err() != nil {
 		return // the end, not an error
 	}
-	w.failed(err)
+	w.failed(tick, interval, err)
 	if err == nil {
 		w.asked = at
 		if w.replay != nil && w.replay.inUse {
@@ -202,6 +210,7 @@ func (w *watcher) evaluate(ctx context.Context, tick time.Time) {
 			w.takeRows(answers, at)
 		}
 		w.tellLeftOut(at)
+		w.listen(at, interval)
 		w.age(at, interval)
 	}
 	w.report(within, at, interval)
@@ -287,6 +296,7 @@ func (w *watcher) sorted() []*series {
 // forget begins with no series, and with nothing replayed.
 func (w *watcher) forget() {
 	w.series, w.order, w.replayed, w.replay, w.asked = map[string]*series{}, nil, false, nil, time.Time{}
+	w.heard = time.Time{}
 }
 
 // report tells the state of every series, and writes it back when the watch is ours. A series that is missing for a

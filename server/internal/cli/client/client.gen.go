@@ -447,7 +447,7 @@ type Status struct {
 	TopologyRevision int64  `json:"topology_revision"`
 	Version          string `json:"version"`
 
-	// Warming Watches with series that have too few points yet to be judged; absent when there are none.
+	// Warming Watches with series that have too few points yet to be judged, and watches that have no data any more or get no answer; absent when there are none.
 	Warming *[]Warming `json:"warming,omitempty"`
 }
 
@@ -503,7 +503,7 @@ type Veto = core.Veto
 // Vote Vote is what one vantage location says of a subject, its agents combined.
 type Vote = core.Vote
 
-// Warming Warming is how far a watch has come of which series have too few points yet to be judged. The figures are those of the series that takes the longest; needed is absent while they are not known, as of a watch that another replica asks.
+// Warming Warming is how far a watch has come of which series have too few points yet to be judged. The figures are those of the series that takes the longest; needed is absent while they are not known, as of a watch that another replica asks. Of a watch that has no data any more or gets no answer the sentence says since when, or why, and the figures are 0.
 type Warming = core.Warming
 
 // Writer Writer is how fresh the inputs of one agent or edge are.
