@@ -58,7 +58,7 @@ func TestAServersWatchesKnowOfDrainsAndMaintenance(t *testing.T) {
 	s := openServer(t.Context(), t, dir, judgedConfig, log)
 	ordered := func(id, site string, kind core.PlanKind, weight int, when time.Duration) core.Change {
 		return core.Change{Action: &core.Action{
-			ID: id, EpisodeID: "ep_" + site, Subject: core.Subject{Site: site, Service: "checkout"}, Kind: kind, By: "admin jo", State: core.ActionSucceeded,
+			ID: id, EpisodeID: "ep_" + site, Subject: core.Subject{Site: site, Service: "checkout"}, Kind: kind, By: "operator admin jo", State: core.ActionSucceeded,
 			Step: 1, Steps: []core.StepRun{{N: 1, Of: 1, Weight: weight, IntendedAt: at(when), State: core.StepSucceeded}}, CreatedAt: *at(when), UpdatedAt: *at(when), EndedAt: at(when),
 		}}
 	}

@@ -181,7 +181,7 @@ func (h history) marks() []detect.Mark {
 		out = append(out, m)
 	}
 	for _, a := range h.absences() {
-		out = append(out, detect.Mark{Kind: detect.MarkDrained, Subject: a.subject, From: a.from, Until: a.until})
+		out = append(out, detect.Mark{Kind: detect.MarkDrained, Subject: a.subject, From: a.from, Until: a.until, What: a.reason})
 		out = append(out, h.shifted(a)...)
 	}
 	for i, c := range h.changes {
@@ -203,6 +203,7 @@ type absence struct {
 	acted       time.Time // end of its newest action that moves users away; zero while that goes on
 	weight      int       // percent of normal that is left
 	episode     string    // that knows the demand of before
+	reason      string    // why a person ordered it, as "drill of March"; empty when nobody did
 }
 
 // absences follow the actions of each subject: from the first step of one that moves users away to the end of the one
@@ -232,9 +233,11 @@ func (h history) absences() []absence {
 				end(a.Subject, ended)
 			}
 		case o == nil:
-			open[a.Subject] = &absence{
-				subject: a.Subject, from: begun, acted: ended, weight: a.Steps[len(a.Steps)-1].Weight, episode: a.EpisodeID,
+			o = &absence{subject: a.Subject, from: begun, acted: ended, weight: a.Steps[len(a.Steps)-1].Weight, episode: a.EpisodeID}
+			if strings.HasPrefix(a.By, "operator ") {
+				o.reason = a.Reason
 			}
+			open[a.Subject] = o
 		default:
 			o.acted = ended
 		}

@@ -37,6 +37,8 @@ func TestMarksOfHistory(t *testing.T) {
 	}
 	never := action(core.PlanDrain, core.ActionExpired, 1, ptr(9), 0)
 	never.Steps[0].IntendedAt = nil
+	drill := action(core.PlanDrain, core.ActionSucceeded, 1, ptr(3), 0)
+	drill.By, drill.Reason = "operator jo", "drill of March"
 	whole := core.Episode{
 		ID: "ep", Subject: core.Subject{Site: "fra", Service: core.AllServices}, Onset: at(0), Worst: core.Suspect,
 		Demand: map[string]float64{"fra/checkout": 10, "ams/checkout": 10, "dub/checkout": 10, "fra/search": 30, "ams/search": 10},
@@ -59,6 +61,13 @@ func TestMarksOfHistory(t *testing.T) {
 				routing:  []core.Routing{{Subject: checkout("fra"), State: core.RoutingDrained, ChangedAt: at(2)}},
 			},
 			[]string{"incident checkout at fra 0 -", "drained checkout at fra 1 -", "shifted checkout at ams 1 - 1.5", "shifted checkout at dub 1 - 1.5"},
+		},
+		"a drill, which is a drain that a person orders, while nobody knows how many users there are": {
+			history{
+				actions: []core.Action{drill, action(core.PlanRestore, core.ActionSucceeded, 20, ptr(30), 100)},
+				routing: []core.Routing{{Subject: checkout("fra"), State: core.RoutingActive, Weight: 100, ChangedAt: at(29)}},
+			},
+			[]string{"drained checkout at fra 1 30 drill of March", "shifted checkout at ams 1 30", "shifted checkout at dub 1 30"},
 		},
 		"half of them came back": {
 			history{

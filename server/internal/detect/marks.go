@@ -29,7 +29,7 @@ type Mark struct {
 	Subject core.Subject
 	From    time.Time
 	Until   time.Time // no longer in it; zero: it is not over
-	What    string    // of a change: what was declared
+	What    string    // of a change: what was declared; of MarkDrained: why a person ordered it, empty when none did
 	// Load is, of MarkShifted, how many users the subject is to have, as a multiple of those that it had before; 0 when that
 	// is not known.
 	Load float64

@@ -148,10 +148,11 @@ func TestADrainedSiteIsNotJudgedByItsUsers(t *testing.T) {
 			watch.Class = class
 			drained := detect.Mark{
 				Kind: detect.MarkDrained, Subject: core.Subject{Site: "fra", Service: core.AllServices}, From: start.Add(time.Hour), Until: start.Add(2 * time.Hour),
+				What: "drill of March",
 			}
 			signals := watched(t, w, 2*time.Hour+10*time.Minute, watch, drained)
 			if class == core.ClassSymptom {
-				stateAt(t, signals, 90*time.Minute, core.DetectorUnknown, "not judged, its users are moved away since "+start.Add(time.Hour).UTC().Format("15:04:05")+" UTC")
+				stateAt(t, signals, 90*time.Minute, core.DetectorUnknown, "not judged, its users are moved away since "+start.Add(time.Hour).UTC().Format("15:04:05")+" UTC: drill of March")
 			} else {
 				stateAt(t, signals, 90*time.Minute, core.DetectorAnomalous, "0 is below")
 			}

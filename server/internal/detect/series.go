@@ -144,6 +144,9 @@ func (s *series) void(w Watch, m marked, weighed bool) {
 	switch {
 	case m.away != nil && w.class() == core.ClassSymptom:
 		s.unknown = "not judged, its users are moved away since " + core.ClockText(m.away.From)
+		if m.away.What != "" {
+			s.unknown += ": " + m.away.What
+		}
 	case m.shifted != nil && w.Demand && !weighed:
 		s.unknown = "not judged, users are moved here since " + core.ClockText(m.shifted.From)
 	}
