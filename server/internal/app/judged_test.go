@@ -65,7 +65,8 @@ func TestAServersWatchesKnowOfDrainsAndMaintenance(t *testing.T) {
 	routing := core.Routing{Subject: core.Subject{Site: "waw", Service: "checkout"}, State: core.RoutingDrained, ChangedAt: *at(away), ActionID: "act_3"}
 	if _, err := s.ledger.Commit(t.Context(), []core.Change{
 		ordered("act_1", "fra", core.PlanDrain, 0, low), ordered("act_2", "fra", core.PlanRestore, 100, back),
-		ordered("act_3", "waw", core.PlanDrain, 0, away), {Routing: &routing},
+		ordered("act_3", "waw", core.PlanDrain, 0, away),
+		{Routing: &routing},
 	}); err != nil {
 		t.Fatal(err)
 	}
