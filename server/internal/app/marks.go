@@ -15,6 +15,7 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/core"
 	"github.com/evenkeel/evenkeel/server/internal/decide"
 	"github.com/evenkeel/evenkeel/server/internal/detect"
+	"github.com/evenkeel/evenkeel/server/internal/health"
 	"github.com/evenkeel/evenkeel/server/internal/ledger"
 )
 
@@ -181,7 +182,7 @@ func (h history) marks() []detect.Mark {
 		out = append(out, m)
 	}
 	for _, a := range h.absences() {
-		out = append(out, detect.Mark{Kind: detect.MarkDrained, Subject: a.subject, From: a.from, Until: a.until, What: a.reason})
+		out = append(out, detect.Mark{Kind: detect.MarkDrained, Subject: a.subject, From: a.from, Until: a.rebased(), What: a.reason})
 		out = append(out, h.shifted(a)...)
 	}
 	for i, c := range h.changes {
@@ -204,6 +205,14 @@ type absence struct {
 	weight      int       // percent of normal that is left
 	episode     string    // that knows the demand of before
 	reason      string    // why a person ordered it, as "drill of March"; empty when nobody did
+}
+
+// rebased is when the figures of who is back are about them alone: what is asked of the last minutes has some in it in which they were away.
+func (a absence) rebased() time.Time {
+	if a.until.IsZero() {
+		return a.until
+	}
+	return a.until.Add(health.Rebase)
 }
 
 // absences follow the actions of each subject: from the first step of one that moves users away to the end of the one
@@ -292,13 +301,27 @@ func (h history) shifted(a absence) []detect.Mark {
 		load := h.load(a, svc.Name)
 		for _, site := range h.topology.Serving(svc.Name) {
 			if site != a.subject.Site {
-				out = append(out, detect.Mark{
-					Kind: detect.MarkShifted, Subject: core.Subject{Site: site, Service: svc.Name}, From: a.from, Until: a.until, Load: load,
-				})
+				out = append(out, a.carried(core.Subject{Site: site, Service: svc.Name}, load)...)
 			}
 		}
 	}
 	return out
+}
+
+// carried are the times of a subject that has some of the users: how many it has is not known while they come and go, since what is asked
+// of the last minutes has both in it.
+func (a absence) carried(s core.Subject, load float64) []detect.Mark {
+	there, end := a.from.Add(health.Rebase), a.rebased()
+	mark := func(from, until time.Time, load float64) detect.Mark {
+		return detect.Mark{Kind: detect.MarkShifted, Subject: s, From: from, Until: until, Load: load}
+	}
+	switch {
+	case load == 0, !a.until.IsZero() && !a.until.After(there):
+		return []detect.Mark{mark(a.from, end, 0)}
+	case a.until.IsZero():
+		return []detect.Mark{mark(a.from, there, 0), mark(there, a.until, load)}
+	}
+	return []detect.Mark{mark(a.from, there, 0), mark(there, a.until, load), mark(a.until, end, 0)}
 }
 
 // load is the users of the others, as a multiple of those that they had before the trouble, 0 when that is not known.

@@ -60,14 +60,14 @@ func TestMarksOfHistory(t *testing.T) {
 				actions:  []core.Action{action(core.PlanDrain, core.ActionSucceeded, 1, ptr(3), 0)},
 				routing:  []core.Routing{{Subject: checkout("fra"), State: core.RoutingDrained, ChangedAt: at(2)}},
 			},
-			[]string{"incident checkout at fra 0 -", "drained checkout at fra 1 -", "shifted checkout at ams 1 - 1.5", "shifted checkout at dub 1 - 1.5"},
+			[]string{"incident checkout at fra 0 -", "drained checkout at fra 1 -", "shifted checkout at ams 1 3", "shifted checkout at ams 3 - 1.5", "shifted checkout at dub 1 3", "shifted checkout at dub 3 - 1.5"},
 		},
 		"a drill, which is a drain that a person orders, while nobody knows how many users there are": {
 			history{
 				actions: []core.Action{drill, action(core.PlanRestore, core.ActionSucceeded, 20, ptr(30), 100)},
 				routing: []core.Routing{{Subject: checkout("fra"), State: core.RoutingActive, Weight: 100, ChangedAt: at(29)}},
 			},
-			[]string{"drained checkout at fra 1 30 drill of March", "shifted checkout at ams 1 30", "shifted checkout at dub 1 30"},
+			[]string{"drained checkout at fra 1 32 drill of March", "shifted checkout at ams 1 32", "shifted checkout at dub 1 32"},
 		},
 		"half of them came back": {
 			history{
@@ -77,7 +77,7 @@ func TestMarksOfHistory(t *testing.T) {
 				},
 				routing: []core.Routing{{Subject: checkout("fra"), State: core.RoutingRestoring, Weight: 50, ChangedAt: at(21)}},
 			},
-			[]string{"drained checkout at fra 1 -", "shifted checkout at ams 1 - 1.25", "shifted checkout at dub 1 - 1.25"},
+			[]string{"drained checkout at fra 1 -", "shifted checkout at ams 1 3", "shifted checkout at ams 3 - 1.25", "shifted checkout at dub 1 3", "shifted checkout at dub 3 - 1.25"},
 		},
 		"restored, with an ineffective attempt before": {
 			history{
@@ -87,15 +87,28 @@ func TestMarksOfHistory(t *testing.T) {
 				},
 				routing: []core.Routing{{Subject: checkout("fra"), State: core.RoutingActive, Weight: 100, ChangedAt: at(29)}},
 			},
-			[]string{"drained checkout at fra 1 30", "shifted checkout at ams 1 30", "shifted checkout at dub 1 30"},
+			[]string{"drained checkout at fra 1 32", "shifted checkout at ams 1 32", "shifted checkout at dub 1 32"},
+		},
+		"restored, with the demand on record": {
+			history{
+				episodes: []core.Episode{episode(core.Suspect, ptr(40))},
+				actions: []core.Action{
+					action(core.PlanDrain, core.ActionSucceeded, 1, ptr(3), 0), action(core.PlanRestore, core.ActionSucceeded, 20, ptr(30), 100),
+				},
+				routing: []core.Routing{{Subject: checkout("fra"), State: core.RoutingActive, Weight: 100, ChangedAt: at(29)}},
+			},
+			[]string{
+				"drained checkout at fra 1 32", "shifted checkout at ams 1 3", "shifted checkout at ams 3 30 1.5", "shifted checkout at ams 30 32",
+				"shifted checkout at dub 1 3", "shifted checkout at dub 3 30 1.5", "shifted checkout at dub 30 32",
+			},
 		},
 		"rolled back": {
 			history{actions: []core.Action{action(core.PlanDrain, core.ActionRolledBack, 1, ptr(4), 0)}},
-			[]string{"drained checkout at fra 1 4", "shifted checkout at ams 1 4", "shifted checkout at dub 1 4"},
+			[]string{"drained checkout at fra 1 6", "shifted checkout at ams 1 6", "shifted checkout at dub 1 6"},
 		},
 		"never sent, and never moved": {
 			history{actions: []core.Action{never, action(core.PlanDrain, core.ActionFailed, 10, ptr(11), 0)}},
-			[]string{"drained checkout at fra 10 11", "shifted checkout at ams 10 11", "shifted checkout at dub 10 11"},
+			[]string{"drained checkout at fra 10 13", "shifted checkout at ams 10 13", "shifted checkout at dub 10 13"},
 		},
 		"drained by an action that is forgotten": {
 			history{routing: []core.Routing{{Subject: checkout("dub"), State: core.RoutingDrained, ChangedAt: at(2)}}},
@@ -110,7 +123,8 @@ func TestMarksOfHistory(t *testing.T) {
 		"a whole site": {
 			history{episodes: []core.Episode{whole}, actions: []core.Action{wholeDrain}},
 			[]string{
-				"drained fra 2 -", "shifted checkout at ams 2 - 1.5", "shifted checkout at dub 2 - 1.5", "shifted search at ams 2 - 4",
+				"drained fra 2 -", "shifted checkout at ams 2 4", "shifted checkout at ams 4 - 1.5", "shifted checkout at dub 2 4",
+				"shifted checkout at dub 4 - 1.5", "shifted search at ams 2 4", "shifted search at ams 4 - 4",
 			},
 		},
 		"a change": {

@@ -20,10 +20,10 @@ type learner interface {
 type kept[M learner] struct {
 	fresh func() M
 	model M
-	aside M    // stands in
-	on    bool // it does
-	back  bool // the model judges again, and may hold an alarm from before
-	apart bool // users are away or people work, of which the stand-in must not keep anything
+	aside M       // stands in
+	on    bool    // it does
+	back  bool    // the model judges again, and may hold an alarm from before
+	apart [3]bool // users are away; come or go; people work: of what the stand-in must not keep anything when it is over
 	since time.Time
 }
 
@@ -33,11 +33,14 @@ func newKept[M learner](fresh func() M) kept[M] { return kept[M]{fresh: fresh, m
 // true; else the model goes on where it was. When users are back or work is over and the time is still no example, as until the end of an
 // incident, another copy stands in, which has not seen how that was.
 func (k *kept[M]) turn(at time.Time, m marked) (stays bool) {
-	aside, apart := m.aside != nil, m.away != nil || m.maintained
+	aside, apart := m.aside != nil, [...]bool{m.away != nil, m.shifted != nil && m.load == 0, m.maintained}
 	if m.maintained {
 		k.since = at
 	}
-	over := k.apart && !apart
+	over := false
+	for i, was := range k.apart {
+		over = over || was && !apart[i]
+	}
 	k.apart = apart
 	switch {
 	case aside && (!k.on || over):
