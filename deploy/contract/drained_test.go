@@ -1,6 +1,7 @@
 package contract
 
 import (
+	"fmt"
 	"testing"
 	"time"
 )
@@ -35,7 +36,6 @@ func TestADrainByOrderIsNoNews(t *testing.T) {
 	s.stop()
 	s.start(text)
 	w.run()
-	began := time.Now()
 	state := func(want float64) func() bool {
 		return func() bool {
 			got := s.query(`last_over_time(evenkeel_detector_state{detector="users",target_site="fra"}[6s])`)
@@ -50,6 +50,7 @@ func TestADrainByOrderIsNoNews(t *testing.T) {
 		})
 	}
 
+	ordered := time.Now()
 	s.order("drain", "fra", "checkout", "--reason", "drill of March")
 	routed("drain", 1)
 	until(t, "the users of fra are not judged", state(0))
@@ -65,8 +66,10 @@ func TestADrainByOrderIsNoNews(t *testing.T) {
 		got := s.query(`last_over_time(evenkeel_lower{detector="users",target_site="fra"}[1m])`)
 		return state(2)() && len(got) == 1 && got[0].value() > rate/6
 	})
-	if got := s.query(`max(max_over_time(evenkeel_detector_state{detector="users",target_site="fra"}[10m]))`); len(got) != 1 || got[0].value() == 3 {
-		t.Errorf("in %s the watch of fra was at most %v, 3 is an accusation", time.Since(began), got)
+	since := time.Since(ordered).Round(time.Second)
+	most := fmt.Sprintf(`max(max_over_time(evenkeel_detector_state{detector="users",target_site="fra"}[%s]))`, since)
+	if got := s.query(most); len(got) != 1 || got[0].value() == 3 {
+		t.Errorf("in %s the watch of fra was at most %v, 3 is an accusation", since, got)
 	}
 	if a := s.condition("fra"); len(a.Odd) > 0 {
 		t.Errorf("fra has %+v", a.Odd)
