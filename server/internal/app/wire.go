@@ -161,12 +161,20 @@ func (s *Server) Command(ctx context.Context, c core.Command) (core.Reply, error
 // watchman makes the watches of the configuration.
 func (s *Server) watchman() (*detect.Watchman, error) {
 	var watches []detect.Watch
+	special, err := newSpecials(s.config)
+	if err != nil {
+		return nil, err
+	}
+	s.special = special
 	for _, w := range s.config.Watches {
 		watches = append(watches, w.Detect())
 	}
 	return detect.New(detect.Options{
 		Watches: watches, Querier: s.store, Writer: s.store, Signals: newOwnSigns(s.room("detect"), s.eyes.Signals).take, Log: s.room("detect"), Registry: s.registry,
-		Mine: s.sharesOf(watches), Zone: s.zone, Marks: s.marks.between,
+		Mine: s.sharesOf(watches), Zone: s.zone,
+		Marks: func(from, until time.Time) []detect.Mark {
+			return append(special.between(from, until), s.marks.between(from, until)...)
+		},
 	})
 }
 
@@ -248,7 +256,7 @@ func (s *Server) Observation() (core.Observation, bool) {
 // Stance says whether the system acts, as far as this replica knows, and what its statistics are worth.
 func (s *Server) Stance() api.Stance {
 	out := s.stance()
-	out.Statistics = s.calibration.Load()
+	out.Statistics, out.Special = s.calibration.Load(), s.special.now(time.Now())
 	return out
 }
 

@@ -17,6 +17,7 @@ type rows map[string]*row
 // row is the values of one tick for one model: those of all siblings for peers, each of which is a series that is judged; and
 // else those of one subject, which is the one series. A value that is not there is NaN, and never zero.
 type row struct {
+	watch Watch
 	peers *detectors.Peers
 	whole *kept[*detectors.Service]
 	burn  *detectors.BurnRate
@@ -39,7 +40,7 @@ func (w Watch) newRows() rows {
 }
 
 func (w Watch) newRow(zone *time.Location) *row {
-	r := &row{places: map[string]int{}}
+	r := &row{watch: w, places: map[string]int{}}
 	switch w.model() {
 	case ModelPeers:
 		r.peers = w.peers()
@@ -138,7 +139,7 @@ func (w Watch) common(labels map[string]string) map[string]string {
 // takeRows puts the values of all answers into their rows, and gives these to their models.
 func (w *watcher) takeRows(answers []answer[core.SeriesValue], at time.Time) {
 	w.tidy()
-	marks := w.marks(at.Add(-changeSettles), at)
+	marks := w.marksFor(at.Add(-changeSettles), at)
 	for _, a := range answers {
 		for _, x := range a.series {
 			if math.IsNaN(x.Value) || math.IsInf(x.Value, 0) {
@@ -241,7 +242,7 @@ func (all rows) seats() int {
 // judge gives the row to its model, and begins the next one. Seen hears of each series that had a value.
 func (r *row) judge(at time.Time, interval time.Duration, marks []Mark, seen func(*series)) {
 	if r.whole != nil {
-		r.whole.turn(at, r.series[0].marked(at, marks))
+		r.whole.turn(at, r.series[0].marked(at, marks).noExample())
 	}
 	r.at = at
 	defer func() {
@@ -257,6 +258,7 @@ func (r *row) judge(at time.Time, interval time.Duration, marks []Mark, seen fun
 	}
 	switch {
 	case r.peers != nil:
+		r.partSpecial(at, marks, seen)
 		for i, v := range r.peers.Observe(at, r.values) {
 			if !math.IsNaN(r.values[i]) {
 				seen(r.series[i])
