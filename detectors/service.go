@@ -37,6 +37,8 @@ type Service struct {
 	Location *time.Location
 	// AdaptAfter is how long a deviation stands before it is the new level, but at least 30 rows. Zero means 1 hour.
 	AdaptAfter time.Duration
+	// Floor are the smallest deviations of the i-th value that matter, as those of Auto: one that deviates by less is not odd. Nil means none.
+	Floor func(i int) (absolute, relative float64)
 
 	series []serviceSeries
 	st     serviceState
@@ -195,6 +197,9 @@ func (m *Service) measure(at time.Time, values []float64) (interval float64, any
 			continue
 		}
 		any = true
+		if m.Floor != nil {
+			s.model.AbsoluteFloor, s.model.RelativeFloor = m.Floor(i)
+		}
 		s.value = values[i] + 0
 		s.last = s.model.measure(at, clip(s.value, biggest))
 		s.measured, s.said = true, s.last.known

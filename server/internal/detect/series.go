@@ -92,6 +92,10 @@ func newSeries(w Watch, key string, written []core.Label, labels map[string]stri
 
 // observe judges a value. Where a series is written more seldom than the watch asks, each is judged once, and what is said of it holds until the next.
 func (s *series) observe(w Watch, at time.Time, value float64, interval time.Duration, marks []Mark) {
+	if !w.Valid.holds(value) {
+		s.refuse(w, at, value)
+		return
+	}
 	m := s.marked(at, marks)
 	if w.falseAlarms() > 0 {
 		_, still := s.cadence.of(interval)

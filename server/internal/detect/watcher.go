@@ -234,6 +234,9 @@ func (w *watcher) take(answer []core.SeriesValue, at time.Time, interval time.Du
 			w.ignore(ignoredSubject)
 			w.aboutNothing.add(s.labels)
 		}
+		if !w.watch.Valid.holds(a.Value) {
+			w.ignore(ignoredInvalid)
+		}
 		s.unknown, s.gone = "", time.Time{}
 		w.points = append(w.points, seriesPoint{s, a.Value})
 	}
