@@ -30,6 +30,11 @@ func specialsOf(t *testing.T, file string) (config.Config, *specials) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if shown, err := c.Render(); err != nil {
+		t.Error(err)
+	} else if _, err := config.Parse("evenkeel.yaml", shown, func(string) (string, bool) { return "", false }); err != nil {
+		t.Errorf("what config shows is refused: %v", err)
+	}
 	s, err := newSpecials(c)
 	if err != nil {
 		t.Fatal(err)

@@ -85,9 +85,9 @@ func Parse(w Window) (*Schedule, error) {
 func (w Window) starts(bad func(field, value, why, want string) error) (cron.Schedule, error) {
 	spec := strings.TrimSpace(w.Cron)
 	switch {
-	case w.Dates != nil && spec != "":
+	case len(w.Dates) > 0 && spec != "":
 		return nil, bad("dates", strings.Join(w.Dates, ", "), "they stand beside cron", "one of the two")
-	case w.Dates != nil:
+	case len(w.Dates) > 0:
 		return w.dates(bad)
 	case spec == "":
 		return nil, bad("cron", w.Cron, "it is empty", wantCron+`, or dates such as ["2027-03-29"] in its place`)
@@ -122,9 +122,6 @@ func (d dates) Next(t time.Time) time.Time {
 
 func (w Window) dates(bad func(field, value, why, want string) error) (cron.Schedule, error) {
 	const want = `days such as "2027-03-29", or with a time of the day, "2027-03-29 18:00"`
-	if len(w.Dates) == 0 {
-		return nil, bad("dates", "", "there is none", want)
-	}
 	var out dates
 	for _, text := range w.Dates {
 		x, err := time.Parse("2006-01-02 15:04", text)

@@ -12,16 +12,16 @@ import (
 
 // SpecialTime is a time that is not like others, such as a public holiday or a sale: watches do not learn from it.
 type SpecialTime struct {
-	Name     string   `yaml:"name"`      // its name, which sentences call it by
-	Cron     string   `yaml:"cron"`      // when it begins each time: minute hour day month weekday
-	Dates    []string `yaml:"dates"`     // in place of cron: the days on which it begins, as in 2027-03-29 or "2027-03-29 18:00"
-	Lasts    Duration `yaml:"lasts"`     // for how long
-	TimeZone string   `yaml:"time_zone"` // of cron and dates; empty: that of each site
-	Sites    []string `yaml:"sites"`     // where it is; empty: everywhere
-	Services []string `yaml:"services"`  // of what; empty: of whole sites
-	Watches  []string `yaml:"watches"`   // that it matters to; empty: all that know a series from its past
-	Like     string   `yaml:"like"`      // of model seasonal: the weekday that it resembles; empty: judged by the recent past
-	Judged   bool     `yaml:"judged"`    // other models judge it too, without learning from it
+	Name     string   `yaml:"name"`                // its name, which sentences call it by
+	Cron     string   `yaml:"cron,omitempty"`      // when it begins each time: minute hour day month weekday
+	Dates    []string `yaml:"dates,omitempty"`     // in place of cron: the days on which it begins, as in 2027-03-29 or "2027-03-29 18:00"
+	Lasts    Duration `yaml:"lasts"`               // for how long
+	TimeZone string   `yaml:"time_zone,omitempty"` // of cron and dates; empty: that of each site
+	Sites    []string `yaml:"sites,omitempty"`     // where it is; empty: everywhere
+	Services []string `yaml:"services,omitempty"`  // of what; empty: of whole sites
+	Watches  []string `yaml:"watches,omitempty"`   // that it matters to; empty: all that know a series from its past
+	Like     string   `yaml:"like,omitempty"`      // of model seasonal: the weekday that it resembles; empty: judged by the recent past
+	Judged   bool     `yaml:"judged,omitempty"`    // other models judge it too, without learning from it
 }
 
 // A SpecialWindow is when a special time is at one site, and what it is there.
