@@ -55,6 +55,11 @@ func (s *specials) between(from, until time.Time) []detect.Mark {
 	return touching(s.known, from, until)
 }
 
+// marksBetween are the times that touch a time and are not like others: those on the calendar, and those on record.
+func (s *Server) marksBetween(from, until time.Time) []detect.Mark {
+	return append(s.special.between(from, until), s.marks.between(from, until)...)
+}
+
 // unfold makes known what touches a time. The far past, which a replay asks for in parts, is let go of by the first who asks for the present.
 func (s *specials) unfold(from, until time.Time) {
 	s.from, s.until, s.known = from, until.Add(specialAhead), nil

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -77,6 +78,21 @@ func TestSpecialTimesGoByTheClocksOfTheSites(t *testing.T) {
 	marks := s.between(at("2026-12-25T13:00:00Z"), at("2026-12-25T13:00:00Z"))
 	if marks[0].Like != detectors.Sunday || marks[0].Judged || !marks[2].Judged || len(marks[2].Watches) != 1 {
 		t.Errorf("%+v", marks)
+	}
+}
+
+// Watches hear of both: of the calendar, and of what is on record.
+func TestTheCalendarIsAMarkAmongOthers(t *testing.T) {
+	_, special := specialsOf(t, specialFile)
+	s := &Server{special: special}
+	at := time.Date(2026, 12, 25, 13, 0, 0, 0, time.UTC)
+	s.marks.known.Store(&[]detect.Mark{{Kind: detect.MarkDrained, From: at.Add(-time.Minute)}})
+	var kinds []detect.MarkKind
+	for _, m := range s.marksBetween(at, at) {
+		kinds = append(kinds, m.Kind)
+	}
+	if !slices.Equal(kinds, []detect.MarkKind{detect.MarkSpecial, detect.MarkSpecial, detect.MarkSpecial, detect.MarkDrained}) {
+		t.Errorf("%v", kinds)
 	}
 }
 

@@ -171,10 +171,7 @@ func (s *Server) watchman() (*detect.Watchman, error) {
 	}
 	return detect.New(detect.Options{
 		Watches: watches, Querier: s.store, Writer: s.store, Signals: newOwnSigns(s.room("detect"), s.eyes.Signals).take, Log: s.room("detect"), Registry: s.registry,
-		Mine: s.sharesOf(watches), Zone: s.zone,
-		Marks: func(from, until time.Time) []detect.Mark {
-			return append(special.between(from, until), s.marks.between(from, until)...)
-		},
+		Mine: s.sharesOf(watches), Zone: s.zone, Marks: s.marksBetween,
 	})
 }
 
