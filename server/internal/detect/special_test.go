@@ -156,7 +156,7 @@ func TestPeersInASpecialTime(t *testing.T) {
 				}
 				return out
 			}})
-			marks := func(from, until time.Time) (out []detect.Mark) {
+			marks := func(time.Time, time.Time) (out []detect.Mark) {
 				for _, site := range []string{"fra", "ams", "waw", "lon"} {
 					if all || site == "fra" {
 						out = append(out, detect.Mark{
@@ -215,4 +215,27 @@ func TestAServiceInASpecialTime(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Who hears of a series from another replica says of a special time what that one says.
+func TestAFollowerKnowsTheCalendar(t *testing.T) {
+	f := func(judged bool, want string) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			s := &shared{lag: time.Second}
+			s.at = levels(start, 100, nil)
+			marks := []detect.Mark{{
+				Kind: detect.MarkSpecial, Subject: allAtFra, What: "sale", From: start.Add(time.Minute), Until: start.Add(time.Hour), Judged: judged,
+			}}
+			watch := errorsWatch()
+			owner, follower := &replica{store: s, mine: always, marks: marks}, &replica{store: s, mine: never, marks: marks}
+			together(t, 2*time.Minute, watch, owner, follower)
+			if got := follower.hears.signals[len(follower.hears.signals)-1]; !strings.Contains(got.Sentence, want) || !strings.Contains(got.Sentence, "as another replica") {
+				t.Errorf("%s: %s", got.State, got.Sentence)
+			}
+		})
+	}
+	f(false, "not judged in the special time sale, until 01:00:00 UTC")
+	f(true, "in the special time sale, until 01:00:00 UTC, which is not learned")
 }
