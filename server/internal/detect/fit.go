@@ -33,10 +33,10 @@ func (w Watch) settings() []setting {
 		{"floors", w.Floors != nil, []Model{ModelService}},
 		{"valid_range", !w.Valid.any(), slices.DeleteFunc(models(), func(m Model) bool { return m == ModelService })},
 		{"valid_ranges", w.ValidOf != nil, []Model{ModelService}},
-		{"trigger_points", w.TriggerPoints != 0, []Model{ModelThreshold, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelPeers}},
-		{"recover_points", w.RecoverPoints != 0, []Model{
-			ModelThreshold, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelPeers, ModelTrend, ModelBurnRate, ModelAbsence,
-		}},
+		{"trigger_points", w.TriggerPoints != 0, banded()},
+		{"trigger_of", w.TriggerOf != 0, banded()},
+		{"recover_of", w.RecoverOf != 0, banded()},
+		{"recover_points", w.RecoverPoints != 0, append(banded(), ModelTrend, ModelBurnRate, ModelAbsence)},
 		{"floor", w.Floor != Floor{}, []Model{ModelAuto, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelCUSUM, ModelPeers}},
 		{"threshold", w.Threshold != nil, []Model{ModelThreshold, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelPeers}},
 		{"false_alarms_per_week", w.FalseAlarms != 0, []Model{ModelAuto, ModelService, ModelCUSUM}},
@@ -51,6 +51,11 @@ func (w Watch) settings() []setting {
 		{"ratio", w.Ratio, []Model{ModelPeers}},
 		{"demand", w.Demand, append(learners(), ModelService)},
 	}
+}
+
+// banded are the models with a limit or a band.
+func banded() []Model {
+	return []Model{ModelThreshold, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelPeers}
 }
 
 // fit says which settings the model has not, and which it needs.
@@ -121,6 +126,8 @@ func parameters() [][2]string {
 		{"flat after ", "flat_after"},
 		{"trigger points ", "trigger_points"},
 		{"recover points ", "recover_points"},
+		{"trigger of ", "trigger_of"},
+		{"recover of ", "recover_of"},
 		{"ARL0 ", "false_alarms_per_week"},
 	}
 }

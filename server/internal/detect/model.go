@@ -114,22 +114,26 @@ func (w Watch) newModel(zone *time.Location) detectors.Model {
 		}
 	case ModelThreshold:
 		return &detectors.Threshold{
-			Limit: w.threshold(), Direction: w.side(), TriggerPoints: w.TriggerPoints, RecoverPoints: w.RecoverPoints,
+			Limit: w.threshold(), Direction: w.side(), TriggerPoints: w.TriggerPoints, TriggerOf: w.TriggerOf,
+			RecoverPoints: w.RecoverPoints, RecoverOf: w.RecoverOf,
 		}
 	case ModelRobustZ:
 		return &detectors.RobustZ{
 			Window: modelWindow, AdaptAfter: modelAdapt, Threshold: w.threshold(), Direction: w.side(),
-			AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative, TriggerPoints: w.TriggerPoints, RecoverPoints: w.RecoverPoints,
+			AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative, TriggerPoints: w.TriggerPoints, TriggerOf: w.TriggerOf,
+			RecoverPoints: w.RecoverPoints, RecoverOf: w.RecoverOf,
 		}
 	case ModelSeasonal:
 		return &detectors.Seasonal{
 			Location: zone, Threshold: w.threshold(), Direction: w.side(),
-			AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative, TriggerPoints: w.TriggerPoints, RecoverPoints: w.RecoverPoints,
+			AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative, TriggerPoints: w.TriggerPoints, TriggerOf: w.TriggerOf,
+			RecoverPoints: w.RecoverPoints, RecoverOf: w.RecoverOf,
 		}
 	case ModelLocalFit:
 		return &detectors.LocalFit{
 			Threshold: w.threshold(), Direction: w.side(),
-			AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative, TriggerPoints: w.TriggerPoints, RecoverPoints: w.RecoverPoints,
+			AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative, TriggerPoints: w.TriggerPoints, TriggerOf: w.TriggerOf,
+			RecoverPoints: w.RecoverPoints, RecoverOf: w.RecoverOf,
 		}
 	case ModelCUSUM:
 		return &detectors.CUSUM{
@@ -163,7 +167,8 @@ func (w Watch) burnRate() *detectors.BurnRate {
 func (w Watch) peers() *detectors.Peers {
 	return &detectors.Peers{
 		Ratio: w.Ratio, Threshold: w.threshold(), Direction: w.side(), AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative,
-		TriggerPoints: w.TriggerPoints, RecoverPoints: w.RecoverPoints,
+		TriggerPoints: w.TriggerPoints, TriggerOf: w.TriggerOf,
+		RecoverPoints: w.RecoverPoints, RecoverOf: w.RecoverOf,
 	}
 }
 

@@ -120,31 +120,33 @@ func TestValuesOfRowsThatCannotBe(t *testing.T) {
 		core.DetectorUnknown, "not judged, bad 1e+09 is outside the valid range")
 }
 
-// So many points in a row make and end an anomaly as the watch says.
+// So many points, in a row or of the last few, make and end an anomaly as the watch says.
 func TestPointsThatTriggerAndRecover(t *testing.T) {
-	f := func(trigger, recoverIn int, want string) {
+	f := func(trigger, recoverIn, of int, want string) {
 		t.Helper()
 		synctest.Test(t, func(t *testing.T) {
 			start := time.Now()
 			watch := rowWatch(detect.ModelThreshold)
 			watch.Threshold, watch.Direction, watch.TriggerPoints, watch.RecoverPoints = new(10.0), detect.DirectionAbove, trigger, recoverIn
+			watch.TriggerOf, watch.RecoverOf = of, of
 			watch.Training = 10 * time.Second
 			q := ask(map[string]func(time.Time) []core.SeriesValue{"q": func(at time.Time) []core.SeriesValue {
-				if s := at.Sub(start); s > 25*time.Second && s < 65*time.Second { // 4 points
+				if s := at.Sub(start); s > 25*time.Second && s < 65*time.Second && (of == 0 || at.Unix()%20 == 0) { // 4 points, or 2 of them
 					return []core.SeriesValue{value("fra", 20)}
 				}
 				return []core.SeriesValue{value("fra", 1)}
 			}})
 			watchOver(t, q, 125*time.Second, watch)
 			if got := told(q, "fra"); got != want {
-				t.Errorf("trigger %d, recover %d: %s, want %s", trigger, recoverIn, got, want)
+				t.Errorf("trigger %d, recover %d, of %d: %s, want %s", trigger, recoverIn, of, got, want)
 			}
 		})
 	}
-	f(0, 0, "normal*2 anomalous*6 normal*4")
-	f(3, 0, "normal*4 anomalous*4 normal*4")
-	f(5, 0, "normal*12")
-	f(1, 5, "normal*2 anomalous*8 normal*2")
+	f(0, 0, 0, "normal*2 anomalous*6 normal*4")
+	f(3, 0, 0, "normal*4 anomalous*4 normal*4")
+	f(5, 0, 0, "normal*12")
+	f(1, 5, 0, "normal*2 anomalous*8 normal*2")
+	f(2, 2, 3, "normal*5 anomalous*2 normal*5")
 }
 
 // The floor of a metric of a service is its own.

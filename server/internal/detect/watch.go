@@ -64,8 +64,9 @@ type Watch struct {
 	// Valid is what the values can be, and ValidOf the same of service, by metric. Others are neither judged nor learned, and are said.
 	Valid   Range
 	ValidOf map[string]Range
-	// TriggerPoints in a row make a series anomalous, and RecoverPoints normal again. Zero means what the model has: 1 and 3.
-	TriggerPoints, RecoverPoints int
+	// TriggerPoints make a series anomalous, and RecoverPoints normal again; zero means what the model has, 1 and 3. They are in a row, or
+	// with TriggerOf and RecoverOf of so many.
+	TriggerPoints, TriggerOf, RecoverPoints, RecoverOf int
 	// Threshold is the limit of model threshold in the unit of the query, and the reach of the band in scales for
 	// robust-z, seasonal, local-fit and peers, where nil means their own.
 	Threshold *float64

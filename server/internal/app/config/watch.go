@@ -30,8 +30,10 @@ type Watch struct {
 	Floors        map[string]Floor      `yaml:"floors,omitempty"`         // of service, by metric: the least deviation that counts
 	ValidRange    ValidRange            `yaml:"valid_range,omitempty"`    // what its values can be; others are neither judged nor learned
 	ValidRanges   map[string]ValidRange `yaml:"valid_ranges,omitempty"`   // the same of service, by metric
-	TriggerPoints int                   `yaml:"trigger_points,omitempty"` // of models with a limit or a band: so many in a row outside are news
-	RecoverPoints int                   `yaml:"recover_points,omitempty"` // of the same, trend, burn-rate and absence: so many in a row end it
+	TriggerPoints int                   `yaml:"trigger_points,omitempty"` // of models with a limit or a band: so many outside are news, in a row
+	TriggerOf     int                   `yaml:"trigger_of,omitempty"`     // of as many, up to 64, trigger_points are enough
+	RecoverPoints int                   `yaml:"recover_points,omitempty"` // of the same, trend, burn-rate and absence: so many inside end it, in a row
+	RecoverOf     int                   `yaml:"recover_of,omitempty"`     // of as many, up to 64, recover_points are enough
 	Threshold     *float64              `yaml:"threshold,omitempty"`      // of threshold: the limit; of robust-z and its like: how many deviations are news
 	// FalseAlarmsPerWeek is what a series of the watch may cost, for model auto, and a subject for service; for cusum, what noise would cost.
 	FalseAlarmsPerWeek *float64     `yaml:"false_alarms_per_week,omitempty"`
@@ -89,7 +91,8 @@ func (w Watch) Detect() detect.Watch {
 		Limit: w.Limit, Horizon: w.Horizon.D(), Window: w.Window.D(), Objective: float64(w.Objective),
 		Patience: w.Patience, FlatAfter: w.FlatAfter.D(), RestsAtZero: w.RestsAtZero, Ratio: w.Ratio, Demand: w.Demand, Training: w.Train.D(),
 		MaxSeries: w.MaxSeries, Group: w.Group, EvalDelay: w.EvalDelay.D(),
-		Valid: detect.Range(w.ValidRange), TriggerPoints: w.TriggerPoints, RecoverPoints: w.RecoverPoints,
+		Valid: detect.Range(w.ValidRange), TriggerPoints: w.TriggerPoints, TriggerOf: w.TriggerOf,
+		RecoverPoints: w.RecoverPoints, RecoverOf: w.RecoverOf,
 	}
 	for name, f := range w.Floors {
 		if out.Floors == nil {
