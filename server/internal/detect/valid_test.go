@@ -120,6 +120,30 @@ func TestValuesOfRowsThatCannotBe(t *testing.T) {
 		core.DetectorUnknown, "not judged, bad 1e+09 is outside the valid range")
 }
 
+// What cannot be is not learned from the past either, where values are judged in rows.
+func TestValuesOfThePastThatCannotBe(t *testing.T) {
+	for _, most := range []*float64{new(1000.0), nil} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			q := ask(map[string]func(time.Time) []core.SeriesValue{
+				"total": func(time.Time) []core.SeriesValue { return []core.SeriesValue{value("fra", 1000)} },
+				"bad": func(at time.Time) []core.SeriesValue {
+					if at.Before(start) && at.Unix()%70 == 0 {
+						return []core.SeriesValue{value("fra", 1e9)}
+					}
+					return []core.SeriesValue{value("fra", 0)}
+				},
+			})
+			watch := rowWatch(detect.ModelBurnRate)
+			watch.Query, watch.Bad, watch.Total, watch.Valid.Max = "", "bad", "total", most
+			watchOver(t, q, 15*time.Second, watch)
+			if s := last(t, q, "fra"); (s.State == core.DetectorNormal) != (most != nil) {
+				t.Errorf("at most %v: %s: %s", most, s.State, s.Sentence)
+			}
+		})
+	}
+}
+
 // So many points, in a row or of the last few, make and end an anomaly as the watch says.
 func TestPointsThatTriggerAndRecover(t *testing.T) {
 	f := func(trigger, recoverIn, of int, want string) {
