@@ -28,6 +28,7 @@ func TestServiceFloorsSayWhatMatters(t *testing.T) {
 	f(absolute, 50, detectors.StateNormal, 0)
 	f(absolute, 90, detectors.StateAnomalous, 1)
 	f(func(int) (float64, float64) { return 0, 1000 }, 50, detectors.StateNormal, 0)
+	f(absolute, -50, detectors.StateNormal, 0)
 	one := func(i int) (float64, float64) { // but for one of them
 		if i == 1 {
 			return 0, 0
@@ -35,4 +36,17 @@ func TestServiceFloorsSayWhatMatters(t *testing.T) {
 		return 60, 0
 	}
 	f(one, 50, detectors.StateAnomalous, 1)
+}
+
+// Floors take alarms away and make none, also where they are about as large as the noise.
+func TestServiceFloorsRaiseNothing(t *testing.T) {
+	for _, k := range []float64{2, 2.5} {
+		plain, floored := &detectors.Service{}, &detectors.Service{Floor: func(i int) (float64, float64) { return k * float64(i+1), 0 }}
+		for i, row := range serviceRows(9, 14*24*60) {
+			without, with := plain.Observe(at(i), row), floored.Observe(at(i), row)
+			if with.State == detectors.StateAnomalous && without.State != detectors.StateAnomalous {
+				t.Fatalf("row %d: %s only with floors of %v deviations", i, with.Explain(), k)
+			}
+		}
+	}
 }

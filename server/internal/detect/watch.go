@@ -59,7 +59,7 @@ type Watch struct {
 	// Direction is the watched side, and for trend that of the limit on which nothing is all right. Empty means both.
 	Direction Direction
 	Floor     Floor
-	// Floors are those of the values of service, by metric: one that deviates by less contributes nothing.
+	// Floors are those of the values of service, by metric: there is no anomaly unless one of the odd ones deviates by as much.
 	Floors map[string]Floor
 	// Valid is what the values can be, and ValidOf the same of service, by metric. Others are neither judged nor learned, and are said.
 	Valid   Range

@@ -27,7 +27,7 @@ type Watch struct {
 
 	Direction     string                `yaml:"direction,omitempty"`      // the side on which a deviation counts
 	Floor         Floor                 `yaml:"floor,omitempty"`          // the least deviation that is news; to models with a threshold in deviations: the least that one of these is
-	Floors        map[string]Floor      `yaml:"floors,omitempty"`         // of service, by metric: the least deviation that counts
+	Floors        map[string]Floor      `yaml:"floors,omitempty"`         // of service, by metric: the least deviation that is news
 	ValidRange    ValidRange            `yaml:"valid_range,omitempty"`    // what its values can be; others are neither judged nor learned
 	ValidRanges   map[string]ValidRange `yaml:"valid_ranges,omitempty"`   // the same of service, by metric
 	TriggerPoints int                   `yaml:"trigger_points,omitempty"` // of models with a limit or a band: so many outside are news, in a row
