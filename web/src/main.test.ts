@@ -125,6 +125,8 @@ test('a watch has its line until it judges', async () => {
   expect(text('warming')).toBe('http-latency: warming, 40 of 75 points, about 3 min');
   await say({});
   expect(text('warming')).toBe('');
+  await say({ status: { special_times: [{ name: 'sale', sentence: 'special time at fra' }] } });
+  expect(text('special')).toBe('sale: special time at fra');
 });
 
 test('the replication links are shown where there are any', async () => {

@@ -173,6 +173,7 @@ function showState(): void {
   show('status', [status, link], () => [view.statusLine(status, link)]);
   show('statistics', status?.statistics, () => statistics.rows(status?.statistics));
   show('anomalies', status?.anomalies, () => statistics.anomalies(status?.anomalies));
+  show('special', status?.special_times, () => statistics.special(status?.special_times));
   show('warming', status?.warming, () => statistics.warming(status?.warming));
   const old = link === 'lost' || (age !== undefined && age > view.staleAfter);
   document.body.classList.toggle('old', old);

@@ -1,6 +1,6 @@
 // What statistics promise beside what they keep. Pure but for making elements.
 import { h } from './dom';
-import type { Anomaly, Calibration, Warming } from './types';
+import type { Anomaly, Calibration, SpecialTime, Warming } from './types';
 import { badge } from './view';
 
 /** One figure with three digits, and nothing that is not known. */
@@ -38,6 +38,12 @@ export function anomalies(all: Anomaly[] | undefined): HTMLElement[] {
   if (all === undefined || all.length === 0) return [];
   return [h('h3', {}, 'Odd by statistics'),
     h('ul', { class: 'odd' }, ...all.map((a) => h('li', {}, badge(a.class), ` ${a.sentence}`)))];
+}
+
+/** One quiet line for each special time that is on. */
+export function special(all: SpecialTime[] | undefined): HTMLElement[] {
+  if (all === undefined || all.length === 0) return [];
+  return [h('ul', { class: 'quiet lines' }, ...all.map((s) => h('li', {}, `${s.name}: ${s.sentence}`)))];
 }
 
 /** One quiet line for each watch that still learns. */

@@ -66,6 +66,7 @@ export interface Status {
   statistics?: Calibration;
   maintenance?: { site: string; service: string; what: string; by: string; end: string }[];
   anomalies?: Anomaly[];
+  special_times?: SpecialTime[];
   warming?: Warming[];
   observed_at?: string;
   open_episodes: number;
@@ -75,6 +76,12 @@ export interface Status {
 /** A series that a detector finds odd: a symptom or a cause. */
 export interface Anomaly {
   class: string;
+  sentence: string;
+}
+
+/** A time on the calendar that is not like others, while it is on. */
+export interface SpecialTime {
+  name: string;
   sentence: string;
 }
 

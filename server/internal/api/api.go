@@ -62,6 +62,8 @@ type Stance struct {
 	Reason string // why it does not act
 	// Statistics are what its statistics promise and keep; nil while it is not known.
 	Statistics *core.Calibration
+	// Special are the special times that are on.
+	Special []core.SpecialTime
 }
 
 // Self says how the server stands. It must not block.

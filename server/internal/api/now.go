@@ -39,6 +39,7 @@ func (s *server) GetStatus(ctx context.Context, _ GetStatusRequestObject) (GetSt
 		worked = append(worked, *c)
 	}
 	out.Maintenance = someOf(worked)
+	out.SpecialTimes = someOf(stance.Special)
 	if s.Watches != nil {
 		out.Warming = someOf(s.Watches.Warming())
 	}

@@ -401,6 +401,9 @@ type SiteService struct {
 	Weight int `json:"weight"`
 }
 
+// SpecialTime SpecialTime is a time on the calendar that is not like others, while it is on.
+type SpecialTime = core.SpecialTime
+
 // Standing Standing is what decide remembers of an episode between two inputs. It is stored inside the episode, so that a restart goes on as if nothing had happened.
 type Standing = core.Standing
 
@@ -436,8 +439,11 @@ type Status struct {
 	Reason *string `json:"reason,omitempty"`
 
 	// Revision Newest revision of the ledger.
-	Revision  int64     `json:"revision"`
-	StartedAt time.Time `json:"started_at"`
+	Revision int64 `json:"revision"`
+
+	// SpecialTimes What the calendar of the configuration has now that is not like other times; absent when that is nothing.
+	SpecialTimes *[]SpecialTime `json:"special_times,omitempty"`
+	StartedAt    time.Time      `json:"started_at"`
 
 	// Statistics Calibration is what statistics promise beside what they keep, over the last weeks. False alarms are those of one series of a calibrated detector in a week; an alarm that nothing else confirmed counts as one.
 	Statistics *Calibration `json:"statistics,omitempty"`

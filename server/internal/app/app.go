@@ -57,6 +57,7 @@ type Server struct {
 	world    *world
 	eyes     *eyes
 	marks    marks
+	special  *specials
 	hand     *act.Hand
 	loop     *loop
 	askers   map[string]remediations.Preflighter

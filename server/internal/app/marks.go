@@ -46,8 +46,13 @@ func (m *marks) between(from, until time.Time) []detect.Mark {
 	if known == nil {
 		return nil
 	}
+	return touching(*known, from, until)
+}
+
+// touching are the marks that touch a time.
+func touching(marks []detect.Mark, from, until time.Time) []detect.Mark {
 	var out []detect.Mark
-	for _, mark := range *known {
+	for _, mark := range marks {
 		if !mark.From.After(until) && (mark.Until.IsZero() || mark.Until.After(from)) {
 			out = append(out, mark)
 		}

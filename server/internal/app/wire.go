@@ -161,6 +161,11 @@ func (s *Server) Command(ctx context.Context, c core.Command) (core.Reply, error
 // watchman makes the watches of the configuration.
 func (s *Server) watchman() (*detect.Watchman, error) {
 	var watches []detect.Watch
+	special, err := newSpecials(s.config)
+	if err != nil {
+		return nil, err
+	}
+	s.special = special
 	for _, w := range s.config.Watches {
 		watches = append(watches, w.Detect())
 	}
@@ -171,7 +176,7 @@ func (s *Server) watchman() (*detect.Watchman, error) {
 func (s *Server) watching(watches []detect.Watch, signals func([]core.Signal)) detect.Options {
 	return detect.Options{
 		Watches: watches, Querier: s.store, Writer: s.store, Signals: signals, Log: s.room("detect"), Registry: s.registry,
-		Mine: s.sharesOf(watches), Zone: s.zone, Marks: s.marks.between,
+		Mine: s.sharesOf(watches), Zone: s.zone, Marks: s.marksBetween,
 	}
 }
 
@@ -253,7 +258,7 @@ func (s *Server) Observation() (core.Observation, bool) {
 // Stance says whether the system acts, as far as this replica knows, and what its statistics are worth.
 func (s *Server) Stance() api.Stance {
 	out := s.stance()
-	out.Statistics = s.calibration.Load()
+	out.Statistics, out.Special = s.calibration.Load(), s.special.now(time.Now())
 	return out
 }
 

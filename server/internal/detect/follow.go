@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -112,6 +113,7 @@ func words(watch string, answer []core.SeriesValue) map[string]*word {
 // unknown.
 func (w *watcher) hear(answer []core.SeriesValue, at time.Time, interval time.Duration) {
 	heard := words(w.watch.Name, answer)
+	marks := w.marksFor(at.Add(-unknownAfter*interval), at)
 	for key, x := range heard {
 		state, ok := x.figure(metricState)
 		if !ok {
@@ -125,6 +127,9 @@ func (w *watcher) hear(answer []core.SeriesValue, at time.Time, interval time.Du
 		}
 		v := detectors.Verdict{At: x.times[metricState]}
 		s.unknown, s.lastAt = "", v.At
+		s.celebrate(w.watch, s.marked(v.At, marks))
+		special := s.unknown // why it is unknown, if it is
+		s.unknown = ""
 		switch core.DetectorState(state) {
 		case core.DetectorWarming:
 			v.State = detectors.StateWarming
@@ -136,7 +141,7 @@ func (w *watcher) hear(answer []core.SeriesValue, at time.Time, interval time.Du
 			v.Lower, v.HasLower = x.figure(metricLower)
 			v.Upper, v.HasUpper = x.figure(metricUpper)
 		case core.DetectorUnknown:
-			s.unknown = "unknown, as another replica found at " + core.ClockText(v.At)
+			s.unknown = cmp.Or(special, "unknown") + ", as another replica found at " + core.ClockText(v.At)
 		}
 		v.Score, v.HasScore = x.figure(metricScore)
 		seconds, told := x.figure(metricCadence)

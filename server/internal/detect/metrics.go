@@ -28,6 +28,7 @@ const (
 	ignoredSubject   = "no_subject" // it does not name the site it is about: judged and written, no signal
 	ignoredDuplicate = "duplicate"  // a second series with the same labels in one answer
 	ignoredNotFinite = "not_finite"
+	ignoredInvalid   = "invalid" // outside the valid range of the watch: told, not judged
 )
 
 func newMetrics(reg prometheus.Registerer, watches []Watch) (*metrics, error) {
@@ -57,7 +58,7 @@ func newMetrics(reg prometheus.Registerer, watches []Watch) (*metrics, error) {
 		for _, c := range []*prometheus.CounterVec{m.evaluations, m.skipped, m.queryErrors, m.replayErrors, m.writeErrors, m.refused, m.seconds} {
 			c.WithLabelValues(w.Name)
 		}
-		for _, reason := range []string{ignoredSubject, ignoredDuplicate, ignoredNotFinite} {
+		for _, reason := range []string{ignoredSubject, ignoredDuplicate, ignoredNotFinite, ignoredInvalid} {
 			m.ignored.WithLabelValues(w.Name, reason)
 		}
 		m.series.WithLabelValues(w.Name)

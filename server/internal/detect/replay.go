@@ -109,7 +109,7 @@ func (w *watcher) part(ctx context.Context, until time.Time, interval time.Durat
 	live, liveRows := w.series, w.rows
 	w.series, w.rows = r.series, r.rows
 	defer func() { w.series, w.rows, w.order = live, liveRows, nil }()
-	marks := w.marks(r.from.Add(-changeSettles), to)
+	marks := w.marksFor(r.from.Add(-changeSettles), to)
 	if w.rows == nil {
 		w.replaySeries(pasts[0].series, marks, interval)
 	} else {

@@ -39,6 +39,7 @@ type series struct {
 	banded  bool
 	unknown string        // why the state is unknown now; empty when verdict stands
 	note    string        // what the verdict does not say by itself
+	special string        // what the last value's being of a special time meant; empty: it was of none
 	gone    time.Time     // first answer that lacked the series; zero while it is there
 	missed  time.Time     // the newest time that absence was told of as one without a value
 	absent  bool          // it is missing, and verdict says so
@@ -93,6 +94,10 @@ func newSeries(w Watch, key string, written []core.Label, labels map[string]stri
 
 // observe judges a value. Where a series is written more seldom than the watch asks, each is judged once, and what is said of it holds until the next.
 func (s *series) observe(w Watch, at time.Time, value float64, interval time.Duration, marks []Mark) {
+	if !w.Valid.holds(value) {
+		s.refuse(w, at, value)
+		return
+	}
 	m := s.marked(at, marks)
 	if w.falseAlarms() > 0 {
 		_, still := s.cadence.of(interval)
@@ -102,7 +107,7 @@ func (s *series) observe(w Watch, at time.Time, value float64, interval time.Dur
 			return
 		}
 		if slow, _ := s.cadence.of(interval); still && slow > 0 {
-			s.past = newPast(s.past.fresh, s.past.learns) // which knows the few values by their repetitions
+			s.past.begin() // which knows the few values by their repetitions
 		}
 	}
 	load := 1.0
@@ -150,6 +155,7 @@ func (s *series) void(w Watch, m marked, weighed bool) {
 	case m.shifted != nil && w.Demand && !weighed:
 		s.unknown = "not judged, users are moved here since " + core.ClockText(m.shifted.From)
 	}
+	s.celebrate(w, m)
 }
 
 // state is the series' state on the wire.
@@ -261,13 +267,15 @@ func (s *series) signal(w Watch, interval time.Duration, at time.Time) core.Sign
 		sig.Expected, sig.Lower, sig.Upper, sig.HasBand = v.Expected, v.Lower, v.Upper, true
 	}
 	sig.Contributors = s.contributors
-	if v.State == detectors.StateNormal && s.note == "" {
+	if v.State == detectors.StateNormal && s.note == "" && s.special == "" {
 		sig.Sentence += "normal" // nobody asks why
 	} else {
 		sig.Sentence += s.explain(w)
 	}
-	if s.note != "" {
-		sig.Sentence += ", " + s.note
+	for _, note := range []string{s.note, s.special} {
+		if note != "" {
+			sig.Sentence += ", " + note
+		}
 	}
 	switch {
 	case !s.ours:

@@ -243,10 +243,13 @@ func (w *watcher) take(answer []core.SeriesValue, at time.Time, interval time.Du
 			w.ignore(ignoredSubject)
 			w.aboutNothing.add(s.labels)
 		}
+		if !w.watch.Valid.holds(a.Value) {
+			w.ignore(ignoredInvalid)
+		}
 		s.unknown, s.gone = "", time.Time{}
 		w.points = append(w.points, seriesPoint{s, a.Value})
 	}
-	marks := w.marks(at.Add(-changeSettles), at)
+	marks := w.marksFor(at.Add(-changeSettles), at)
 	// One after the other: watches run side by side, and more of them would only keep the results of probes waiting.
 	for i, p := range w.points {
 		p.series.observe(w.watch, at, p.value, interval, marks)

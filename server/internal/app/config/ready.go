@@ -200,7 +200,7 @@ func trend(name, query, direction string, limit float64) Watch {
 func (c *Config) made(w Watch) (out []Watch, problems []detect.Problem) {
 	if f := w.FalseAlarmsPerWeek; f != nil && *f == 0 {
 		problems = append(problems, detect.Problem{
-			Field: "false_alarms_per_week", Text: "at 0 nothing is ever news; want a number above 0 such as 0.25, or leave it out for 1",
+			Field: "false_alarms_per_week", Text: "at 0 nothing is ever news; want a number above 0 such as 0.25, or leave it out",
 		})
 	}
 	if w.Ready == "" {
