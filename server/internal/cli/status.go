@@ -142,6 +142,10 @@ func (v *overview) table(w io.Writer) {
 		_, _ = fmt.Fprintln(w)
 	}
 	v.episodes(w)
+	if st.Feedback != nil {
+		_, _ = fmt.Fprintln(w)
+		columns(w, precisionRows(*st.Feedback)...)
+	}
 	if st.Warming != nil {
 		_, _ = fmt.Fprintln(w)
 		for _, x := range *st.Warming {

@@ -37,6 +37,17 @@ type Alarm struct {
 	Sentence string    `json:"sentence"`
 }
 
+// NewestAlarm orders alarms: those that are on come first, then the newest.
+func NewestAlarm(a, b Alarm) int {
+	if a.Over != b.Over {
+		if a.Over {
+			return 1
+		}
+		return -1
+	}
+	return cmp.Or(b.Onset.Compare(a.Onset), strings.Compare(a.ID, b.ID))
+}
+
 // AlarmID derives the id of an alarm of a watch from its series, as sentences call it, and its onset.
 func AlarmID(watch, series string, onset time.Time) string {
 	return derive("alm_", watch, series, strconv.FormatInt(onset.UnixMilli(), 10))
