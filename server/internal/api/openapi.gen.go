@@ -169,6 +169,9 @@ type ChangeRequest struct {
 	// ID Made of the change when absent; give one to be able to retry.
 	ID *string `json:"id,omitempty"`
 
+	// Incident It is no change but trouble that is over, from which detectors are not to learn.
+	Incident *bool `json:"incident,omitempty"`
+
 	// Maintenance People work at the subject: nothing moves its users, or others to it, by itself.
 	Maintenance *bool `json:"maintenance,omitempty"`
 
@@ -647,10 +650,10 @@ type ServerInterface interface {
 	// ListChanges Declared changes such as deploys, the newest start first.
 	// (GET /changes)
 	ListChanges(c *gin.Context, params ListChangesParams)
-	// DeclareChange Declare a change, or a maintenance.
+	// DeclareChange Declare a change or a maintenance, or mark an incident that is over.
 	// (POST /changes)
 	DeclareChange(c *gin.Context)
-	// EndChange End a declared change before its time.
+	// EndChange End a declared change before its time, or take an incident back.
 	// (POST /changes/end)
 	EndChange(c *gin.Context)
 	// PostCommand Give an order.
@@ -2496,10 +2499,10 @@ type StrictServerInterface interface {
 	// ListChanges Declared changes such as deploys, the newest start first.
 	// (GET /changes)
 	ListChanges(ctx context.Context, request ListChangesRequestObject) (ListChangesResponseObject, error)
-	// DeclareChange Declare a change, or a maintenance.
+	// DeclareChange Declare a change or a maintenance, or mark an incident that is over.
 	// (POST /changes)
 	DeclareChange(ctx context.Context, request DeclareChangeRequestObject) (DeclareChangeResponseObject, error)
-	// EndChange End a declared change before its time.
+	// EndChange End a declared change before its time, or take an incident back.
 	// (POST /changes/end)
 	EndChange(ctx context.Context, request EndChangeRequestObject) (EndChangeResponseObject, error)
 	// PostCommand Give an order.

@@ -49,6 +49,7 @@ type watcher struct {
 	slots    chan struct{}
 	replays  chan struct{}
 	progress progress
+	spoiled  spoiled
 
 	ours      bool // whether it was ours at the last tick
 	series    map[string]*series
@@ -148,8 +149,13 @@ func (w *watcher) pause(tick time.Time) time.Duration {
 // true when a replay has just done so. It holds no slot: a long replay keeps no other watch waiting.
 func (w *watcher) prepare(ctx context.Context, tick, lost time.Time) (replayed bool) {
 	w.turn()
+	spoiled := w.spoiled.take()
 	if !w.ours {
 		return false
+	}
+	if w.learned(spoiled, tick) {
+		w.log.Info("training window is read again, for a time of it was marked or is no longer", slog.Time("from", spoiled[0].From), slog.Time("until", spoiled[0].Until))
+		w.replayed, w.replay = false, nil
 	}
 	if back := w.asked.Sub(tick.Add(-w.watch.EvalDelay)); back > unknownAfter*w.interval(tick) {
 		// The models know a time that has not come yet, and would take no value until then.

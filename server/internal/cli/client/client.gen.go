@@ -169,6 +169,9 @@ type ChangeRequest struct {
 	// ID Made of the change when absent; give one to be able to retry.
 	ID *string `json:"id,omitempty"`
 
+	// Incident It is no change but trouble that is over, from which detectors are not to learn.
+	Incident *bool `json:"incident,omitempty"`
+
 	// Maintenance People work at the subject: nothing moves its users, or others to it, by itself.
 	Maintenance *bool `json:"maintenance,omitempty"`
 
@@ -749,42 +752,44 @@ type ClientInterface interface {
 	// Corresponds with GET /changes (the `ListChanges` operationId).
 	ListChanges(ctx context.Context, params *ListChangesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DeclareChangeWithBody Declare a change, or a maintenance.
+	// DeclareChangeWithBody Declare a change or a maintenance, or mark an incident that is over.
 	//
 	// An admin token may declare one for any site, a site's token for its own. The same id with the same change any
 	// number of times is one change; another change under it is a conflict. A change lasts 24 h at most. While a
 	// maintenance is under way nothing moves users of its subject, or others to it, by itself; it takes an admin token
-	// and lasts 72 h at most.
+	// and lasts 72 h at most. An incident is trouble of the last 60 days that nobody declared: detectors do not learn from
+	// it, and those that have read their training window again. It takes an admin token too.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /changes (the `DeclareChange` operationId).
 	DeclareChangeWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DeclareChange Declare a change, or a maintenance.
+	// DeclareChange Declare a change or a maintenance, or mark an incident that is over.
 	//
 	// An admin token may declare one for any site, a site's token for its own. The same id with the same change any
 	// number of times is one change; another change under it is a conflict. A change lasts 24 h at most. While a
 	// maintenance is under way nothing moves users of its subject, or others to it, by itself; it takes an admin token
-	// and lasts 72 h at most.
+	// and lasts 72 h at most. An incident is trouble of the last 60 days that nobody declared: detectors do not learn from
+	// it, and those that have read their training window again. It takes an admin token too.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /changes (the `DeclareChange` operationId).
 	DeclareChange(ctx context.Context, body DeclareChangeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// EndChangeWithBody End a declared change before its time.
+	// EndChangeWithBody End a declared change before its time, or take an incident back.
 	//
-	// The record stays, with who ended it and when. One that is over stays as it is.
+	// The record stays, with who ended it and when. A change that is over stays as it is.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /changes/end (the `EndChange` operationId).
 	EndChangeWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// EndChange End a declared change before its time.
+	// EndChange End a declared change before its time, or take an incident back.
 	//
-	// The record stays, with who ended it and when. One that is over stays as it is.
+	// The record stays, with who ended it and when. A change that is over stays as it is.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -1061,12 +1066,13 @@ func (c *Client) ListChanges(ctx context.Context, params *ListChangesParams, req
 	return c.Client.Do(req)
 }
 
-// DeclareChangeWithBody Declare a change, or a maintenance.
+// DeclareChangeWithBody Declare a change or a maintenance, or mark an incident that is over.
 //
 // An admin token may declare one for any site, a site's token for its own. The same id with the same change any
 // number of times is one change; another change under it is a conflict. A change lasts 24 h at most. While a
 // maintenance is under way nothing moves users of its subject, or others to it, by itself; it takes an admin token
-// and lasts 72 h at most.
+// and lasts 72 h at most. An incident is trouble of the last 60 days that nobody declared: detectors do not learn from
+// it, and those that have read their training window again. It takes an admin token too.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1083,12 +1089,13 @@ func (c *Client) DeclareChangeWithBody(ctx context.Context, contentType string, 
 	return c.Client.Do(req)
 }
 
-// DeclareChange Declare a change, or a maintenance.
+// DeclareChange Declare a change or a maintenance, or mark an incident that is over.
 //
 // An admin token may declare one for any site, a site's token for its own. The same id with the same change any
 // number of times is one change; another change under it is a conflict. A change lasts 24 h at most. While a
 // maintenance is under way nothing moves users of its subject, or others to it, by itself; it takes an admin token
-// and lasts 72 h at most.
+// and lasts 72 h at most. An incident is trouble of the last 60 days that nobody declared: detectors do not learn from
+// it, and those that have read their training window again. It takes an admin token too.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1105,9 +1112,9 @@ func (c *Client) DeclareChange(ctx context.Context, body DeclareChangeJSONReques
 	return c.Client.Do(req)
 }
 
-// EndChangeWithBody End a declared change before its time.
+// EndChangeWithBody End a declared change before its time, or take an incident back.
 //
-// The record stays, with who ended it and when. One that is over stays as it is.
+// The record stays, with who ended it and when. A change that is over stays as it is.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1124,9 +1131,9 @@ func (c *Client) EndChangeWithBody(ctx context.Context, contentType string, body
 	return c.Client.Do(req)
 }
 
-// EndChange End a declared change before its time.
+// EndChange End a declared change before its time, or take an incident back.
 //
-// The record stays, with who ended it and when. One that is over stays as it is.
+// The record stays, with who ended it and when. A change that is over stays as it is.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -2781,42 +2788,44 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /changes (the `ListChanges` operationId).
 	ListChangesWithResponse(ctx context.Context, params *ListChangesParams, reqEditors ...RequestEditorFn) (*ListChangesResponse, error)
 
-	// DeclareChangeWithBodyWithResponse Declare a change, or a maintenance.
+	// DeclareChangeWithBodyWithResponse Declare a change or a maintenance, or mark an incident that is over.
 	//
 	// An admin token may declare one for any site, a site's token for its own. The same id with the same change any
 	// number of times is one change; another change under it is a conflict. A change lasts 24 h at most. While a
 	// maintenance is under way nothing moves users of its subject, or others to it, by itself; it takes an admin token
-	// and lasts 72 h at most.
+	// and lasts 72 h at most. An incident is trouble of the last 60 days that nobody declared: detectors do not learn from
+	// it, and those that have read their training window again. It takes an admin token too.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /changes (the `DeclareChange` operationId).
 	DeclareChangeWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeclareChangeResponse, error)
 
-	// DeclareChangeWithResponse Declare a change, or a maintenance.
+	// DeclareChangeWithResponse Declare a change or a maintenance, or mark an incident that is over.
 	//
 	// An admin token may declare one for any site, a site's token for its own. The same id with the same change any
 	// number of times is one change; another change under it is a conflict. A change lasts 24 h at most. While a
 	// maintenance is under way nothing moves users of its subject, or others to it, by itself; it takes an admin token
-	// and lasts 72 h at most.
+	// and lasts 72 h at most. An incident is trouble of the last 60 days that nobody declared: detectors do not learn from
+	// it, and those that have read their training window again. It takes an admin token too.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /changes (the `DeclareChange` operationId).
 	DeclareChangeWithResponse(ctx context.Context, body DeclareChangeJSONRequestBody, reqEditors ...RequestEditorFn) (*DeclareChangeResponse, error)
 
-	// EndChangeWithBodyWithResponse End a declared change before its time.
+	// EndChangeWithBodyWithResponse End a declared change before its time, or take an incident back.
 	//
-	// The record stays, with who ended it and when. One that is over stays as it is.
+	// The record stays, with who ended it and when. A change that is over stays as it is.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /changes/end (the `EndChange` operationId).
 	EndChangeWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EndChangeResponse, error)
 
-	// EndChangeWithResponse End a declared change before its time.
+	// EndChangeWithResponse End a declared change before its time, or take an incident back.
 	//
-	// The record stays, with who ended it and when. One that is over stays as it is.
+	// The record stays, with who ended it and when. A change that is over stays as it is.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -4444,12 +4453,13 @@ func (c *ClientWithResponses) ListChangesWithResponse(ctx context.Context, param
 	return ParseListChangesResponse(rsp)
 }
 
-// DeclareChangeWithBodyWithResponse Declare a change, or a maintenance.
+// DeclareChangeWithBodyWithResponse Declare a change or a maintenance, or mark an incident that is over.
 //
 // An admin token may declare one for any site, a site's token for its own. The same id with the same change any
 // number of times is one change; another change under it is a conflict. A change lasts 24 h at most. While a
 // maintenance is under way nothing moves users of its subject, or others to it, by itself; it takes an admin token
-// and lasts 72 h at most.
+// and lasts 72 h at most. An incident is trouble of the last 60 days that nobody declared: detectors do not learn from
+// it, and those that have read their training window again. It takes an admin token too.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4462,12 +4472,13 @@ func (c *ClientWithResponses) DeclareChangeWithBodyWithResponse(ctx context.Cont
 	return ParseDeclareChangeResponse(rsp)
 }
 
-// DeclareChangeWithResponse Declare a change, or a maintenance.
+// DeclareChangeWithResponse Declare a change or a maintenance, or mark an incident that is over.
 //
 // An admin token may declare one for any site, a site's token for its own. The same id with the same change any
 // number of times is one change; another change under it is a conflict. A change lasts 24 h at most. While a
 // maintenance is under way nothing moves users of its subject, or others to it, by itself; it takes an admin token
-// and lasts 72 h at most.
+// and lasts 72 h at most. An incident is trouble of the last 60 days that nobody declared: detectors do not learn from
+// it, and those that have read their training window again. It takes an admin token too.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4480,9 +4491,9 @@ func (c *ClientWithResponses) DeclareChangeWithResponse(ctx context.Context, bod
 	return ParseDeclareChangeResponse(rsp)
 }
 
-// EndChangeWithBodyWithResponse End a declared change before its time.
+// EndChangeWithBodyWithResponse End a declared change before its time, or take an incident back.
 //
-// The record stays, with who ended it and when. One that is over stays as it is.
+// The record stays, with who ended it and when. A change that is over stays as it is.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4495,9 +4506,9 @@ func (c *ClientWithResponses) EndChangeWithBodyWithResponse(ctx context.Context,
 	return ParseEndChangeResponse(rsp)
 }
 
-// EndChangeWithResponse End a declared change before its time.
+// EndChangeWithResponse End a declared change before its time, or take an incident back.
 //
-// The record stays, with who ended it and when. One that is over stays as it is.
+// The record stays, with who ended it and when. A change that is over stays as it is.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
