@@ -114,6 +114,19 @@ func TestFeedback(t *testing.T) {
 		}
 	}
 
+	// An incident of half an hour ago is marked, and the watch learns anew without it; its judging goes on.
+	begun := time.Now().Add(-30 * time.Minute).UTC().Format(time.RFC3339)
+	if out := s.order("change", "declare", "--incident", "--site", "fra", "--what", "the switch", "--id", "inc-1", "--start", begun, "--for", "5m"); !strings.HasPrefix(out, "incident inc-1 of fra until ") {
+		t.Errorf("the command says %s", out)
+	}
+	until(t, "the watch reads its training window again", func() bool {
+		return strings.Contains(s.log.String(), "training window is read again")
+	})
+	judged := s.counter("evenkeel_detect_evaluations_total", `watch="edge-requests"`)
+	until(t, "the watch judges on", func() bool {
+		return s.counter("evenkeel_detect_evaluations_total", `watch="edge-requests"`) >= judged+2
+	})
+
 	// It is counted, and stays.
 	counted := func() bool {
 		return s.counter("evenkeel_watch_labels", `watch="edge-requests"`, `label="false"`) == 1 && s.counter("evenkeel_episode_labels", `label="true"`) == 1 &&

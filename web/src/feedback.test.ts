@@ -4,20 +4,21 @@ import type { Alarm, Episode } from './types';
 
 const now = new Date('2026-03-01T12:00:00Z');
 const alarm: Alarm = {
-  id: 'alm_1', watch: 'latency', series: 'latency of fra', class: 'symptom', onset: '2026-03-01T11:00:00Z', last: '2026-03-01T11:05:00Z', over: true,
+  id: 'alm_1', watch: 'latency', series: 'latency of fra', site: 'fra', class: 'symptom', onset: '2026-03-01T11:00:00Z', last: '2026-03-01T11:05:00Z', over: true,
   sentence: '<b>odd</b>',
 };
 const episode = { id: 'ep_1', subject: { site: 'fra', service: 'checkout' }, onset: alarm.onset, closed_at: alarm.last, kind: 'gray', sentence: 'x' } as Episode;
-const desk = (more: Partial<Desk> = {}): Desk => ({ words: [], me: '', say: () => undefined, ...more });
+const desk = (more: Partial<Desk> = {}): Desk => ({ words: [], me: '', changes: [], ask: () => undefined, ...more });
 
 test('buttons have names, and say what they are for', () => {
-  const say = vi.fn();
-  const m = marks(ofAlarm(alarm), desk({ say }), 'now');
+  const ask = vi.fn();
+  const m = marks(ofAlarm({ ...alarm, over: false }), desk({ ask }), 'now');
   expect(m.querySelector('[role=group]')?.getAttribute('aria-label')).toBe('Was the alarm of latency of fra right?');
   const buttons = [...m.querySelectorAll('button')];
   expect(buttons.map((b) => b.textContent)).toEqual(['Right', 'Wrong', 'Unsure']);
   buttons[1]?.click();
-  expect(say).toHaveBeenCalledWith(ofAlarm(alarm), 'false', buttons[1]);
+  const body = { watch: 'latency', series: 'latency of fra', onset: alarm.onset, label: 'false' };
+  expect(ask).toHaveBeenCalledWith({ title: 'Wrong: the alarm of latency of fra', path: '/feedback', body, note: 'note' }, buttons[1]);
   expect(marks(ofEpisode(episode), desk(), 'now').innerHTML).toContain('the episode of checkout at fra');
 });
 
@@ -25,9 +26,24 @@ test('everybody sees who said what, and each person the own button pressed', () 
   const words = [
     { about: 'alm_1', label: 'true', by: 'admin jo' }, { about: 'alm_1', label: 'false', note: 'a backup', by: 'admin ann' }, { about: 'ep_1', label: 'true', by: 'admin bo' },
   ];
-  const m = marks(ofAlarm(alarm), desk({ words, me: 'admin ann' }), 'now');
+  const m = marks(ofAlarm({ ...alarm, over: false }), desk({ words, me: 'admin ann' }), 'now');
   expect(m.textContent).toBe('RightWrongUnsure admin jo: right; admin ann: wrong (a backup)');
   expect([...m.querySelectorAll('button')].map((b) => b.getAttribute('aria-pressed'))).toEqual(['false', 'true', 'false']);
+});
+
+test('what is over need not be learned from', () => {
+  const ask = vi.fn();
+  const forget = (about: ReturnType<typeof ofAlarm>, more: Partial<Desk> = {}) => marks(about, desk({ ask, ...more }), 'past');
+  forget(ofAlarm(alarm)).querySelector<HTMLElement>('#forget-past-alm_1')?.click();
+  expect(ask.mock.calls[0]?.[0]).toMatchObject({
+    path: '/changes', note: 'what', body: { id: 'inc-alm_1', site: 'fra', service: 'all', start: alarm.onset, end: alarm.last, incident: true },
+  });
+  // Of an episode that others than statistics saw nothing is learned anyway.
+  expect(forget(ofEpisode({ ...episode, worst: 'failing' })).textContent).not.toContain('Do not learn');
+  expect(forget(ofEpisode({ ...episode, worst: 'suspect' })).textContent).toContain('Do not learn');
+  const marked = { id: 'inc-alm_1', incident: true, by: 'admin jo' };
+  expect(forget(ofAlarm(alarm), { changes: [marked] }).textContent).toContain('not learned from, by admin jo');
+  expect(forget(ofAlarm(alarm), { changes: [{ ...marked, ended_by: 'admin ann' }] }).textContent).toContain('Unsurelearned from, by admin ann');
 });
 
 test('what is over is listed, and what is not is elsewhere', () => {

@@ -1,14 +1,23 @@
 // What people say of alarms and episodes: whether they were right. Pure but for making elements.
 import { type Child, h } from './dom';
-import type { Alarm, Episode, Precision, Word } from './types';
+import type { Alarm, Change, Episode, Precision, Word } from './types';
 import { badge, time } from './view';
 import { figure, subject } from './words';
 
-/** What a word is about: an episode or an alarm, and how people call it. */
+/** What a word is about: an episode or an alarm, how people call it, and the time that is not to be learned from once it is over. */
 export interface About {
   id: string;
   name: string;
   request: { episode_id: string } | { watch: string; series: string; onset: string };
+  span?: { site: string; service: string; start: string; end: string };
+}
+
+/** An order that a button gives: where to, what it says, and where its note goes. */
+export interface Order {
+  title: string;
+  path: string;
+  body: Record<string, unknown>;
+  note: 'note' | 'what';
 }
 
 export const labels = ['true', 'false', 'unsure'] as const;
@@ -22,15 +31,21 @@ const words: Record<string, string> = { true: 'right', false: 'wrong', unsure: '
 export interface Desk {
   words: Word[];
   me: string;
-  say: (about: About, label: Label, button: HTMLElement) => void;
+  changes: Change[];
+  ask: (order: Order, button: HTMLElement) => void;
 }
 
 export function ofEpisode(e: Episode): About {
-  return { id: e.id, name: `the episode of ${subject(e.subject)}`, request: { episode_id: e.id } };
+  const about: About = { id: e.id, name: `the episode of ${subject(e.subject)}`, request: { episode_id: e.id } };
+  // The others are kept from being learned by themselves.
+  if (e.closed_at !== undefined && e.worst === 'suspect') about.span = { ...e.subject, start: e.onset, end: e.closed_at };
+  return about;
 }
 
 export function ofAlarm(a: Alarm): About {
-  return { id: a.id, name: `the alarm of ${a.series}`, request: { watch: a.watch, series: a.series, onset: a.onset } };
+  const about: About = { id: a.id, name: `the alarm of ${a.series}`, request: { watch: a.watch, series: a.series, onset: a.onset } };
+  if (a.over) about.span = { site: a.site, service: 'all', start: a.onset, end: a.last };
+  return about;
 }
 
 /** The buttons, and who said what. place tells two of the same thing on a page apart. */
@@ -39,12 +54,36 @@ export function marks(about: About, desk: Desk, place: string): HTMLElement {
   const own = said.find((w) => w.by === desk.me)?.label;
   return h('div', { class: 'marks' },
     h('span', { role: 'group', 'aria-label': `Was ${about.name} right?` }, ...labels.map((label) => {
-      const b = h('button', { type: 'button', id: `say-${place}-${about.id}-${label}`, 'aria-pressed': String(own === label) }, verbs[label]);
-      b.addEventListener('click', () => desk.say(about, label, b));
-      return b;
+      const order: Order = { title: `${verbs[label]}: ${about.name}`, path: '/feedback', body: { ...about.request, label }, note: 'note' };
+      return button(order, desk, `say-${place}-${about.id}-${label}`, verbs[label], { 'aria-pressed': String(own === label) });
     })),
+    forget(about, desk, place),
     said.length > 0 && h('span', { class: 'quiet' }, ' ', said.map((w) =>
       `${w.by}: ${words[w.label] ?? w.label}${w.note === undefined || w.note === '' ? '' : ` (${w.note})`}`).join('; ')));
+}
+
+function button(order: Order, desk: Desk, id: string, words: string, more: Record<string, string> = {}): HTMLElement {
+  const b = h('button', { type: 'button', id, ...more }, words);
+  b.addEventListener('click', () => desk.ask(order, b));
+  return b;
+}
+
+/** The button by which the time of it is not learned from, or who has said so. */
+function forget(about: About, desk: Desk, place: string): Child {
+  const { span } = about;
+  if (span === undefined || new Date(span.end) <= new Date(span.start)) return false;
+  const id = `inc-${about.id}`;
+  const marked = desk.changes.find((c) => c.id === id && c.incident === true);
+  if (marked !== undefined) {
+    return h('span', { class: 'quiet' }, marked.ended_by === undefined || marked.ended_by === ''
+      ? `not learned from, by ${marked.by}` : `learned from, by ${marked.ended_by}`);
+  }
+  const whole = span.service === 'all' ? span.site : `${span.service} at ${span.site}`;
+  const order: Order = {
+    title: `Do not learn from ${about.name}: all of ${whole}, in its time`, path: '/changes', note: 'what',
+    body: { id, ...span, what: about.name.slice(0, 60) /* of 200 bytes */, source: 'page', incident: true },
+  };
+  return button(order, desk, `forget-${place}-${about.id}`, 'Do not learn');
 }
 
 /** What is over, to be spoken of after the fact; nothing while that is nothing. */

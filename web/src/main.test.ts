@@ -53,7 +53,7 @@ beforeAll(async () => {
   document.body.innerHTML = page.slice(page.indexOf('<body>') + '<body>'.length, page.indexOf('</body>'));
   Object.assign(answers, {
     '/sites': [{ name: 'fra', kind: 'site', services: [{ name: 'checkout', condition: 'failing', routing: 'active', weight: 100 }] }],
-    '/episodes': [], '/actions': [], '/feedback': [], '/alarms': [], '/conditions': { links: [{ link: 'orders:fra>ams', store: 'orders', from: 'fra', to: 'ams', state: 'link_down' }] },
+    '/episodes': [], '/actions': [], '/feedback': [], '/alarms': [], '/changes': [], '/conditions': { links: [{ link: 'orders:fra>ams', store: 'orders', from: 'fra', to: 'ams', state: 'link_down' }] },
     '/timeline': [{ at: later(-60), subject: { site: 'fra', service: 'checkout' }, kind: 'system', sentence: 'One.', seq: 7, n: 0 }],
   });
   await import('./main');
@@ -122,7 +122,7 @@ test('what is odd is shown while it is', async () => {
 
 test('a person says whether an alarm and an episode were right', async () => {
   const alarm = {
-    id: 'alm_1', watch: 'latency', series: 'latency of fra', class: 'symptom', onset: later(-60), last: later(-1), over: false, sentence: 'latency of fra: 2',
+    id: 'alm_1', watch: 'latency', series: 'latency of fra', site: 'fra', class: 'symptom', onset: later(-60), last: later(-1), over: false, sentence: 'latency of fra: 2',
   };
   const odd = [{ id: 'alm_1', class: 'symptom', sentence: 'latency of fra: 2' }];
   answers['/alarms'] = [alarm];
@@ -172,6 +172,10 @@ test('a person says whether an alarm and an episode were right', async () => {
   expect(document.getElementById('say-token-part')?.hidden).toBe(true);
   await submit();
   expect(sent.at(-1)?.body).toEqual({ episode_id: 'ep_1', label: 'true' });
+  button('forget-past-alm_1').click();
+  expect(text('say-what')).toContain('Do not learn from the alarm of latency of fra: all of fra');
+  await submit();
+  expect(sent.at(-1)?.body).toMatchObject({ id: 'inc-alm_1', site: 'fra', service: 'all', start: alarm.onset, end: alarm.last, incident: true });
   Object.assign(answers, { '/alarms': [], '/episodes': [], '/feedback': [] });
   vi.stubGlobal('fetch', (path: string) => Promise.resolve(answer(path)));
   await say({});

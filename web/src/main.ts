@@ -5,7 +5,7 @@ import { matrix } from './links';
 import * as replicas from './replicas';
 import * as say from './say';
 import { Story, storyLength } from './story';
-import type { Action, Alarm, Anomaly, Decision, Episode, Line, Link, Replicas, Site, Status, Word } from './types';
+import type { Action, Alarm, Anomaly, Change, Decision, Episode, Line, Link, Replicas, Site, Status, Word } from './types';
 import * as statistics from './statistics';
 import * as view from './view';
 
@@ -25,7 +25,7 @@ let sites: Site[] | undefined;
 let others: Replicas | undefined; // undefined: the server is alone
 let othersAt = 0;
 let alarms: Alarm[] = [];
-const desk: feedback.Desk = { words: [], me: '', say: say.ask };
+const desk: feedback.Desk = { words: [], me: '', changes: [], ask: say.ask };
 let problem = '';
 let streamOpen = false;
 let reading = false;
@@ -127,8 +127,9 @@ function showReplicas(): void {
 
 /** What people said, and the alarms of which they may say it. */
 async function readFeedback(): Promise<void> {
-  const [said, raised] = await Promise.all([get<Word[]>('/feedback?limit=1000'), get<Alarm[]>('/alarms?limit=100')]);
+  const [said, raised, declared] = await Promise.all([get<Word[]>('/feedback?limit=1000'), get<Alarm[]>('/alarms?limit=100'), get<Change[]>('/changes?limit=200')]);
   desk.words = list(said.body);
+  desk.changes = list(declared.body).filter((c) => c.incident);
   alarms = list(raised.body);
 }
 
@@ -141,7 +142,7 @@ async function readEpisodes(now: Date, day: string): Promise<void> {
   const open = list((await get<Episode[]>('/episodes?open=true&limit=50')).body);
   show('episodes', [open, day, desk.words, desk.me], () => [view.episodes(open, now, (e) => feedback.marks(feedback.ofEpisode(e), desk, 'now'))]);
   const newest = list((await get<Episode[]>('/episodes?limit=20')).body);
-  show('episodes-past', [newest, day, desk.words, desk.me], () => feedback.pastEpisodes(newest, desk, now));
+  show('episodes-past', [newest, day, desk.words, desk.me, desk.changes], () => feedback.pastEpisodes(newest, desk, now));
   const latest = open.length > 0 ? open : newest;
   const decisions = await Promise.all(latest.map((e) => e.decision_id).filter((id): id is string => id !== undefined && id !== '')
     .slice(0, 10).map(async (id) => (await get<Decision>(`/decisions/${encodeURIComponent(id)}`)).body));
@@ -192,7 +193,7 @@ function showState(): void {
   show('statistics', status?.statistics, () => statistics.rows(status?.statistics));
   const odd = status?.anomalies;
   show('anomalies', [odd, desk.words, desk.me, odd?.map((a) => alarms.some((x) => x.id === a.id))], () => statistics.anomalies(odd, marksOf));
-  show('alarms-past', [alarms.filter((a) => a.over), desk.words, desk.me, new Date().toDateString()], () => feedback.pastAlarms(alarms, desk, new Date()));
+  show('alarms-past', [alarms.filter((a) => a.over), desk.words, desk.me, desk.changes, new Date().toDateString()], () => feedback.pastAlarms(alarms, desk, new Date()));
   show('precision', status?.feedback, () => feedback.precision(status?.feedback));
   show('warming', status?.warming, () => statistics.warming(status?.warming));
   const old = link === 'lost' || (age !== undefined && age > view.staleAfter);
@@ -228,9 +229,14 @@ function listen(): void {
   };
 }
 
-say.listen((w) => {
-  desk.me = w.by;
-  desk.words = [w, ...desk.words.filter((x) => x.about !== w.about || x.by !== w.by)];
+say.listen((kept, order) => {
+  if (order.path === '/feedback') {
+    const w = kept as Word;
+    desk.me = w.by;
+    desk.words = [w, ...desk.words.filter((x) => x.about !== w.about || x.by !== w.by)];
+  } else {
+    desk.changes = [kept as Change, ...desk.changes];
+  }
   void read();
 });
 void read();

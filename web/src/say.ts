@@ -1,30 +1,30 @@
-// The dialog in which a person says whether something was right. The token is kept until the page is left, and nowhere else.
+// The dialog in which a person gives an order. The token is kept until the page is left, and nowhere else.
 import { post, Trouble } from './api';
 import { byId } from './dom';
-import { type About, type Label, verbs } from './feedback';
-import type { Word } from './types';
+import type { Order } from './feedback';
 
 let token = '';
-let pending: { about: About; label: Label; back: string } | undefined;
+let pending: { order: Order; back: string } | undefined;
 
 function field(id: string): HTMLInputElement {
   return byId(id) as HTMLInputElement;
 }
 
 /** Asks for a note, and for the token while there is none. */
-export function ask(about: About, label: Label, button: HTMLElement): void {
-  pending = { about, label, back: button.id };
-  byId('say-what').textContent = `${verbs[label]}: ${about.name}`;
+export function ask(order: Order, button: HTMLElement): void {
+  pending = { order, back: button.id };
+  byId('say-what').textContent = order.title;
   byId('say-problem').textContent = '';
   field('say-note').value = '';
+  field('say-note').maxLength = order.note === 'what' ? 200 : 500;
   field('say-token').value = token;
   byId('say-token-part').hidden = token !== '';
   (byId('say') as HTMLDialogElement).showModal();
   field(token === '' ? 'say-token' : 'say-note').focus();
 }
 
-/** Listens to the dialog; said hears of each word that is on record. */
-export function listen(said: (w: Word) => void): void {
+/** Listens to the dialog; said hears of what is on record then, and of the order. */
+export function listen(said: (kept: unknown, order: Order) => void): void {
   const dialog = byId('say') as HTMLDialogElement;
   dialog.addEventListener('close', () => document.getElementById(pending?.back ?? '')?.focus());
   byId('say-cancel').addEventListener('click', () => dialog.close());
@@ -34,16 +34,17 @@ export function listen(said: (w: Word) => void): void {
   });
 }
 
-async function send(dialog: HTMLDialogElement, said: (w: Word) => void): Promise<void> {
+async function send(dialog: HTMLDialogElement, said: (kept: unknown, order: Order) => void): Promise<void> {
   if (pending === undefined) return;
+  const { order } = pending;
   const record = byId('say-record') as HTMLButtonElement;
   const given = field('say-token').value.trim();
   const note = field('say-note').value.trim();
   record.disabled = true;
   try {
-    const word = await post<Word>('/feedback', given, { ...pending.about.request, label: pending.label, ...(note === '' ? {} : { note }) });
+    const kept = await post<unknown>(order.path, given, { ...order.body, ...(note === '' ? {} : { [order.note]: note }) });
     token = given;
-    said(word);
+    said(kept, order);
     dialog.close();
   } catch (e) {
     byId('say-problem').textContent = e instanceof Error ? e.message : String(e);

@@ -85,6 +85,7 @@ export interface Alarm {
   id: string;
   watch: string;
   series: string;
+  site: string;
   class: string;
   onset: string;
   last: string;
@@ -98,6 +99,14 @@ export interface Word {
   label: string;
   note?: string;
   by: string;
+}
+
+/** What somebody declared; of these the page looks for incidents. */
+export interface Change {
+  id: string;
+  incident?: boolean;
+  by: string;
+  ended_by?: string;
 }
 
 /** How often the alarms of a watch were right by what people say; of episodes without a watch. */
@@ -180,6 +189,7 @@ export interface Episode {
   opened_at: string;
   closed_at?: string;
   condition: string;
+  worst: string;
   kind: string;
   routing: string;
   decisions: number;

@@ -54,7 +54,7 @@ func AlarmsIn(o core.Observation) []core.Alarm {
 		if id := core.AlarmID(e.Source, e.Series, e.Onset); e.Series != "" && !seen[id] {
 			seen[id] = true
 			out = append(out, core.Alarm{
-				ID: id, Watch: e.Source, Series: e.Series, Class: e.Class, Onset: e.Onset, Last: e.Last, Sentence: odd(e),
+				ID: id, Watch: e.Source, Series: e.Series, Site: e.Subject.Site, Class: e.Class, Onset: e.Onset, Last: e.Last, Sentence: odd(e),
 			})
 		}
 	}

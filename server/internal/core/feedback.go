@@ -30,6 +30,7 @@ type Alarm struct {
 	ID       string    `json:"id"` // AlarmID
 	Watch    string    `json:"watch"`
 	Series   string    `json:"series"`
+	Site     string    `json:"site"`
 	Class    Class     `json:"class"`
 	Onset    time.Time `json:"onset"`
 	Last     time.Time `json:"last"` // when it was seen last
