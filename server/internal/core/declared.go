@@ -43,7 +43,7 @@ const (
 	MaintenanceLongest = 72 * time.Hour
 	ChangeEarly        = 7 * 24 * time.Hour  // how long before its start it may be declared
 	ChangeLate         = 24 * time.Hour      // how long after its start
-	IncidentLate       = 60 * 24 * time.Hour // the same of an incident: more than detectors are given to learn from
+	IncidentLate       = 60 * 24 * time.Hour // the same of an incident; the ledger keeps it for 90 days
 	changeText         = 200                 // bytes
 )
 

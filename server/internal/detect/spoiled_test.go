@@ -2,6 +2,7 @@ package detect_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -90,6 +91,52 @@ func TestAnIncidentIsMarkedAfterwards(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Many watches that learn anew at the same time go on judging until their turn: each is away for as long as it reads, and no longer.
+func TestWatchesLearnAnewOneAfterTheOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &archive{series: 1, takes: 4 * time.Second}
+		var watches []detect.Watch
+		for i := range 10 {
+			watch := trafficWatch()
+			watch.Name, watch.Every, watch.Training = fmt.Sprint("watch-", i), 10*time.Second, time.Hour
+			watches = append(watches, watch)
+		}
+		man, err := detect.New(detect.Options{Watches: watches, Querier: a, Writer: a, Signals: a.signal})
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute+time.Second)
+		defer cancel()
+		var all sync.WaitGroup
+		all.Go(func() {
+			time.Sleep(2*time.Minute + time.Second)
+			a.mu.Lock()
+			a.parts = nil
+			a.mu.Unlock()
+			man.Relearn([]detect.Mark{{Kind: detect.MarkIncident, Subject: checkoutAtFra, From: start.Add(-time.Minute), Until: start}})
+		})
+		if err := man.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		all.Wait()
+		judged := map[string]int{}
+		for _, s := range a.signals {
+			if s.At.After(start.Add(2*time.Minute)) && s.State == core.DetectorNormal {
+				judged[s.Detector]++
+			}
+		}
+		for _, w := range watches {
+			if judged[w.Name] != 18 {
+				t.Errorf("%s is judged at %d of 18 ticks", w.Name, judged[w.Name])
+			}
+		}
+		if len(a.parts) != len(watches) {
+			t.Errorf("%d parts are read again, of %d watches", len(a.parts), len(watches))
+		}
+	})
 }
 
 func threshold(w *detect.Watch) { w.Model, w.Threshold = detect.ModelThreshold, new(1000.0) }

@@ -58,6 +58,7 @@ type watcher struct {
 	points    []seriesPoint // of the last answer; its room is used again
 	samples   []core.Sample // of the last report; its room is used again
 	replayed  bool
+	again     bool      // the models judge, while the training window is to be read again
 	replay    *replay   // under way; nil: not begun, or done
 	asked     time.Time // the time of the last question of ours that was answered
 	queryErr  string    // the failures last logged
@@ -155,6 +156,7 @@ func (w *watcher) prepare(ctx context.Context, tick, lost time.Time) (replayed b
 	}
 	if w.learned(spoiled, tick) {
 		w.log.Info("training window is read again, for a time of it was marked or is no longer", slog.Time("from", spoiled[0].From), slog.Time("until", spoiled[0].Until))
+		w.again = w.again || w.replayed
 		w.replayed, w.replay = false, nil
 	}
 	if back := w.asked.Sub(tick.Add(-w.watch.EvalDelay)); back > unknownAfter*w.interval(tick) {
@@ -292,7 +294,7 @@ func (w *watcher) sorted() []*series {
 
 // forget begins with no series, and with nothing replayed.
 func (w *watcher) forget() {
-	w.series, w.order, w.replayed, w.replay, w.asked = map[string]*series{}, nil, false, nil, time.Time{}
+	w.series, w.order, w.replayed, w.again, w.replay, w.asked = map[string]*series{}, nil, false, false, nil, time.Time{}
 }
 
 // report tells the state of every series, and writes it back when the watch is ours. A series that is missing for a
