@@ -26,6 +26,7 @@ func (h *heardOf) Alarms() []core.Alarm { return h.alarms }
 func (h *heardOf) Precision() []core.Precision {
 	return []core.Precision{{Watch: "latency", True: 1, Labels: 1}}
 }
+
 func (h *heardOf) Raised(_ context.Context, _ string, onset time.Time) (bool, error) {
 	return onset.Equal(h.raised), h.broken
 }

@@ -60,11 +60,9 @@ func TestFeedbackCommands(t *testing.T) {
 	f("accepts 1 arg(s)", "give")
 	f("raised no alarm", "give", "true", "--watch", "latency", "--series", "x", "--onset", onset.Format(time.RFC3339))
 
-	r.opinions.precision = []core.Precision{{}, {Watch: "latency", True: 3, False: 1, Labels: 5, Precision: ptr(0.75), Lower: ptr(0.4), Upper: ptr(0.93)}}
+	r.opinions.precision = []core.Precision{{}, {Watch: "latency", True: 3, False: 1, Labels: 5, Precision: new(0.75), Lower: new(0.4), Upper: new(0.93)}}
 	out, _, err := run(t, "status", "--server", r.url)
 	if err != nil || !strings.Contains(out, "watch latency  3     1      0       0.75       0.40 to 0.93  5") || strings.Contains(out, "episodes  ") {
 		t.Errorf("%s, %v", out, err)
 	}
 }
-
-func ptr(x float64) *float64 { return &x }

@@ -23,7 +23,9 @@ func TestPrecisions(t *testing.T) {
 		word("", "ep_1", "jo", 1, core.SaidTrue),
 	}, []string{"latency", "errors"})
 	want := []core.Precision{
-		{True: 1, Labels: 1}, {Watch: "errors"}, {Watch: "gone", Unsure: 1, Labels: 1},
+		{True: 1, Labels: 1},
+		{Watch: "errors"},
+		{Watch: "gone", Unsure: 1, Labels: 1},
 		{Watch: "latency", True: 2, False: 1, Unsure: 1, Labels: 7},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
