@@ -36,14 +36,14 @@ test('what is over need not be learned from', () => {
   const forget = (about: ReturnType<typeof ofAlarm>, more: Partial<Desk> = {}) => marks(about, desk({ ask, ...more }), 'past');
   forget(ofAlarm(alarm)).querySelector<HTMLElement>('#forget-past-alm_1')?.click();
   expect(ask.mock.calls[0]?.[0]).toMatchObject({
-    path: '/changes', note: 'what', body: { id: 'inc-alm_1', site: 'fra', service: 'all', start: alarm.onset, end: alarm.last, incident: true },
+    path: '/changes', note: 'what', body: { id: 'inc-alm_1', site: 'fra', service: 'all', start: alarm.onset, end: '2026-03-01T11:05:01.000Z', incident: true },
   });
   // Of an episode that others than statistics saw nothing is learned anyway.
   expect(forget(ofEpisode({ ...episode, worst: 'failing' })).textContent).not.toContain('Do not learn');
   expect(forget(ofEpisode({ ...episode, worst: 'suspect' })).textContent).toContain('Do not learn');
   const marked = { id: 'inc-alm_1', incident: true, by: 'admin jo' };
-  expect(forget(ofAlarm(alarm), { changes: [marked] }).textContent).toContain('not learned from, by admin jo');
-  expect(forget(ofAlarm(alarm), { changes: [{ ...marked, ended_by: 'admin ann' }] }).textContent).toContain('Unsurelearned from, by admin ann');
+  expect(forget(ofAlarm(alarm), { changes: [marked] }).textContent).toContain('Not learned from, by admin jo.');
+  expect(forget(ofAlarm(alarm), { changes: [{ ...marked, ended_by: 'admin ann' }] }).textContent).toContain('Learned from after all, by admin ann.');
 });
 
 test('what is over is listed, and what is not is elsewhere', () => {

@@ -44,7 +44,8 @@ export function ofEpisode(e: Episode): About {
 
 export function ofAlarm(a: Alarm): About {
   const about: About = { id: a.id, name: `the alarm of ${a.series}`, request: { watch: a.watch, series: a.series, onset: a.onset } };
-  if (a.over) about.span = { site: a.site, service: 'all', start: a.onset, end: a.last };
+  // A second more: the end of a span is no longer in it.
+  if (a.over) about.span = { site: a.site, service: 'all', start: a.onset, end: new Date(new Date(a.last).getTime() + 1000).toISOString() };
   return about;
 }
 
@@ -57,9 +58,9 @@ export function marks(about: About, desk: Desk, place: string): HTMLElement {
       const order: Order = { title: `${verbs[label]}: ${about.name}`, path: '/feedback', body: { ...about.request, label }, note: 'note' };
       return button(order, desk, `say-${place}-${about.id}-${label}`, verbs[label], { 'aria-pressed': String(own === label) });
     })),
-    forget(about, desk, place),
     said.length > 0 && h('span', { class: 'quiet' }, ' ', said.map((w) =>
-      `${w.by}: ${words[w.label] ?? w.label}${w.note === undefined || w.note === '' ? '' : ` (${w.note})`}`).join('; ')));
+      `${w.by}: ${words[w.label] ?? w.label}${w.note === undefined || w.note === '' ? '' : ` (${w.note})`}`).join('; ')),
+    forget(about, desk, place));
 }
 
 function button(order: Order, desk: Desk, id: string, words: string, more: Record<string, string> = {}): HTMLElement {
@@ -75,15 +76,15 @@ function forget(about: About, desk: Desk, place: string): Child {
   const id = `inc-${about.id}`;
   const marked = desk.changes.find((c) => c.id === id && c.incident === true);
   if (marked !== undefined) {
-    return h('span', { class: 'quiet' }, marked.ended_by === undefined || marked.ended_by === ''
-      ? `not learned from, by ${marked.by}` : `learned from, by ${marked.ended_by}`);
+    return h('div', { class: 'quiet' }, marked.ended_by === undefined || marked.ended_by === ''
+      ? `Not learned from, by ${marked.by}.` : `Learned from after all, by ${marked.ended_by}.`);
   }
   const whole = span.service === 'all' ? span.site : `${span.service} at ${span.site}`;
   const order: Order = {
     title: `Do not learn from ${about.name}: all of ${whole}, in its time`, path: '/changes', note: 'what',
     body: { id, ...span, what: about.name.slice(0, 60) /* of 200 bytes */, source: 'page', incident: true },
   };
-  return button(order, desk, `forget-${place}-${about.id}`, 'Do not learn');
+  return h('div', {}, button(order, desk, `forget-${place}-${about.id}`, 'Do not learn'));
 }
 
 /** What is over, to be spoken of after the fact; nothing while that is nothing. */

@@ -175,7 +175,7 @@ test('a person says whether an alarm and an episode were right', async () => {
   button('forget-past-alm_1').click();
   expect(text('say-what')).toContain('Do not learn from the alarm of latency of fra: all of fra');
   await submit();
-  expect(sent.at(-1)?.body).toMatchObject({ id: 'inc-alm_1', site: 'fra', service: 'all', start: alarm.onset, end: alarm.last, incident: true });
+  expect(sent.at(-1)?.body).toMatchObject({ id: 'inc-alm_1', site: 'fra', service: 'all', start: alarm.onset, incident: true });
   Object.assign(answers, { '/alarms': [], '/episodes': [], '/feedback': [] });
   vi.stubGlobal('fetch', (path: string) => Promise.resolve(answer(path)));
   await say({});
