@@ -2,13 +2,16 @@ package ledger
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -120,4 +123,37 @@ func TestFeedbackHasBounds(t *testing.T) {
 	fill(many...)
 	_, _, err = l.Say(t.Context(), word("admin bo", core.SaidFalse, "", 2))
 	wantCode(t, err, core.CodeTooLarge)
+}
+
+// A word may be said at any replica, the last one of a person counts wherever the others were said, and none goes with the leader.
+func TestFeedbackAtSeveralReplicas(t *testing.T) {
+	t.Parallel()
+	c := newCrew(t, 3)
+	leader, _, _ := c.writes(line("one"))
+	names := slices.Sorted(maps.Keys(c.up))
+	for i, name := range names {
+		kept, fresh, err := c.up[name].Say(t.Context(), word("admin jo", core.SaidTrue, name, i))
+		if err != nil || !fresh || kept.N != i+1 {
+			t.Errorf("at %s: %+v, fresh %v, %v", name, kept, fresh, err)
+		}
+	}
+	c.crash(leader)
+	c.leader(20 * time.Second)
+	for name, l := range c.up {
+		c.until(5*time.Second, name+" reads all", func() bool {
+			all, err := l.Feedback(t.Context())
+			return err == nil && len(all) == 3 && core.LastWords(all)[0].Note == names[2]
+		})
+	}
+	// What cannot be kept is refused.
+	next, l := c.leader(20 * time.Second)
+	for name := range maps.Clone(c.up) {
+		if name != next {
+			c.crash(name)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	_, _, err := l.Say(ctx, word("admin jo", core.SaidFalse, "", 9))
+	wantCode(t, err, core.CodeUnavailable)
 }
