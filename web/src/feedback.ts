@@ -103,15 +103,14 @@ export function pastEpisodes(all: Episode[], desk: Desk, now: Date): HTMLElement
     h('li', {}, time(e.onset, now), ' to ', time(e.closed_at ?? '', now), ` ${subject(e.subject)}, ${e.kind}: ${e.sentence}`, marks(ofEpisode(e), desk, 'past'))));
 }
 
-/** How often alarms were right, of the watches that somebody spoke of. */
+/** How often alarms were right; nothing while nobody said anything. */
 export function precision(all: Precision[] | undefined): HTMLElement[] {
-  const some = (all ?? []).filter((p) => p.labels > 0);
-  if (some.length === 0) return [];
+  if (all === undefined || all.length === 0) return [];
   const head = ['right', 'wrong', 'unsure', 'precision (90 %)', 'of'];
   return [h('div', { class: 'wide', role: 'region', 'aria-label': 'Feedback', tabindex: '0' }, h('table', { class: 'quiet' },
     h('caption', {}, 'How often alarms were right by what people say of them, over the last 90 days. They choose what they label, and no threshold moves by it.'),
     h('thead', {}, h('tr', {}, h('td', {}), ...head.map((w) => h('th', { scope: 'col' }, w)))),
-    h('tbody', {}, ...some.map((p) => h('tr', {}, h('th', { scope: 'row' }, p.watch === undefined ? 'Episodes' : `Watch ${p.watch}`),
+    h('tbody', {}, ...all.map((p) => h('tr', {}, h('th', { scope: 'row' }, p.watch === undefined ? 'Episodes' : `Watch ${p.watch}`),
       ...[p.true, p.false, p.unsure].map((n) => h('td', { class: 'figures' }, String(n))),
       h('td', { class: 'figures' }, share(p)), h('td', {}, `${p.labels} ${p.labels === 1 ? 'label' : 'labels'}`))))))];
 }

@@ -27,12 +27,9 @@ type Opinions interface {
 
 const routeFeedback = base + "/feedback"
 
-// said is nil while nobody said anything.
+// said are those that somebody spoke of, nil while that is none.
 func said(all []core.Precision) *[]core.Precision {
-	if !slices.ContainsFunc(all, func(p core.Precision) bool { return p.Labels > 0 }) {
-		return nil
-	}
-	return &all
+	return someOf(slices.DeleteFunc(slices.Clone(all), func(p core.Precision) bool { return p.Labels == 0 }))
 }
 
 // ListAlarms answers GET /alarms.

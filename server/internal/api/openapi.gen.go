@@ -449,7 +449,7 @@ type Status struct {
 	ClusterID string `json:"cluster_id"`
 	Epoch     int64  `json:"epoch"`
 
-	// Feedback How often episodes, and the alarms of each watch, were right by what people say of them; absent while nobody said anything.
+	// Feedback How often episodes, and the alarms of each watch that somebody spoke of, were right by what people say; absent while nobody said anything.
 	Feedback *[]Precision `json:"feedback,omitempty"`
 
 	// Lab The floors of holds do not apply.

@@ -175,13 +175,10 @@ func feedbackListCommand(o Options) *cobra.Command {
 	return cmd
 }
 
-// precisionRows are how often alarms were right by what people say, of the watches that somebody spoke of.
+// precisionRows are how often alarms were right by what people say.
 func precisionRows(all []core.Precision) [][]string {
 	rows := [][]string{{"BY FEEDBACK", "TRUE", "FALSE", "UNSURE", "PRECISION", "90 %", "LABELS"}}
 	for _, p := range all {
-		if p.Labels == 0 {
-			continue
-		}
 		name, share, within := "watch "+p.Watch, "-", "-"
 		if p.Watch == "" {
 			name = "episodes"
