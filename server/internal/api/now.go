@@ -43,6 +43,9 @@ func (s *server) GetStatus(ctx context.Context, _ GetStatusRequestObject) (GetSt
 	if s.Watches != nil {
 		out.Warming = someOf(s.Watches.Warming())
 	}
+	if s.Opinions != nil {
+		out.Feedback = said(s.Opinions.Precision())
+	}
 	if s.Control != nil {
 		leadership := s.Control.Leadership()
 		out.Leadership = &leadership

@@ -261,10 +261,13 @@ func (s *Server) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.marks.relearn = watchman.Relearn
 	s.loop = s.newLoop() //nolint:contextcheck // what it reads later has no request that would end it
 	registerFacts(s.registry, s.eyes.counts)
 	s.registry.MustRegister(newLinkMetrics(s.eyes.Observation), newStatisticsMetrics(s.eyes.reckoning, s.calibration.Load))
-	handler, err := s.handler(watchman)
+	opinions := newOpinions(s.ledger, s.store, s.eyes.Observation, s.config.Watches, s.room("app"))
+	s.registry.MustRegister(newOpinionMetrics(opinions.Precision))
+	handler, err := s.handler(watchman, opinions)
 	if err != nil {
 		return err
 	}
@@ -273,6 +276,7 @@ func (s *Server) serve(ctx context.Context) error {
 	background(s.watchFreezes)
 	background(s.canaries)
 	background(s.calibrations)
+	background(opinions.follow)
 	background(s.trim)
 	if s.several() {
 		background(s.watchStore)

@@ -38,6 +38,10 @@ type marks struct {
 	actions  []core.Action
 	readAt   time.Time
 	present  string // what was open, and where users were moved, then
+	// incidents are those that people marked, by when each is over; nil before the first reading.
+	incidents map[incident]time.Time
+	// relearn tells the detectors of times that were marked, or are no longer, after they have learned them.
+	relearn func([]detect.Mark)
 }
 
 // between are those that touch a time.
@@ -135,17 +139,40 @@ func (s *Server) readMarks(ctx context.Context) error {
 	h.actions = s.marks.actions
 	out := h.marks()
 	s.marks.known.Store(&out)
+	if news := s.marks.marked(h.changes); len(news) > 0 && s.marks.relearn != nil {
+		s.marks.relearn(news)
+	}
 	return nil
 }
 
-// lookedAt reports whether a change is one of the newest, which are told first, or a maintenance, of which each counts.
-func lookedAt(i int, c core.DeclaredChange) bool { return i < marksKept || c.Maintenance }
+// incident names one that people marked.
+type incident struct{ site, id string }
+
+// marked notes the incidents that people marked, and returns those that are news: the time of each, marked or taken back.
+func (m *marks) marked(changes []core.DeclaredChange) (news []detect.Mark) {
+	known := map[incident]time.Time{}
+	for _, c := range changes {
+		if !c.Incident {
+			continue
+		}
+		key := incident{c.Site, c.ID}
+		known[key] = c.Until()
+		if until, ok := m.incidents[key]; m.incidents != nil && (!ok || !until.Equal(c.Until())) {
+			news = append(news, detect.Mark{Kind: detect.MarkIncident, Subject: c.About(), From: c.Start, Until: c.End, What: c.What})
+		}
+	}
+	m.incidents = known
+	return news
+}
+
+// lookedAt reports whether a change is one of the newest, which are told first, or a maintenance or an incident, of which each counts.
+func lookedAt(i int, c core.DeclaredChange) bool { return i < marksKept || c.Maintenance || c.Incident }
 
 // ofLate are the newest changes that judging has to know of, and every maintenance among them.
 func ofLate(changes []core.DeclaredChange, now time.Time) []core.DeclaredChange {
 	var out []core.DeclaredChange
 	for i, c := range changes {
-		if !c.Until().Before(now.Add(-changeSuspect)) && lookedAt(i, c) {
+		if !c.Incident && !c.Until().Before(now.Add(-changeSuspect)) && lookedAt(i, c) {
 			out = append(out, c)
 		}
 	}
@@ -192,6 +219,10 @@ func (h history) marks() []detect.Mark {
 	}
 	for i, c := range h.changes {
 		if !lookedAt(i, c) || !c.Until().After(c.Start) { // the others ended before they began
+			continue
+		}
+		if c.Incident {
+			out = append(out, detect.Mark{Kind: detect.MarkIncident, Subject: c.About(), From: c.Start, Until: c.Until()})
 			continue
 		}
 		if c.Maintenance {

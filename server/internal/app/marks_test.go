@@ -131,6 +131,13 @@ func TestMarksOfHistory(t *testing.T) {
 			history{changes: []core.DeclaredChange{{Site: "fra", Service: "checkout", What: "2.4", Start: at(1), End: at(5)}}},
 			[]string{"change checkout at fra 1 5 2.4"},
 		},
+		"an incident that people marked, and one that was taken back": {
+			history{changes: []core.DeclaredChange{
+				{Site: "fra", Service: core.AllServices, What: "the switch", Start: at(1), End: at(5), Incident: true},
+				{Site: "ams", Service: core.AllServices, What: "not that one", Start: at(1), End: at(5), Incident: true, EndedAt: at(1)},
+			}},
+			[]string{"incident fra 1 5"},
+		},
 		"a maintenance that was ended early, and one that never began": {
 			history{changes: []core.DeclaredChange{
 				{Site: "fra", Service: core.AllServices, What: "disks", Start: at(1), End: at(9), Maintenance: true, EndedAt: at(5)},
@@ -174,6 +181,47 @@ func markText(m detect.Mark, day time.Time) string {
 }
 
 func num(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
+
+// The detectors hear of what people mark after it was learned, of each once and when it is taken back; and nobody else does.
+func TestMarkedIncidents(t *testing.T) {
+	l, err := ledger.Open(t.Context(), ledger.Options{Dir: filepath.Join(t.TempDir(), "ledger")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	var told []detect.Mark
+	s := &Server{ledger: l, inputs: make(chan input), eyes: newEyes("r1", core.Topology{}, time.Now), world: newWorld(core.Topology{})}
+	s.marks.relearn = func(marks []detect.Mark) { told = append(told, marks...) }
+	incident := func(id string) core.DeclaredChange {
+		return core.DeclaredChange{ID: id, Site: "fra", Service: core.AllServices, What: id, Start: now.Add(-3 * time.Hour), End: now.Add(-2 * time.Hour), Incident: true}
+	}
+	f := func(want int) {
+		t.Helper()
+		if err := s.readMarks(t.Context()); err != nil || len(told) != want || len(s.world.current().Changes) > 0 {
+			t.Errorf("%v; told %+v, and those who decide %+v", err, told, s.world.current().Changes)
+		}
+	}
+	declare := func(id string) {
+		t.Helper()
+		if _, _, err := l.Declare(t.Context(), incident(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	declare("old")
+	f(0)
+	declare("new")
+	f(1)
+	f(1)
+	if _, err := l.EndChange(t.Context(), "fra", "new", "admin jo", now); err != nil {
+		t.Fatal(err)
+	}
+	f(2)
+	f(2)
+	if m := told[1]; m.Kind != detect.MarkIncident || m.Subject.Site != "fra" || !m.From.Equal(now.Add(-3*time.Hour)) || !m.Until.Equal(now.Add(-2*time.Hour)) {
+		t.Errorf("told %+v", m)
+	}
+}
 
 // What the ledger has is what the detectors hear; while it does not answer, what was heard last stands.
 func TestMarksAreReadFromTheLedger(t *testing.T) {

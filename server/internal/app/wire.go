@@ -222,7 +222,7 @@ func (s *Server) living() []string {
 }
 
 // handler is everything that is served on the one listener.
-func (s *Server) handler(watchman *detect.Watchman) (http.Handler, error) {
+func (s *Server) handler(watchman *detect.Watchman, said *opinions) (http.Handler, error) {
 	door := ingest.New(ingest.Options{
 		Store: s.store, Facts: s.eyes, Auth: s.ledger, States: s, Now: time.Now, Log: s.room("ingest"), Registry: s.registry,
 		Revision:  func() int64 { return s.world.current().Revision },
@@ -238,7 +238,7 @@ func (s *Server) handler(watchman *detect.Watchman) (http.Handler, error) {
 			{Name: "loop", Ready: func(context.Context) error { return s.loop.ready() }, ForOrders: s.several()},
 			{Name: "detect", Ready: func(context.Context) error { return watchman.Behind() }, Warns: true},
 		},
-		Links: s, Changes: changes{s.ledger, s.marks.stale}, Watches: watchman, Control: s,
+		Links: s, Changes: changes{s.ledger, s.marks.stale}, Opinions: said, Watches: watchman, Control: s,
 		Ingest: door.Handler(), Prometheus: s.store.Handler(), Web: web.Files(),
 		Metrics: promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}),
 		Hosts:   api.HostsOf(s.config.Server.URL),

@@ -70,7 +70,7 @@ func Commands(o Options) []*cobra.Command {
 	return []*cobra.Command{
 		statusCommand(o), tokenCommand(o), drainCommand(o), restoreCommand(o), approveCommand(o), vetoCommand(o),
 		holdCommand(o), brakeCommand(o), linksCommand(o), replicaCommand(o), backupCommand(o), preflightCommand(o), adoptCommand(o),
-		reconcileCommand(o), changeCommand(o),
+		reconcileCommand(o), changeCommand(o), feedbackCommand(o),
 	}
 }
 

@@ -77,6 +77,8 @@ type rig struct {
 	control *control
 	url     string
 	data    string
+
+	opinions *opinions
 }
 
 func start(t *testing.T) *rig {
@@ -97,8 +99,10 @@ func start(t *testing.T) *rig {
 		t: t, ledger: l, records: &records{Ledger: l}, data: data, loop: &loop{},
 		control: &control{leadership: core.Leadership{Leads: true, Quorum: true}}, // alone
 	}
+	r.opinions = &opinions{Ledger: l}
 	h, err := api.New(api.Options{
-		Records: r.records, Live: r.loop, Commander: r.loop, Tokens: l, Self: r.loop, Version: "1.2.3", Control: r.control, Changes: l, Watches: r.loop,
+		Opinions: r.opinions,
+		Records:  r.records, Live: r.loop, Commander: r.loop, Tokens: l, Self: r.loop, Version: "1.2.3", Control: r.control, Changes: l, Watches: r.loop,
 		Parts: []api.PartCheck{
 			{Name: "ledger", Ready: l.Ready}, {Name: "store", Ready: func(context.Context) error { return errors.New("full") }},
 		},

@@ -148,6 +148,10 @@ func (v *overview) table(w io.Writer) {
 			_, _ = fmt.Fprintf(w, "%s: %s\n", printable(x.Name), printable(x.Sentence))
 		}
 	}
+	if st.Feedback != nil {
+		_, _ = fmt.Fprintln(w)
+		columns(w, precisionRows(*st.Feedback)...)
+	}
 	if st.Warming != nil {
 		_, _ = fmt.Fprintln(w)
 		for _, x := range *st.Warming {

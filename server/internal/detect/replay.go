@@ -46,7 +46,7 @@ func (w *watcher) remember(ctx context.Context, tick, lost time.Time) {
 	}
 	r := w.replay
 	for !r.from.After(until) {
-		if !acquire(ctx, w.replays) {
+		if !w.mayRead(ctx) {
 			return
 		}
 		err := w.part(ctx, until, interval)
@@ -71,8 +71,21 @@ func (w *watcher) remember(ctx context.Context, tick, lost time.Time) {
 	for _, s := range w.series {
 		w.missUntil(s, until.Add(time.Nanosecond), interval)
 	}
-	w.replayed, w.replay, w.asked = true, nil, until
+	w.replayed, w.again, w.replay, w.asked = true, false, nil, until
 	w.metrics.series.WithLabelValues(w.watch.Name).Set(float64(len(w.series)))
+}
+
+// mayRead waits for the turn to read a part; with models that judge it does not, and asks again at the next tick.
+func (w *watcher) mayRead(ctx context.Context) bool {
+	if !w.again {
+		return acquire(ctx, w.replays)
+	}
+	select {
+	case w.replays <- struct{}{}:
+		return true
+	default:
+		return false
+	}
 }
 
 // part reads one part of the training window and gives it to the models.

@@ -49,6 +49,7 @@ type watcher struct {
 	slots    chan struct{}
 	replays  chan struct{}
 	progress progress
+	spoiled  spoiled
 
 	ours      bool // whether it was ours at the last tick
 	series    map[string]*series
@@ -57,6 +58,7 @@ type watcher struct {
 	points    []seriesPoint // of the last answer; its room is used again
 	samples   []core.Sample // of the last report; its room is used again
 	replayed  bool
+	again     bool      // the models judge, while the training window is to be read again
 	replay    *replay   // under way; nil: not begun, or done
 	asked     time.Time // the time of the last question of ours that was answered
 	heard     time.Time // the newest value of any series
@@ -151,8 +153,17 @@ func (w *watcher) pause(tick time.Time) time.Duration {
 // true when a replay has just done so. It holds no slot: a long replay keeps no other watch waiting.
 func (w *watcher) prepare(ctx context.Context, tick, lost time.Time) (replayed bool) {
 	w.turn()
-	if !w.ours || w.patience.waits(tick) {
+	if w.ours && w.patience.waits(tick) {
 		return false
+	}
+	spoiled := w.spoiled.take()
+	if !w.ours {
+		return false
+	}
+	if w.learned(spoiled, tick) {
+		w.log.Info("training window is read again, for a time of it was marked or is no longer", slog.Time("from", spoiled[0].From), slog.Time("until", spoiled[0].Until))
+		w.again = w.again || w.replayed
+		w.replayed, w.replay = false, nil
 	}
 	if back := w.asked.Sub(tick.Add(-w.watch.EvalDelay)); back > unknownAfter*w.interval(tick) {
 		// The models know a time that has not come yet, and would take no value until then.
@@ -298,7 +309,7 @@ func (w *watcher) sorted() []*series {
 
 // forget begins with no series, and with nothing replayed.
 func (w *watcher) forget() {
-	w.series, w.order, w.replayed, w.replay, w.asked = map[string]*series{}, nil, false, nil, time.Time{}
+	w.series, w.order, w.replayed, w.again, w.replay, w.asked = map[string]*series{}, nil, false, false, nil, time.Time{}
 	w.heard = time.Time{}
 }
 
