@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -55,8 +56,8 @@ func (s *session) declare(ctx context.Context, f changeFlags) error {
 	start := time.Now().UTC().Truncate(time.Millisecond)
 	if f.start != "" {
 		var err error
-		if start, err = time.Parse(time.RFC3339, f.start); err != nil {
-			return &core.Error{Code: core.CodeInvalid, Message: fmt.Sprintf("--start %q is no time", f.start), Hint: "write it like 2026-11-27T10:00:00Z"}
+		if start, err = timeOf("--start", f.start); err != nil {
+			return err
 		}
 	}
 	end := start.Add(f.lasts)
@@ -79,19 +80,12 @@ func (s *session) declare(ctx context.Context, f changeFlags) error {
 		return err
 	}
 	res, err := c.DeclareChangeWithResponse(ctx, req)
-	want := http.StatusCreated
-	if res != nil && res.StatusCode() == http.StatusOK {
-		want = http.StatusOK
-	}
-	if err := ask(s, want, func(r *client.DeclareChangeResponse) *client.Problem {
+	if err := ask(s, newOrKnown(res), func(r *client.DeclareChangeResponse) *client.Problem {
 		return r.ApplicationProblemJSONDefault
 	}, res, err); err != nil {
 		return err
 	}
-	made := res.JSON201
-	if want == http.StatusOK {
-		made = res.JSON200
-	}
+	made := cmp.Or(res.JSON201, res.JSON200)
 	if made == nil {
 		return s.strange()
 	}

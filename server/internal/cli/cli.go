@@ -201,6 +201,27 @@ type answer interface {
 	Status() string
 }
 
+// newOrKnown is the status that a call is to have which makes something, or finds that it is there already.
+func newOrKnown[R interface {
+	comparable
+	answer
+}](res R) int {
+	var none R
+	if res != none && res.StatusCode() == http.StatusOK {
+		return http.StatusOK
+	}
+	return http.StatusCreated
+}
+
+// timeOf is the time that a flag gives.
+func timeOf(flag, text string) (time.Time, error) {
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return at, &core.Error{Code: core.CodeInvalid, Message: fmt.Sprintf("%s %q is no time", flag, text), Hint: "write it like 2026-11-27T10:00:00Z"}
+	}
+	return at, nil
+}
+
 // ask turns the three ways in which a call can fail into one error.
 func ask[R answer](s *session, want int, problemOf func(R) *client.Problem, res R, err error) error {
 	if err != nil {

@@ -1,11 +1,11 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -48,9 +48,9 @@ func (s *session) giveFeedback(ctx context.Context, label core.Said, f feedbackF
 	}
 	req.EpisodeID, req.Watch, req.Series, req.Note = text(f.episode), text(f.watch), text(f.series), text(f.note)
 	if f.onset != "" {
-		onset, err := time.Parse(time.RFC3339, f.onset)
+		onset, err := timeOf("--onset", f.onset)
 		if err != nil {
-			return &core.Error{Code: core.CodeInvalid, Message: fmt.Sprintf("--onset %q is no time", f.onset), Hint: "write it like 2026-11-27T10:00:00Z"}
+			return err
 		}
 		req.Onset = &onset
 	}
@@ -79,19 +79,12 @@ func (s *session) giveFeedback(ctx context.Context, label core.Said, f feedbackF
 		}
 	}
 	res, err := c.GiveFeedbackWithResponse(ctx, req)
-	want := http.StatusCreated
-	if res != nil && res.StatusCode() == http.StatusOK {
-		want = http.StatusOK
-	}
-	if err := ask(s, want, func(r *client.GiveFeedbackResponse) *client.Problem {
+	if err := ask(s, newOrKnown(res), func(r *client.GiveFeedbackResponse) *client.Problem {
 		return r.ApplicationProblemJSONDefault
 	}, res, err); err != nil {
 		return err
 	}
-	kept := res.JSON201
-	if want == http.StatusOK {
-		kept = res.JSON200
-	}
+	kept := cmp.Or(res.JSON201, res.JSON200)
 	if kept == nil {
 		return s.strange()
 	}
