@@ -57,8 +57,7 @@ type band struct {
 	otherwise float64 // the default of threshold
 	recoverAt float64
 	direction Direction
-	trigger   int
-	calm      int
+	runs
 }
 
 func (b band) validate() []error {
@@ -69,7 +68,7 @@ func (b band) validate() []error {
 	if !(b.recoverAt >= 0) || b.recoverAt > b.reach() {
 		errs = append(errs, fmt.Errorf("recover at %v: want 0 to the threshold of %v scales", b.recoverAt, b.reach()))
 	}
-	return append(errs, validRuns(b.direction, b.trigger, b.calm)...)
+	return append(errs, b.runs.validate(b.direction)...)
 }
 
 func (b band) reach() float64 { return orFloat(b.threshold, b.otherwise) }
@@ -97,7 +96,7 @@ func (b band) judge(v *Verdict, l *latch, nu float64) {
 	v.Score = 1 - v.Tail
 
 	out := watched > b.reach()
-	l.step(v.At, out, watched <= b.back(), orInt(b.trigger, 1), orInt(b.calm, 3))
+	l.stepOf(v.At, out, watched <= b.back(), b.runs)
 	v.Since = l.Since.time()
 	other := !out && math.Abs(v.Deviation) > b.reach()
 	v.State, v.Reason = outcome(l.On, out && v.Deviation > 0, out && v.Deviation < 0, other)

@@ -258,6 +258,8 @@ func drawModel(t *rapid.T) *detectors.RobustZ {
 		RelativeFloor: rapid.OneOf(rapid.Just(0.0), rapid.Just(-1.0), rapid.Float64()).Draw(t, "relative"),
 		Resolution:    rapid.OneOf(rapid.Just(0.0), rapid.Float64()).Draw(t, "resolution"),
 		TriggerPoints: rapid.IntRange(-1, 4).Draw(t, "trigger"),
+		TriggerOf:     rapid.IntRange(-1, 70).Draw(t, "trigger of"),
+		RecoverOf:     rapid.IntRange(-1, 70).Draw(t, "recover of"),
 		RecoverPoints: rapid.IntRange(-1, 4).Draw(t, "recover"),
 		AdaptAfter:    rapid.SampledFrom([]time.Duration{0, -1, time.Minute}).Draw(t, "adapt"),
 	}

@@ -55,8 +55,12 @@ type LocalFit struct {
 	Resolution float64
 	// TriggerPoints in a row outside the band make the series anomalous. Zero means 1.
 	TriggerPoints int
+	// TriggerOf is of how many points, up to 64, TriggerPoints must be outside. Zero means all: they are in a row.
+	TriggerOf int
 	// RecoverPoints in a row within RecoverAt make it normal again. Zero means 3.
 	RecoverPoints int
+	// RecoverOf is the same of RecoverPoints.
+	RecoverOf int
 
 	st      localState
 	weights []float64 // of the values, oldest first; nil: not computed yet
@@ -91,7 +95,7 @@ func (m *LocalFit) window() int {
 }
 
 func (m *LocalFit) band() band {
-	return band{m.Threshold, localReach, m.RecoverAt, m.Direction, m.TriggerPoints, m.RecoverPoints}
+	return band{m.Threshold, localReach, m.RecoverAt, m.Direction, runs{m.TriggerPoints, m.TriggerOf, m.RecoverPoints, m.RecoverOf}}
 }
 
 func (m *LocalFit) floors() floors { return floors{m.AbsoluteFloor, m.RelativeFloor, m.Resolution} }

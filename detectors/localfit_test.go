@@ -149,6 +149,8 @@ func TestLocalFitSurvivesAnything(t *testing.T) {
 			AbsoluteFloor: rapid.OneOf(rapid.Just(0.0), rapid.Just(math.Inf(1)), rapid.Float64()).Draw(t, "absolute"),
 			RelativeFloor: rapid.OneOf(rapid.Just(0.0), rapid.Just(-1.0), rapid.Float64()).Draw(t, "relative"),
 			TriggerPoints: rapid.IntRange(-1, 4).Draw(t, "trigger"),
+			TriggerOf:     rapid.IntRange(-1, 70).Draw(t, "trigger of"),
+			RecoverOf:     rapid.IntRange(-1, 70).Draw(t, "recover of"),
 		}
 		other := *m
 		survives(t, m, &other)

@@ -56,8 +56,12 @@ type Peers struct {
 	Resolution float64
 	// TriggerPoints in a row outside the band make a sibling anomalous. Zero means 1.
 	TriggerPoints int
+	// TriggerOf is of how many points, up to 64, TriggerPoints must be outside. Zero means all: they are in a row.
+	TriggerOf int
 	// RecoverPoints in a row within RecoverAt make it normal again. Zero means 3.
 	RecoverPoints int
+	// RecoverOf is the same of RecoverPoints.
+	RecoverOf int
 	// AdaptAfter is how long a sibling must be anomalous without a pause for its distance to become its offset.
 	// Zero means 6 hours; negative means never.
 	AdaptAfter time.Duration
@@ -100,7 +104,7 @@ func (m *Peers) Validate() error {
 }
 
 func (m *Peers) band() band {
-	return band{m.Threshold, peersReach, m.RecoverAt, m.Direction, m.TriggerPoints, m.RecoverPoints}
+	return band{m.Threshold, peersReach, m.RecoverAt, m.Direction, runs{m.TriggerPoints, m.TriggerOf, m.RecoverPoints, m.RecoverOf}}
 }
 
 func (m *Peers) floors() floors { return floors{m.AbsoluteFloor, m.RelativeFloor, m.Resolution} }

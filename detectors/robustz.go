@@ -59,8 +59,12 @@ type RobustZ struct {
 	Resolution float64
 	// TriggerPoints in a row outside the band make the series anomalous. Zero means 1.
 	TriggerPoints int
+	// TriggerOf is of how many points, up to 64, TriggerPoints must be outside. Zero means all: they are in a row.
+	TriggerOf int
 	// RecoverPoints in a row within RecoverAt make it normal again. Zero means 3.
 	RecoverPoints int
+	// RecoverOf is the same of RecoverPoints.
+	RecoverOf int
 	// AdaptAfter is how long a series must be anomalous without a pause for its new level to become the
 	// level. It then also takes MinPoints points of it. Zero means 1 hour; negative means never.
 	AdaptAfter time.Duration
@@ -92,7 +96,7 @@ func (m *RobustZ) minPoints() int {
 }
 
 func (m *RobustZ) band() band {
-	return band{m.Threshold, defaultThreshold, m.RecoverAt, m.Direction, m.TriggerPoints, m.RecoverPoints}
+	return band{m.Threshold, defaultThreshold, m.RecoverAt, m.Direction, runs{m.TriggerPoints, m.TriggerOf, m.RecoverPoints, m.RecoverOf}}
 }
 
 func (m *RobustZ) floors() floors { return floors{m.AbsoluteFloor, m.RelativeFloor, m.Resolution} }

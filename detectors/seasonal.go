@@ -74,8 +74,12 @@ type Seasonal struct {
 	Resolution float64
 	// TriggerPoints in a row outside the band make the series anomalous. Zero means 1.
 	TriggerPoints int
+	// TriggerOf is of how many points, up to 64, TriggerPoints must be outside. Zero means all: they are in a row.
+	TriggerOf int
 	// RecoverPoints in a row within RecoverAt make it normal again. Zero means 3.
 	RecoverPoints int
+	// RecoverOf is the same of RecoverPoints.
+	RecoverOf int
 	// AdaptAfter is how long a series must be anomalous without a pause for its new level to become the
 	// level. Zero means 6 hours; negative means never.
 	AdaptAfter time.Duration
@@ -130,7 +134,7 @@ func (m *Seasonal) weeks() int { return min(orInt(m.Weeks, defaultWeeks), maxVis
 func (m *Seasonal) minWeeks() int { return min(orInt(m.MinWeeks, defaultMinWeeks), m.weeks()) }
 
 func (m *Seasonal) band() band {
-	return band{m.Threshold, seasonalReach, m.RecoverAt, m.Direction, m.TriggerPoints, m.RecoverPoints}
+	return band{m.Threshold, seasonalReach, m.RecoverAt, m.Direction, runs{m.TriggerPoints, m.TriggerOf, m.RecoverPoints, m.RecoverOf}}
 }
 
 func (m *Seasonal) floors() floors { return floors{m.AbsoluteFloor, m.RelativeFloor, m.Resolution} }

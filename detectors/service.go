@@ -37,6 +37,9 @@ type Service struct {
 	Location *time.Location
 	// AdaptAfter is how long a deviation stands before it is the new level, but at least 30 rows. Zero means 1 hour.
 	AdaptAfter time.Duration
+	// Floor are the smallest deviations of the i-th value that matter, in its unit and as a share of what was expected; zero means none. Nothing is an
+	// alarm unless one of the series that are odd deviates by as much. What is usual is learned without them, so they raise no false alarms. Nil means none.
+	Floor func(i int) (absolute, relative float64)
 
 	series []serviceSeries
 	st     serviceState
@@ -154,6 +157,9 @@ func (m *Service) judge(v *Verdict, interval float64) {
 		o.chance = max(o.chance, budget)
 	}
 	o.chance = min(o.chance, oddest.x[0]+math.Log10(float64(n))+serviceAlone)
+	if !m.matters(&oddest) {
+		o.chance, o.chanceShown, o.chanceLasting, lasting = math.Inf(1), math.Inf(1), math.Inf(1), math.Inf(1)
+	}
 	byLasting := lasting < min(o.chance, budget)
 	o.chance = min(o.chance, lasting)
 	v.PerWeek = perWeek(o.chance, min(o.chanceShown, o.chanceLasting+autoShare), budget)
@@ -171,6 +177,34 @@ func (m *Service) judge(v *Verdict, interval float64) {
 	case st.Alarm.On:
 		v.State, v.Reason = StateAnomalous, ReasonRecovering
 	}
+}
+
+// matters reports whether one of the series that are odd has moved by as much as its floor: of those that are odd by themselves, and where there is
+// none, of those that make the figure of the row.
+func (m *Service) matters(oddest *lowest) bool {
+	if m.Floor == nil {
+		return true
+	}
+	limit := float64(serviceDaily)
+	if oddest.x[0] > limit {
+		limit = oddest.x[oddest.n-1]
+	}
+	for i := range m.series {
+		if s := &m.series[i]; s.said && s.last.chance <= limit && m.moved(i) {
+			return true
+		}
+	}
+	return false
+}
+
+// moved reports whether the i-th series deviates by its floor or more.
+func (m *Service) moved(i int) bool {
+	if m.Floor == nil {
+		return true
+	}
+	s := &m.series[i]
+	absolute, relative := m.Floor(i)
+	return math.Abs(s.value-s.last.expected) >= max(orFloat(absolute, 0), orFloat(relative, 0)*math.Abs(s.last.expected))
 }
 
 // lasting takes the figure of a row, and is the chance of the least of three in a row.
@@ -255,13 +289,13 @@ func (l *lowest) figure() float64 {
 }
 
 // Contributors writes the series that were odd in the last row to dst, the oddest first, and returns how many they are: at
-// most len(dst), and none that is expected more than once a day.
+// most len(dst), and none that is expected more than once a day or moved by less than its floor.
 func (m *Service) Contributors(dst []Contributor) int {
 	n := 0
 	for i := range m.series {
 		s := &m.series[i]
 		c := Contributor{Index: i, Value: s.value, Expected: s.last.expected, PerWeek: math.Pow(10, s.last.chance)}
-		if !s.said || s.last.chance > serviceDaily {
+		if !s.said || s.last.chance > serviceDaily || !m.moved(i) {
 			continue
 		}
 		k := n

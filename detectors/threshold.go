@@ -17,8 +17,12 @@ type Threshold struct {
 	Margin float64
 	// TriggerPoints in a row beyond the limit make the series anomalous. Zero means 1.
 	TriggerPoints int
+	// TriggerOf is of how many points, up to 64, TriggerPoints must be beyond. Zero means all: they are in a row.
+	TriggerOf int
 	// RecoverPoints in a row back inside make it normal again. Zero means 3.
 	RecoverPoints int
+	// RecoverOf is the same of RecoverPoints.
+	RecoverOf int
 
 	st thresholdState
 }
@@ -42,7 +46,11 @@ func (m *Threshold) Validate() error {
 	if m.Direction == Both && m.Margin > math.Abs(m.Limit) {
 		errs = append(errs, fmt.Errorf("margin %v is more than the limit %v: the series could never recover", m.Margin, math.Abs(m.Limit)))
 	}
-	return errors.Join(append(errs, validRuns(m.Direction, m.TriggerPoints, m.RecoverPoints)...)...)
+	return errors.Join(append(errs, m.runs().validate(m.Direction)...)...)
+}
+
+func (m *Threshold) runs() runs {
+	return runs{m.TriggerPoints, m.TriggerOf, m.RecoverPoints, m.RecoverOf}
 }
 
 // Observe implements Model.
@@ -77,7 +85,7 @@ func (m *Threshold) Observe(p Point) Verdict {
 	above := v.HasUpper && x > v.Upper
 	below := v.HasLower && x < v.Lower
 	back := (!v.HasUpper || x <= finite(v.Upper-margin)) && (!v.HasLower || x >= finite(v.Lower+margin))
-	m.st.Latch.step(p.At, above || below, back, orInt(m.TriggerPoints, 1), orInt(m.RecoverPoints, 3))
+	m.st.Latch.stepOf(p.At, above || below, back, m.runs())
 	v.Since = m.st.Latch.Since.time()
 	v.Tail = 1
 	if above || below {

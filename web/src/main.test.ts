@@ -53,7 +53,7 @@ beforeAll(async () => {
   document.body.innerHTML = page.slice(page.indexOf('<body>') + '<body>'.length, page.indexOf('</body>'));
   Object.assign(answers, {
     '/sites': [{ name: 'fra', kind: 'site', services: [{ name: 'checkout', condition: 'failing', routing: 'active', weight: 100 }] }],
-    '/episodes': [], '/actions': [], '/conditions': { links: [{ link: 'orders:fra>ams', store: 'orders', from: 'fra', to: 'ams', state: 'link_down' }] },
+    '/episodes': [], '/actions': [], '/feedback': [], '/alarms': [], '/changes': [], '/conditions': { links: [{ link: 'orders:fra>ams', store: 'orders', from: 'fra', to: 'ams', state: 'link_down' }] },
     '/timeline': [{ at: later(-60), subject: { site: 'fra', service: 'checkout' }, kind: 'system', sentence: 'One.', seq: 7, n: 0 }],
   });
   await import('./main');
@@ -120,11 +120,75 @@ test('what is odd is shown while it is', async () => {
   expect(text('anomalies')).toBe('');
 });
 
+test('a person says whether an alarm and an episode were right', async () => {
+  const alarm = {
+    id: 'alm_1', watch: 'latency', series: 'latency of fra', site: 'fra', class: 'symptom', onset: later(-60), last: later(-1), over: false, sentence: 'latency of fra: 2',
+  };
+  const odd = [{ id: 'alm_1', class: 'symptom', sentence: 'latency of fra: 2' }];
+  answers['/alarms'] = [alarm];
+  answers['/episodes'] = [{ id: 'ep_1', subject: { site: 'fra', service: 'checkout' }, onset: later(-60), closed_at: later(-30), kind: 'gray', sentence: 'Over.' }];
+  const sent: { headers: Record<string, string>; body: unknown }[] = [];
+  let refused = true;
+  vi.stubGlobal('fetch', (path: string, r?: RequestInit) => {
+    if (r?.method !== 'POST') return Promise.resolve(answer(path));
+    sent.push({ headers: r.headers as Record<string, string>, body: JSON.parse(r.body as string) });
+    if (refused) return Promise.resolve(new Response(JSON.stringify({ detail: 'the token is not valid' }), { status: 401 }));
+    const word = { about: 'alm_1', label: 'false', note: 'a backup', by: 'admin jo' };
+    answers['/feedback'] = [word];
+    return Promise.resolve(new Response(JSON.stringify(word), { status: 201 }));
+  });
+  await say({ status: { anomalies: odd } });
+  await say({ status: { anomalies: odd } });
+  const dialog = document.getElementById('say') as HTMLDialogElement;
+  const input = (id: string) => document.getElementById(id) as HTMLInputElement;
+  const button = (id: string) => document.getElementById(id) as HTMLButtonElement;
+  const submit = async () => {
+    document.getElementById('say-form')?.dispatchEvent(new Event('submit', { cancelable: true }));
+    await vi.advanceTimersByTimeAsync(300);
+  };
+  button('say-now-alm_1-false').click();
+  expect(dialog.open).toBe(true);
+  expect(text('say-what')).toBe('Wrong: the alarm of latency of fra');
+  input('say-note').value = ' a backup ';
+  input('say-token').value = 'wrong';
+  await submit();
+  expect(text('say-problem')).toContain('the token is not valid');
+  expect(dialog.open).toBe(true);
+  refused = false;
+  input('say-token').value = 'secret';
+  await submit();
+  expect(dialog.open).toBe(false);
+  expect(sent.at(-1)?.headers['authorization']).toBe('Bearer secret');
+  expect(sent.at(-1)?.body).toEqual({ watch: 'latency', series: 'latency of fra', onset: alarm.onset, label: 'false', note: 'a backup' });
+  expect(text('anomalies')).toContain('admin jo: wrong (a backup)');
+  expect(button('say-now-alm_1-false').getAttribute('aria-pressed')).toBe('true');
+
+  // The token is known now, and what is over can be spoken of.
+  answers['/alarms'] = [{ ...alarm, over: true }];
+  await say({ status: { feedback: [{ watch: 'latency', true: 0, false: 1, unsure: 0, labels: 1, precision: 0, lower: 0, upper: 0.73 }] } });
+  expect(text('alarms-past')).toContain('admin jo: wrong (a backup)');
+  expect(text('precision')).toContain('no threshold moves by it');
+  button('say-past-ep_1-true').click();
+  expect(document.getElementById('say-token-part')?.hidden).toBe(true);
+  await submit();
+  expect(sent.at(-1)?.body).toEqual({ episode_id: 'ep_1', label: 'true' });
+  button('forget-past-alm_1').click();
+  expect(text('say-what')).toContain('Do not learn from the alarm of latency of fra: all of fra');
+  await submit();
+  expect(sent.at(-1)?.body).toMatchObject({ id: 'inc-alm_1', site: 'fra', service: 'all', start: alarm.onset, incident: true });
+  Object.assign(answers, { '/alarms': [], '/episodes': [], '/feedback': [] });
+  vi.stubGlobal('fetch', (path: string) => Promise.resolve(answer(path)));
+  await say({});
+  expect(text('alarms-past')).toBe('');
+});
+
 test('a watch has its line until it judges', async () => {
   await say({ status: { warming: [{ watch: 'http-latency', sentence: 'warming, 40 of 75 points, about 3 min' }] } });
   expect(text('warming')).toBe('http-latency: warming, 40 of 75 points, about 3 min');
   await say({});
   expect(text('warming')).toBe('');
+  await say({ status: { special_times: [{ name: 'sale', sentence: 'special time at fra' }] } });
+  expect(text('special')).toBe('sale: special time at fra');
 });
 
 test('the replication links are shown where there are any', async () => {

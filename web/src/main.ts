@@ -1,9 +1,11 @@
 import { base, get, list, Trouble } from './api';
-import { byId, replace } from './dom';
+import { byId, type Child, replace } from './dom';
+import * as feedback from './feedback';
 import { matrix } from './links';
 import * as replicas from './replicas';
+import * as say from './say';
 import { Story, storyLength } from './story';
-import type { Action, Decision, Episode, Line, Link, Replicas, Site, Status } from './types';
+import type { Action, Alarm, Anomaly, Change, Decision, Episode, Line, Link, Replicas, Site, Status, Word } from './types';
 import * as statistics from './statistics';
 import * as view from './view';
 
@@ -22,6 +24,8 @@ let readAt = 0;
 let sites: Site[] | undefined;
 let others: Replicas | undefined; // undefined: the server is alone
 let othersAt = 0;
+let alarms: Alarm[] = [];
+const desk: feedback.Desk = { words: [], me: '', changes: [], ask: say.ask };
 let problem = '';
 let streamOpen = false;
 let reading = false;
@@ -53,7 +57,7 @@ async function read(): Promise<void> {
     observedAge = status.observed_at === undefined ? undefined
       : ((s.date ?? now).getTime() - new Date(status.observed_at).getTime()) / 1000;
     // Each part by itself: what one of them is missing must not hide the others.
-    const parts = await Promise.allSettled([readSites(), readEpisodes(now, day), readActions(now, day), readStory(now),
+    const parts = await Promise.allSettled([readFeedback(), readSites(), readEpisodes(now, day), readActions(now, day), readStory(now),
       readReplicas(status), readLinks(now, day)]);
     const failures = parts.filter((p): p is PromiseRejectedResult => p.status === 'rejected').map((p) => p.reason as unknown);
     const lost = failures.find((f) => f instanceof Trouble && f.kind === 'lost');
@@ -121,10 +125,25 @@ function showReplicas(): void {
     [m.name, vote, m.view?.subjects, vote === 'stale' ? m.view?.heard : ''])], () => [view.sites(shownSites, standings, now)]);
 }
 
+/** What people said, and the alarms of which they may say it. */
+async function readFeedback(): Promise<void> {
+  const [said, raised, declared] = await Promise.all([get<Word[]>('/feedback?limit=1000'), get<Alarm[]>('/alarms?limit=100'), get<Change[]>('/changes?limit=200')]);
+  desk.words = list(said.body);
+  desk.changes = list(declared.body).filter((c) => c.incident);
+  alarms = list(raised.body);
+}
+
+function marksOf(a: Anomaly): Child {
+  const alarm = alarms.find((x) => x.id === a.id);
+  return alarm !== undefined && feedback.marks(feedback.ofAlarm(alarm), desk, 'now');
+}
+
 async function readEpisodes(now: Date, day: string): Promise<void> {
   const open = list((await get<Episode[]>('/episodes?open=true&limit=50')).body);
-  show('episodes', [open, day], () => [view.episodes(open, now)]);
-  const latest = open.length > 0 ? open : list((await get<Episode[]>('/episodes?limit=20')).body);
+  show('episodes', [open, day, desk.words, desk.me], () => [view.episodes(open, now, (e) => feedback.marks(feedback.ofEpisode(e), desk, 'now'))]);
+  const newest = list((await get<Episode[]>('/episodes?limit=20')).body);
+  show('episodes-past', [newest, day, desk.words, desk.me, desk.changes], () => feedback.pastEpisodes(newest, desk, now));
+  const latest = open.length > 0 ? open : newest;
   const decisions = await Promise.all(latest.map((e) => e.decision_id).filter((id): id is string => id !== undefined && id !== '')
     .slice(0, 10).map(async (id) => (await get<Decision>(`/decisions/${encodeURIComponent(id)}`)).body));
   decisions.sort((a, b) => new Date(b.at).getTime() - new Date(a.at).getTime());
@@ -165,18 +184,22 @@ function lost(): void {
 function showState(): void {
   showReplicas();
   const age = observedAge === undefined ? undefined : observedAge + (performance.now() - readAt) / 1000;
-  const { alarms, notes } = view.banners(status, link, lostSince, age, problem);
+  const { alarms: loudly, notes } = view.banners(status, link, lostSince, age, problem);
   const loud = view.loud(status, link);
   show('loud', loud, () => view.loudBanner(loud));
-  show('alarms', alarms, () => view.banner(alarms, 'alarm'));
+  show('alarms', loudly, () => view.banner(loudly, 'alarm'));
   show('notes', notes, () => view.banner(notes, 'note'));
   show('status', [status, link], () => [view.statusLine(status, link)]);
   show('statistics', status?.statistics, () => statistics.rows(status?.statistics));
-  show('anomalies', status?.anomalies, () => statistics.anomalies(status?.anomalies));
+  const odd = status?.anomalies;
+  show('anomalies', [odd, desk.words, desk.me, odd?.map((a) => alarms.some((x) => x.id === a.id))], () => statistics.anomalies(odd, marksOf));
+  show('alarms-past', [alarms.filter((a) => a.over), desk.words, desk.me, desk.changes, new Date().toDateString()], () => feedback.pastAlarms(alarms, desk, new Date()));
+  show('precision', status?.feedback, () => feedback.precision(status?.feedback));
+  show('special', status?.special_times, () => statistics.special(status?.special_times));
   show('warming', status?.warming, () => statistics.warming(status?.warming));
   const old = link === 'lost' || (age !== undefined && age > view.staleAfter);
   document.body.classList.toggle('old', old);
-  document.title = `${alarms.length + loud.length > 0 ? '✖ ' : ''}${status !== undefined && status.open_episodes > 0 ? `(${status.open_episodes}) ` : ''}Evenkeel`;
+  document.title = `${loudly.length + loud.length > 0 ? '✖ ' : ''}${status !== undefined && status.open_episodes > 0 ? `(${status.open_episodes}) ` : ''}Evenkeel`;
 }
 
 let poked: ReturnType<typeof setTimeout> | undefined;
@@ -207,6 +230,16 @@ function listen(): void {
   };
 }
 
+say.listen((kept, order) => {
+  if (order.path === '/feedback') {
+    const w = kept as Word;
+    desk.me = w.by;
+    desk.words = [w, ...desk.words.filter((x) => x.about !== w.about || x.by !== w.by)];
+  } else {
+    desk.changes = [kept as Change, ...desk.changes];
+  }
+  void read();
+});
 void read();
 listen();
 setInterval(() => void read(), pollEvery);

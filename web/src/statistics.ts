@@ -1,12 +1,8 @@
 // What statistics promise beside what they keep. Pure but for making elements.
-import { h } from './dom';
-import type { Anomaly, Calibration, Warming } from './types';
+import { type Child, h } from './dom';
+import type { Anomaly, Calibration, SpecialTime, Warming } from './types';
 import { badge } from './view';
-
-/** One figure with three digits, and nothing that is not known. */
-function figure(x: number): string {
-  return Number.isFinite(x) ? String(Number(x.toPrecision(3))) : 'unknown';
-}
+import { figure } from './words';
 
 /** Why what was achieved is not said, or how much it rests on. */
 function basis(c: Calibration): string {
@@ -33,11 +29,17 @@ export function rows(c: Calibration | undefined): HTMLElement[] {
         h('td', {}, `${c.crossings} that nothing else confirmed`))))];
 }
 
-/** What detectors find odd now, with its band; nothing while that is nothing. */
-export function anomalies(all: Anomaly[] | undefined): HTMLElement[] {
+/** What detectors find odd now, with its band; nothing while that is nothing. marks are what can be said of one. */
+export function anomalies(all: Anomaly[] | undefined, marks: (a: Anomaly) => Child = () => false): HTMLElement[] {
   if (all === undefined || all.length === 0) return [];
   return [h('h3', {}, 'Odd by statistics'),
-    h('ul', { class: 'odd' }, ...all.map((a) => h('li', {}, badge(a.class), ` ${a.sentence}`)))];
+    h('ul', { class: 'odd' }, ...all.map((a) => h('li', {}, badge(a.class), ` ${a.sentence}`, marks(a))))];
+}
+
+/** One quiet line for each special time that is on. */
+export function special(all: SpecialTime[] | undefined): HTMLElement[] {
+  if (all === undefined || all.length === 0) return [];
+  return [h('ul', { class: 'quiet lines' }, ...all.map((s) => h('li', {}, `${s.name}: ${s.sentence}`)))];
 }
 
 /** One quiet line for each watch that still learns. */

@@ -64,8 +64,10 @@ export interface Status {
   brake?: { on: boolean; by: string; reason: string; at: string };
   tilt?: { on: boolean; reason?: string };
   statistics?: Calibration;
+  feedback?: Precision[];
   maintenance?: { site: string; service: string; what: string; by: string; end: string }[];
   anomalies?: Anomaly[];
+  special_times?: SpecialTime[];
   warming?: Warming[];
   observed_at?: string;
   open_episodes: number;
@@ -74,8 +76,56 @@ export interface Status {
 
 /** A series that a detector finds odd: a symptom or a cause. */
 export interface Anomaly {
+  id?: string;
   class: string;
   sentence: string;
+}
+
+/** A time on the calendar that is not like others, while it is on. */
+export interface SpecialTime {
+  name: string;
+  sentence: string;
+}
+
+/** A series that a detector found odd, from its onset on. */
+export interface Alarm {
+  id: string;
+  watch: string;
+  series: string;
+  site: string;
+  class: string;
+  onset: string;
+  last: string;
+  over: boolean;
+  sentence: string;
+}
+
+/** The last word of a person about an alarm or an episode. */
+export interface Word {
+  about: string;
+  label: string;
+  note?: string;
+  by: string;
+}
+
+/** What somebody declared; of these the page looks for incidents. */
+export interface Change {
+  id: string;
+  incident?: boolean;
+  by: string;
+  ended_by?: string;
+}
+
+/** How often the alarms of a watch were right by what people say; of episodes without a watch. */
+export interface Precision {
+  watch?: string;
+  true: number;
+  false: number;
+  unsure: number;
+  labels: number;
+  precision?: number;
+  lower?: number;
+  upper?: number;
 }
 
 /** How far a watch is that does not judge all of its series yet. */
@@ -146,6 +196,7 @@ export interface Episode {
   opened_at: string;
   closed_at?: string;
   condition: string;
+  worst: string;
   kind: string;
   routing: string;
   decisions: number;

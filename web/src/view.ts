@@ -65,14 +65,16 @@ function trouble(s: SiteService): Child {
   return s.condition !== 'healthy' && s.sentence !== undefined && h('p', { class: 'sentence' }, s.sentence);
 }
 
-export function episodes(open: Episode[], now: Date): HTMLElement {
+/** marks are what can be said of one. */
+export function episodes(open: Episode[], now: Date, marks: (e: Episode) => Child = () => false): HTMLElement {
   if (open.length === 0) return h('p', {}, 'None.');
   return h('ul', { class: 'cards' }, ...open.map((e) => h('li', { class: 'card' },
     h('h3', {}, badge(e.condition), ' ', subject(e.subject), e.kind !== '' && h('span', { class: 'quiet' }, ` ${e.kind}`)),
     h('p', { class: 'sentence' }, e.sentence),
     h('p', { class: 'quiet' }, 'First evidence ', time(e.onset, now), ', ', badge(e.routing, 'routing'), ', ',
       e.paged ? 'people were paged' : 'nobody was paged', e.held_until !== undefined && ', held until ',
-      e.held_until !== undefined && time(e.held_until, now), '. ', h('code', {}, e.id)))));
+      e.held_until !== undefined && time(e.held_until, now), '. ', h('code', {}, e.id)),
+    marks(e))));
 }
 
 /** The last decision with the ruling of every guard; what did not plainly pass comes first. */

@@ -136,3 +136,8 @@ export function clock(at: string, now: Date): string {
   if (t.toDateString() === now.toDateString()) return time;
   return `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())} ${time}`;
 }
+
+/** One figure with three digits, and nothing that is not known. */
+export function figure(x: number): string {
+  return Number.isFinite(x) ? String(Number(x.toPrecision(3))) : 'unknown';
+}

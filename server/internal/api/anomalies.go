@@ -2,6 +2,7 @@ package api
 
 import (
 	"fmt"
+	"iter"
 	"strconv"
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
@@ -10,17 +11,51 @@ import (
 // anomalies are what detectors find odd, whether it is evidence or not. One of a whole site is told once, and not of each of its
 // services.
 func anomalies(o core.Observation) []Anomaly {
+	type shown struct {
+		source, sentence string
+		class            core.Class
+		onset            int64
+	}
 	var out []Anomaly
-	seen := map[Anomaly]bool{}
-	for _, a := range o.Assessments {
-		for _, all := range [][]core.Evidence{a.Evidence, a.Odd} {
-			for _, e := range all {
-				x := Anomaly{Detector: e.Source, Class: e.Class, Since: e.Onset, Sentence: odd(e)}
-				if e.Signal == core.SignalAnomaly && !seen[x] {
-					seen[x] = true
-					out = append(out, x)
+	seen := map[shown]bool{}
+	for e := range oddIn(o) {
+		x := Anomaly{Detector: e.Source, Class: e.Class, Since: e.Onset, Sentence: odd(e)}
+		if e.Series != "" {
+			x.ID = some(core.AlarmID(e.Source, e.Series, e.Onset))
+		}
+		if key := (shown{e.Source, x.Sentence, e.Class, e.Onset.UnixMilli()}); !seen[key] {
+			seen[key] = true
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// oddIn is what detectors find odd about each subject.
+func oddIn(o core.Observation) iter.Seq[core.Evidence] {
+	return func(yield func(core.Evidence) bool) {
+		for _, a := range o.Assessments {
+			for _, all := range [][]core.Evidence{a.Evidence, a.Odd} {
+				for _, e := range all {
+					if e.Signal == core.SignalAnomaly && !yield(e) {
+						return
+					}
 				}
 			}
+		}
+	}
+}
+
+// AlarmsIn are the alarms of an observation, each once.
+func AlarmsIn(o core.Observation) []core.Alarm {
+	var out []core.Alarm
+	seen := map[string]bool{}
+	for e := range oddIn(o) {
+		if id := core.AlarmID(e.Source, e.Series, e.Onset); e.Series != "" && !seen[id] {
+			seen[id] = true
+			out = append(out, core.Alarm{
+				ID: id, Watch: e.Source, Series: e.Series, Site: e.Subject.Site, Class: e.Class, Onset: e.Onset, Last: e.Last, Sentence: odd(e),
+			})
 		}
 	}
 	return out

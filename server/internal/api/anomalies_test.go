@@ -23,19 +23,25 @@ func TestAnomalies(t *testing.T) {
 	old := slow
 	old.Series, old.Sentence = "", "as an older replica says it"
 	edge := core.Evidence{Class: core.ClassSymptom, Signal: core.SignalErrors, Source: "director", Onset: at, Sentence: "users fail"}
-	got := anomalies(core.Observation{Assessments: []core.Assessment{
+	o := core.Observation{Assessments: []core.Assessment{
 		{Subject: core.Subject{Site: "fra", Service: "cart"}, Evidence: []core.Evidence{disk}},
 		{Subject: core.Subject{Site: "fra", Service: "checkout"}, Evidence: []core.Evidence{edge, disk}, Odd: []core.Evidence{slow, old}},
-	}})
+	}}
+	got := anomalies(o)
 	want := []Anomaly{
-		{Detector: "disk", Class: core.ClassCause, Since: at, Sentence: disk.Sentence},
+		{Detector: "disk", ID: some(core.AlarmID("disk", disk.Series, at)), Class: core.ClassCause, Since: at, Sentence: disk.Sentence},
 		{
-			Detector: "edge-latency", Class: core.ClassSymptom, Since: at,
+			Detector: "edge-latency", ID: some(core.AlarmID("edge-latency", slow.Series, at)), Class: core.ClassSymptom, Since: at,
 			Sentence: "edge-latency of checkout at fra: 0.9999, expected 0.02, band -0.98 to 1.02, since 12:00:00 UTC; odd as well: edge-latency of cart at fra, 2 more",
 		},
 		{Detector: "edge-latency", Class: core.ClassSymptom, Since: at, Sentence: old.Sentence},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("anomalies (-want +got):\n%s", diff)
+	}
+	// An alarm can be spoken of, so it has a series; each is one, of however many services it is told.
+	alarms := AlarmsIn(o)
+	if len(alarms) != 2 || alarms[0].ID != *want[0].ID || alarms[1].ID != *want[1].ID || alarms[1].Sentence != want[1].Sentence {
+		t.Errorf("alarms are %+v", alarms)
 	}
 }

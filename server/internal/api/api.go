@@ -62,6 +62,8 @@ type Stance struct {
 	Reason string // why it does not act
 	// Statistics are what its statistics promise and keep; nil while it is not known.
 	Statistics *core.Calibration
+	// Special are the special times that are on.
+	Special []core.SpecialTime
 }
 
 // Self says how the server stands. It must not block.
@@ -94,6 +96,7 @@ type Options struct {
 	Self      Self
 	Links     Links       // what is known of replication links; nil: none is known
 	Changes   Changes     // declared changes; nil: none can be declared
+	Opinions  Opinions    // what people say of alarms; nil: nothing can be said
 	Watches   Watches     // how far the watches are; nil: there are none
 	Control   Control     // replicas, backup, preflight and adopt; nil: they do not exist
 	Parts     []PartCheck // ledger, store, config

@@ -157,6 +157,9 @@ func TestNow(t *testing.T) {
 	if st.ClusterID != r.ledger.Identity().ClusterID || st.Acting || st.OpenEpisodes != 1 || !st.Brake.On || len(st.Parts) != 4 {
 		t.Errorf("status is %+v", st)
 	}
+	if x := st.SpecialTimes; x == nil || len(*x) != 1 || (*x)[0].Name != "sale" {
+		t.Errorf("special times %v", x)
+	}
 	if x := st.Statistics; x == nil || x.Nominal != 0.5 || x.Achieved != nil {
 		t.Errorf("statistics are %+v", x)
 	}

@@ -45,6 +45,8 @@ func checkBody(route string, body []byte) error {
 		into = &ChangeRequest{}
 	case routeChangesEnd:
 		into = &ChangeEndRequest{}
+	case routeFeedback:
+		into = &FeedbackRequest{}
 	case base + "/tokens":
 		into = &TokenRequest{}
 	case base + "/replicas":

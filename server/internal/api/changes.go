@@ -74,7 +74,7 @@ func (s *server) DeclareChange(ctx context.Context, r DeclareChangeRequestObject
 	}
 	s.Log.LogAttrs(ctx, slog.LevelInfo, "change declared", slog.String("id", kept.ID), slog.String("site", kept.Site),
 		slog.String("service", kept.Service), slog.String("what", kept.What), slog.String("by", kept.By),
-		slog.Bool("maintenance", kept.Maintenance))
+		slog.Bool("maintenance", kept.Maintenance), slog.Bool("incident", kept.Incident))
 	return DeclareChange201JSONResponse(kept), nil
 }
 
@@ -104,6 +104,7 @@ func toChange(r ChangeRequest, who core.Credential, now time.Time) (core.Declare
 	c := core.DeclaredChange{
 		ID: deref(r.ID), Site: deref(r.Site), Service: deref(r.Service), What: r.What, Source: deref(r.Source),
 		Start: now, By: saidBy(who), DeclaredAt: now, Maintenance: deref(r.Maintenance),
+		Incident: deref(r.Incident),
 	}
 	if unprintable(c.ID, c.Site, c.Service, c.What, c.Source) {
 		return c, errUnprintable()
@@ -119,6 +120,10 @@ func toChange(r ChangeRequest, who core.Credential, now time.Time) (core.Declare
 	case who.Kind == kindSite && c.Maintenance:
 		return c, &core.Error{
 			Code: core.CodeForbidden, Message: "a site may not keep itself from being drained", Hint: "declare a maintenance with an admin token",
+		}
+	case who.Kind == kindSite && c.Incident:
+		return c, &core.Error{
+			Code: core.CodeForbidden, Message: "a site may not say what detectors do not learn", Hint: "mark an incident with an admin token",
 		}
 	case c.Site == "":
 		return c, invalid("site is missing", "name the site")

@@ -135,3 +135,28 @@ func TestAgentsDeclareUnderAnyName(t *testing.T) {
 	}
 	r.refused(call{path: "/api/v1/changes", host: "evenkeel.example.net"}, http.StatusMisdirectedRequest, core.CodeForbidden)
 }
+
+func TestIncidents(t *testing.T) {
+	r := start(t)
+	_, site, err := r.ledger.CreateToken(t.Context(), "site", "fra", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	post := func(token, path, body string) call {
+		return call{method: "POST", path: "/api/v1/changes" + path, token: token, body: body}
+	}
+	begun := time.Now().Add(-30 * 24 * time.Hour).UTC().Truncate(time.Second)
+	body := `{"site":"fra","what":"the switch","incident":true,"ttl_s":3600,"start":"` + begun.Format(time.RFC3339) + `"}`
+	r.refused(post(site.Reveal(), "", body), http.StatusForbidden, core.CodeForbidden)
+	r.refused(post(r.admin, "", strings.Replace(body, `,"incident":true`, "", 1)), http.StatusBadRequest, core.CodeInvalid)
+	r.refused(post(r.admin, "", `{"site":"fra","what":"x","incident":true,"ttl_s":60}`), http.StatusBadRequest, core.CodeInvalid)
+	var made, back core.DeclaredChange
+	code, text, _ := r.do(post(r.admin, "", body))
+	if err := json.Unmarshal([]byte(text), &made); err != nil || code != http.StatusCreated || !made.Incident || !strings.HasPrefix(made.ID, "inc_") {
+		t.Fatalf("%d %s", code, text)
+	}
+	code, text, _ = r.do(post(r.admin, "/end", `{"site":"fra","id":"`+made.ID+`"}`))
+	if err := json.Unmarshal([]byte(text), &back); err != nil || code != http.StatusOK || !back.Until().Equal(begun) || back.EndedBy != "admin jo" {
+		t.Errorf("%d %s", code, text)
+	}
+}

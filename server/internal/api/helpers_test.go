@@ -58,7 +58,7 @@ func (w *world) Command(_ context.Context, c core.Command) (core.Reply, error) {
 }
 
 func (w *world) Stance() Stance {
-	return Stance{Reason: "the mode is observe", Statistics: &core.Calibration{ChancePerYear: 1, Nominal: 0.5, Needed: 10}}
+	return Stance{Reason: "the mode is observe", Statistics: &core.Calibration{ChancePerYear: 1, Nominal: 0.5, Needed: 10}, Special: []core.SpecialTime{{Name: "sale", Sites: []string{"fra"}, Sentence: "special time at fra"}}}
 }
 
 func (w *world) Warming() []core.Warming {

@@ -39,8 +39,12 @@ func (s *server) GetStatus(ctx context.Context, _ GetStatusRequestObject) (GetSt
 		worked = append(worked, *c)
 	}
 	out.Maintenance = someOf(worked)
+	out.SpecialTimes = someOf(stance.Special)
 	if s.Watches != nil {
 		out.Warming = someOf(s.Watches.Warming())
+	}
+	if s.Opinions != nil {
+		out.Feedback = said(s.Opinions.Precision())
 	}
 	if s.Control != nil {
 		leadership := s.Control.Leadership()

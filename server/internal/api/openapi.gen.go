@@ -115,6 +115,9 @@ type AdoptRequest struct {
 	Reason string `json:"reason"`
 }
 
+// Alarm Alarm is a series that a detector found odd, from its onset on.
+type Alarm = core.Alarm
+
 // Alternative Alternative is a policy that was not the one taken, and why.
 type Alternative = core.Alternative
 
@@ -123,6 +126,9 @@ type Anomaly struct {
 	// Class Class is the kind of testimony a piece of evidence is.
 	Class    Class  `json:"class"`
 	Detector string `json:"detector"`
+
+	// ID Of GET /alarms; absent where an older replica does not name the series.
+	ID *string `json:"id,omitempty"`
 
 	// Sentence The series, its value and the band, or what is odd without one.
 	Sentence string    `json:"sentence"`
@@ -162,6 +168,9 @@ type ChangeRequest struct {
 
 	// ID Made of the change when absent; give one to be able to retry.
 	ID *string `json:"id,omitempty"`
+
+	// Incident It is no change but trouble that is over, from which detectors are not to learn.
+	Incident *bool `json:"incident,omitempty"`
 
 	// Maintenance People work at the subject: nothing moves its users, or others to it, by itself.
 	Maintenance *bool `json:"maintenance,omitempty"`
@@ -241,6 +250,23 @@ type Episode = core.Episode
 // Evidence Evidence is an anomaly, a probe failure or a silence, attributed to a subject.
 type Evidence = core.Evidence
 
+// Feedback Feedback is one word of a person about an alarm of a watch or about an episode. Words are never changed: the last one of each person counts.
+type Feedback = core.Feedback
+
+// FeedbackRequest A word about either an episode or an alarm.
+type FeedbackRequest struct {
+	EpisodeID *string `json:"episode_id,omitempty"`
+
+	// Label Said is what a person says of an alarm or an episode: whether it was right. unsure takes back what the same person said before, and counts for nothing.
+	Label Said       `json:"label"`
+	Note  *string    `json:"note,omitempty"`
+	Onset *time.Time `json:"onset,omitempty"`
+
+	// Series As GET /alarms calls it.
+	Series *string `json:"series,omitempty"`
+	Watch  *string `json:"watch,omitempty"`
+}
+
 // Identity Identity is who the ledger is. Epoch is its incarnation, raised on create, restore and adopt.
 type Identity = core.Identity
 
@@ -288,6 +314,9 @@ type Part struct {
 
 // PlanKind PlanKind is what a plan does to its subject.
 type PlanKind = core.PlanKind
+
+// Precision Precision is how often the alarms of a watch, or the episodes, were right by what people say of them. Each alarm counts once, by what most of those say who are sure. It moves no threshold.
+type Precision = core.Precision
 
 // Preflight Preflight is what became of asking one executor for its fencing tokens.
 type Preflight = core.Preflight
@@ -352,6 +381,9 @@ type RoutingState = core.RoutingState
 // Ruling Ruling is what one guard said of one proposal.
 type Ruling = core.Ruling
 
+// Said Said is what a person says of an alarm or an episode: whether it was right. unsure takes back what the same person said before, and counts for nothing.
+type Said = core.Said
+
 // Scope Scope is what a plan moves away from a site.
 type Scope = core.Scope
 
@@ -401,6 +433,9 @@ type SiteService struct {
 	Weight int `json:"weight"`
 }
 
+// SpecialTime SpecialTime is a time on the calendar that is not like others, while it is on.
+type SpecialTime = core.SpecialTime
+
 // Standing Standing is what decide remembers of an episode between two inputs. It is stored inside the episode, so that a restart goes on as if nothing had happened.
 type Standing = core.Standing
 
@@ -416,6 +451,9 @@ type Status struct {
 	Brake     *Brake `json:"brake,omitempty"`
 	ClusterID string `json:"cluster_id"`
 	Epoch     int64  `json:"epoch"`
+
+	// Feedback How often episodes, and the alarms of each watch that somebody spoke of, were right by what people say; absent while nobody said anything.
+	Feedback *[]Precision `json:"feedback,omitempty"`
 
 	// Lab The floors of holds do not apply.
 	Lab bool `json:"lab"`
@@ -436,8 +474,11 @@ type Status struct {
 	Reason *string `json:"reason,omitempty"`
 
 	// Revision Newest revision of the ledger.
-	Revision  int64     `json:"revision"`
-	StartedAt time.Time `json:"started_at"`
+	Revision int64 `json:"revision"`
+
+	// SpecialTimes What the calendar of the configuration has now that is not like other times; absent when that is nothing.
+	SpecialTimes *[]SpecialTime `json:"special_times,omitempty"`
+	StartedAt    time.Time      `json:"started_at"`
 
 	// Statistics Calibration is what statistics promise beside what they keep, over the last weeks. False alarms are those of one series of a calibrated detector in a week; an alarm that nothing else confirmed counts as one.
 	Statistics *Calibration `json:"statistics,omitempty"`
@@ -447,7 +488,7 @@ type Status struct {
 	TopologyRevision int64  `json:"topology_revision"`
 	Version          string `json:"version"`
 
-	// Warming Watches with series that have too few points yet to be judged; absent when there are none.
+	// Warming Watches with series that have too few points yet to be judged, and watches that have no data any more or get no answer; absent when there are none.
 	Warming *[]Warming `json:"warming,omitempty"`
 }
 
@@ -503,7 +544,7 @@ type Veto = core.Veto
 // Vote Vote is what one vantage location says of a subject, its agents combined.
 type Vote = core.Vote
 
-// Warming Warming is how far a watch has come of which series have too few points yet to be judged. The figures are those of the series that takes the longest; needed is absent while they are not known, as of a watch that another replica asks.
+// Warming Warming is how far a watch has come of which series have too few points yet to be judged. The figures are those of the series that takes the longest; needed is absent while they are not known, as of a watch that another replica asks. Of a watch that has no data any more or gets no answer the sentence says since when, or why, and the figures are 0.
 type Warming = core.Warming
 
 // Writer Writer is how fresh the inputs of one agent or edge are.
@@ -524,6 +565,12 @@ type ListActionsParams struct {
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// ListAlarmsParams defines parameters for ListAlarms.
+type ListAlarmsParams struct {
+	// Limit At most so many; 100 when absent.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ListChangesParams defines parameters for ListChanges.
 type ListChangesParams struct {
 	// Active Only those that are under way now.
@@ -537,6 +584,18 @@ type ListChangesParams struct {
 type ListEpisodesParams struct {
 	// Open Only those that are not closed.
 	Open *bool `form:"open,omitempty" json:"open,omitempty"`
+
+	// Limit At most so many; 100 when absent.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListFeedbackParams defines parameters for ListFeedback.
+type ListFeedbackParams struct {
+	// About Only of the alarm or episode with this id.
+	About *string `form:"about,omitempty" json:"about,omitempty"`
+
+	// History Every word, and not only the last one of each person about each.
+	History *bool `form:"history,omitempty" json:"history,omitempty"`
 
 	// Limit At most so many; 100 when absent.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -568,6 +627,9 @@ type EndChangeJSONRequestBody = ChangeEndRequest
 // PostCommandJSONRequestBody defines body for PostCommand for application/json ContentType.
 type PostCommandJSONRequestBody = CommandRequest
 
+// GiveFeedbackJSONRequestBody defines body for GiveFeedback for application/json ContentType.
+type GiveFeedbackJSONRequestBody = FeedbackRequest
+
 // AddReplicaJSONRequestBody defines body for AddReplica for application/json ContentType.
 type AddReplicaJSONRequestBody = ReplicaRequest
 
@@ -585,16 +647,19 @@ type ServerInterface interface {
 	// Adopt Say that this ledger speaks for a cluster from now on, with a higher epoch.
 	// (POST /adopt)
 	Adopt(c *gin.Context)
+	// ListAlarms What detectors found odd in the last 24 h, the newest first.
+	// (GET /alarms)
+	ListAlarms(c *gin.Context, params ListAlarmsParams)
 	// GetBackup The whole ledger as it stands.
 	// (GET /backup)
 	GetBackup(c *gin.Context)
 	// ListChanges Declared changes such as deploys, the newest start first.
 	// (GET /changes)
 	ListChanges(c *gin.Context, params ListChangesParams)
-	// DeclareChange Declare a change, or a maintenance.
+	// DeclareChange Declare a change or a maintenance, or mark an incident that is over.
 	// (POST /changes)
 	DeclareChange(c *gin.Context)
-	// EndChange End a declared change before its time.
+	// EndChange End a declared change before its time, or take an incident back.
 	// (POST /changes/end)
 	EndChange(c *gin.Context)
 	// PostCommand Give an order.
@@ -618,6 +683,12 @@ type ServerInterface interface {
 	// ListNotices The messages to people about an episode, in their order.
 	// (GET /episodes/{id}/notices)
 	ListNotices(c *gin.Context, id ID)
+	// ListFeedback What people say of alarms and episodes, the newest first.
+	// (GET /feedback)
+	ListFeedback(c *gin.Context, params ListFeedbackParams)
+	// GiveFeedback Say whether an alarm of a watch, or an episode, was right.
+	// (POST /feedback)
+	GiveFeedback(c *gin.Context)
 	// ListLinks The ends of replication links, each with its state and how far the target is behind.
 	// (GET /links)
 	ListLinks(c *gin.Context)
@@ -725,6 +796,33 @@ func (siw *ServerInterfaceWrapper) Adopt(c *gin.Context) {
 	}
 
 	siw.Handler.Adopt(c)
+}
+
+// ListAlarms operation middleware
+func (siw *ServerInterfaceWrapper) ListAlarms(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListAlarmsParams
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListAlarms(c, params)
 }
 
 // GetBackup operation middleware
@@ -960,6 +1058,62 @@ func (siw *ServerInterfaceWrapper) ListNotices(c *gin.Context) {
 	}
 
 	siw.Handler.ListNotices(c, id)
+}
+
+// ListFeedback operation middleware
+func (siw *ServerInterfaceWrapper) ListFeedback(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListFeedbackParams
+
+	// ------------- Optional query parameter "about" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "about", c.Request.URL.Query(), &params.About, runtime.BindQueryParameterOptions{Type: "string", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter about: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "history" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "history", c.Request.URL.Query(), &params.History, runtime.BindQueryParameterOptions{Type: "boolean", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter history: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Optional query parameter "limit" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, false, "limit", c.Request.URL.Query(), &params.Limit, runtime.BindQueryParameterOptions{Type: "integer", Format: ""})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter limit: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListFeedback(c, params)
+}
+
+// GiveFeedback operation middleware
+func (siw *ServerInterfaceWrapper) GiveFeedback(c *gin.Context) {
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.GiveFeedback(c)
 }
 
 // ListLinks operation middleware
@@ -1199,6 +1353,9 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/changes", wrapper.ListChanges)
 	router.POST(options.BaseURL+"/changes", wrapper.DeclareChange)
 	router.POST(options.BaseURL+"/changes/end", wrapper.EndChange)
+	router.GET(options.BaseURL+"/alarms", wrapper.ListAlarms)
+	router.GET(options.BaseURL+"/feedback", wrapper.ListFeedback)
+	router.POST(options.BaseURL+"/feedback", wrapper.GiveFeedback)
 	router.GET(options.BaseURL+"/episodes", wrapper.ListEpisodes)
 	router.GET(options.BaseURL+"/episodes/:id", wrapper.GetEpisode)
 	router.GET(options.BaseURL+"/episodes/:id/decisions", wrapper.ListDecisions)
@@ -1327,6 +1484,45 @@ type AdoptdefaultApplicationProblemPlusJSONResponse struct {
 }
 
 func (response AdoptdefaultApplicationProblemPlusJSONResponse) VisitAdoptResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAlarmsRequestObject struct {
+	Params ListAlarmsParams
+}
+
+type ListAlarmsResponseObject interface {
+	VisitListAlarmsResponse(w http.ResponseWriter) error
+}
+
+type ListAlarms200JSONResponse []Alarm
+
+func (response ListAlarms200JSONResponse) VisitListAlarmsResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListAlarmsdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListAlarmsdefaultApplicationProblemPlusJSONResponse) VisitListAlarmsResponse(w http.ResponseWriter) error {
 
 	var buf bytes.Buffer
 	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
@@ -1785,6 +1981,98 @@ func (response ListNoticesdefaultApplicationProblemPlusJSONResponse) VisitListNo
 	return err
 }
 
+type ListFeedbackRequestObject struct {
+	Params ListFeedbackParams
+}
+
+type ListFeedbackResponseObject interface {
+	VisitListFeedbackResponse(w http.ResponseWriter) error
+}
+
+type ListFeedback200JSONResponse []Feedback
+
+func (response ListFeedback200JSONResponse) VisitListFeedbackResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListFeedbackdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListFeedbackdefaultApplicationProblemPlusJSONResponse) VisitListFeedbackResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GiveFeedbackRequestObject struct {
+	Body *GiveFeedbackJSONRequestBody
+}
+
+type GiveFeedbackResponseObject interface {
+	VisitGiveFeedbackResponse(w http.ResponseWriter) error
+}
+
+type GiveFeedback200JSONResponse Feedback
+
+func (response GiveFeedback200JSONResponse) VisitGiveFeedbackResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GiveFeedback201JSONResponse Feedback
+
+func (response GiveFeedback201JSONResponse) VisitGiveFeedbackResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(201)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type GiveFeedbackdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response GiveFeedbackdefaultApplicationProblemPlusJSONResponse) VisitGiveFeedbackResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type ListLinksRequestObject struct {
 }
 
@@ -2208,16 +2496,19 @@ type StrictServerInterface interface {
 	// Adopt Say that this ledger speaks for a cluster from now on, with a higher epoch.
 	// (POST /adopt)
 	Adopt(ctx context.Context, request AdoptRequestObject) (AdoptResponseObject, error)
+	// ListAlarms What detectors found odd in the last 24 h, the newest first.
+	// (GET /alarms)
+	ListAlarms(ctx context.Context, request ListAlarmsRequestObject) (ListAlarmsResponseObject, error)
 	// GetBackup The whole ledger as it stands.
 	// (GET /backup)
 	GetBackup(ctx context.Context, request GetBackupRequestObject) (GetBackupResponseObject, error)
 	// ListChanges Declared changes such as deploys, the newest start first.
 	// (GET /changes)
 	ListChanges(ctx context.Context, request ListChangesRequestObject) (ListChangesResponseObject, error)
-	// DeclareChange Declare a change, or a maintenance.
+	// DeclareChange Declare a change or a maintenance, or mark an incident that is over.
 	// (POST /changes)
 	DeclareChange(ctx context.Context, request DeclareChangeRequestObject) (DeclareChangeResponseObject, error)
-	// EndChange End a declared change before its time.
+	// EndChange End a declared change before its time, or take an incident back.
 	// (POST /changes/end)
 	EndChange(ctx context.Context, request EndChangeRequestObject) (EndChangeResponseObject, error)
 	// PostCommand Give an order.
@@ -2241,6 +2532,12 @@ type StrictServerInterface interface {
 	// ListNotices The messages to people about an episode, in their order.
 	// (GET /episodes/{id}/notices)
 	ListNotices(ctx context.Context, request ListNoticesRequestObject) (ListNoticesResponseObject, error)
+	// ListFeedback What people say of alarms and episodes, the newest first.
+	// (GET /feedback)
+	ListFeedback(ctx context.Context, request ListFeedbackRequestObject) (ListFeedbackResponseObject, error)
+	// GiveFeedback Say whether an alarm of a watch, or an episode, was right.
+	// (POST /feedback)
+	GiveFeedback(ctx context.Context, request GiveFeedbackRequestObject) (GiveFeedbackResponseObject, error)
 	// ListLinks The ends of replication links, each with its state and how far the target is behind.
 	// (GET /links)
 	ListLinks(ctx context.Context, request ListLinksRequestObject) (ListLinksResponseObject, error)
@@ -2420,6 +2717,32 @@ func (sh *strictHandler) Adopt(ctx *gin.Context) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(AdoptResponseObject); ok {
 		if err := validResponse.VisitAdoptResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListAlarms operation middleware
+func (sh *strictHandler) ListAlarms(ctx *gin.Context, params ListAlarmsParams) {
+	var request ListAlarmsRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListAlarms(ctx, request.(ListAlarmsRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListAlarms")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListAlarmsResponseObject); ok {
+		if err := validResponse.VisitListAlarmsResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {
@@ -2750,6 +3073,74 @@ func (sh *strictHandler) ListNotices(ctx *gin.Context, id ID) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(ListNoticesResponseObject); ok {
 		if err := validResponse.VisitListNoticesResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListFeedback operation middleware
+func (sh *strictHandler) ListFeedback(ctx *gin.Context, params ListFeedbackParams) {
+	var request ListFeedbackRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListFeedback(ctx, request.(ListFeedbackRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListFeedback")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListFeedbackResponseObject); ok {
+		if err := validResponse.VisitListFeedbackResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// GiveFeedback operation middleware
+func (sh *strictHandler) GiveFeedback(ctx *gin.Context) {
+	var request GiveFeedbackRequestObject
+
+	var body GiveFeedbackJSONRequestBody
+	var err error
+	// A request validator built on kin-openapi's openapi3filter with
+	// KeepValidatedValue leaves the value it validated on the body. Bind
+	// that value, matching member names exactly, so the handler receives
+	// what was validated instead of a second, case-insensitive decode.
+	if vb, ok := ctx.Request.Body.(interface{ ValidatedValue() any }); !ok || runtime.BindJSONValue(vb.ValidatedValue(), &body) != nil {
+		err = ctx.ShouldBindJSON(&body)
+	} else if binding.Validator != nil {
+		// ShouldBindJSON runs the struct validator after decoding; keep that.
+		err = binding.Validator.ValidateStruct(&body)
+	}
+	if err != nil {
+		sh.options.RequestErrorHandlerFunc(ctx, err)
+		return
+	}
+	request.Body = &body
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.GiveFeedback(ctx, request.(GiveFeedbackRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "GiveFeedback")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(GiveFeedbackResponseObject); ok {
+		if err := validResponse.VisitGiveFeedbackResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {

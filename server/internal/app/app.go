@@ -58,6 +58,7 @@ type Server struct {
 	world    *world
 	eyes     *eyes
 	marks    marks
+	special  *specials
 	hand     *act.Hand
 	loop     *loop
 	watchman *detect.Watchman
@@ -78,10 +79,7 @@ type Server struct {
 // Run starts a server and serves until ctx ends or a part fails for good. Mistakes of the operator come back as
 // core.Error or config.Problems, before anything is changed on disk where that is possible.
 func Run(ctx context.Context, opts Options) error {
-	s := &Server{
-		opts: opts, inputs: make(chan input, 64), stopping: make(chan struct{}), urgent: make(chan struct{}, 1), registry: prometheus.NewRegistry(),
-		marks: marks{stale: make(chan struct{}, 1)},
-	}
+	s := newServer(opts)
 	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := s.configure(); err != nil {
 		return err
@@ -95,6 +93,14 @@ func Run(ctx context.Context, opts Options) error {
 	}
 	err := s.serve(ctx)
 	return errors.Join(err, s.close(context.WithoutCancel(ctx)))
+}
+
+// newServer is a server of which no part is open yet.
+func newServer(opts Options) *Server {
+	return &Server{
+		opts: opts, inputs: make(chan input, 64), stopping: make(chan struct{}), urgent: make(chan struct{}, 1), registry: prometheus.NewRegistry(),
+		marks: marks{stale: make(chan struct{}, 1)},
+	}
 }
 
 func (s *Server) configure() error {
@@ -257,10 +263,13 @@ func (s *Server) serve(ctx context.Context) error {
 	if s.watchman, err = s.newWatchman(); err != nil {
 		return err
 	}
+	s.marks.relearn = s.watchman.Relearn
 	s.loop = s.newLoop() //nolint:contextcheck // what it reads later has no request that would end it
 	registerFacts(s.registry, s.eyes.counts)
 	s.registry.MustRegister(newLinkMetrics(s.eyes.Observation), newStatisticsMetrics(s.eyes.reckoning, s.calibration.Load))
-	handler, err := s.handler()
+	opinions := newOpinions(s.ledger, s.store, s.eyes.Observation, s.config.Watches, s.room("app"))
+	s.registry.MustRegister(newOpinionMetrics(opinions.Precision))
+	handler, err := s.handler(opinions)
 	if err != nil {
 		return err
 	}
@@ -269,6 +278,7 @@ func (s *Server) serve(ctx context.Context) error {
 	background(s.watchFreezes)
 	background(s.canaries)
 	background(s.calibrations)
+	background(opinions.follow)
 	background(s.trim)
 	if s.several() {
 		background(s.watchStore)

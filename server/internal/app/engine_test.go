@@ -356,21 +356,8 @@ func rest(ctx context.Context, d time.Duration) {
 // engineServer is a server whose store is open and empty, and which does not serve yet.
 func engineServer(ctx context.Context, b *testing.B, n int) *Server {
 	b.Helper()
-	dir := b.TempDir()
-	path := filepath.Join(dir, "evenkeel.yaml")
-	if err := os.WriteFile(path, []byte(engineConfig(n)), 0o600); err != nil {
-		b.Fatal(err)
-	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	s := &Server{
-		opts:   Options{ConfigPath: path, DataDir: filepath.Join(dir, "data"), Listen: "127.0.0.1:0", Log: log},
-		inputs: make(chan input, 64), stopping: make(chan struct{}), urgent: make(chan struct{}, 1), registry: prometheus.NewRegistry(),
-	}
-	for _, step := range []func() error{s.configure, func() error { return s.listen(ctx) }, func() error { return s.open(ctx) }} {
-		if err := step(); err != nil {
-			b.Fatal(err)
-		}
-	}
+	s := openServer(ctx, b, b.TempDir(), engineConfig(n), log)
 	b.Cleanup(func() { _ = s.close(context.WithoutCancel(ctx)) })
 	return s
 }
@@ -513,6 +500,9 @@ func (p *engineProber) seen() bool {
 func (p *engineProber) report(b *testing.B, cycle float64) {
 	var during, between []engineLook
 	for _, l := range p.took {
+		if l.took > 40*time.Millisecond { // DEBUG
+			fmt.Fprintf(os.Stderr, "SLOW %s %s\n", l.at.Format("15:04:05.000"), l.took)
+		}
 		if l.at.Sub(l.at.Truncate(engineEvery)).Seconds() < cycle {
 			during = append(during, l)
 		} else {

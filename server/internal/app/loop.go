@@ -57,6 +57,7 @@ type loop struct {
 	changed  <-chan struct{} // facts came in that may change an observation
 	log      *slog.Logger
 	metrics  *loopMetrics
+	moved    chan<- struct{} // hears that users are moved; may be nil
 
 	// The rest is for one of several replicas; all of it may be nil.
 	lead    <-chan struct{}          // somebody else leads now, or nobody
@@ -172,6 +173,9 @@ func (l *loop) step(ctx context.Context, in input) {
 				return
 			}
 			continue // an outcome or a command is decided again on what the ledger really holds
+		}
+		if slices.ContainsFunc(out.Changes, func(c core.Change) bool { return c.Routing != nil }) {
+			poke(l.moved) // the watches are to know before their figures change
 		}
 		for _, intent := range out.Intents {
 			intent.Seq = revision

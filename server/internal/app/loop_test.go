@@ -291,3 +291,17 @@ func TestACommitInDoubtIsReadBack(t *testing.T) {
 		}
 	})
 }
+
+// The watches are to know of users that are moved before their figures change.
+func TestTheLoopSaysThatUsersAreMoved(t *testing.T) {
+	moved := make(chan struct{}, 1)
+	runLoop(t, &book{}, func(l *loop, order func() chan core.Reply) {
+		l.moved = moved
+		if len(moved) != 0 {
+			t.Error("users are moved before anybody orders it")
+		}
+		if r := <-order(); !r.OK || len(moved) != 1 {
+			t.Errorf("%+v, told %d times", r, len(moved))
+		}
+	})
+}

@@ -15,6 +15,7 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/core"
 	"github.com/evenkeel/evenkeel/server/internal/decide"
 	"github.com/evenkeel/evenkeel/server/internal/detect"
+	"github.com/evenkeel/evenkeel/server/internal/health"
 	"github.com/evenkeel/evenkeel/server/internal/ledger"
 )
 
@@ -37,6 +38,10 @@ type marks struct {
 	actions  []core.Action
 	readAt   time.Time
 	present  string // what was open, and where users were moved, then
+	// incidents are those that people marked, by when each is over; nil before the first reading.
+	incidents map[incident]time.Time
+	// relearn tells the detectors of times that were marked, or are no longer, after they have learned them.
+	relearn func([]detect.Mark)
 }
 
 // between are those that touch a time.
@@ -45,8 +50,13 @@ func (m *marks) between(from, until time.Time) []detect.Mark {
 	if known == nil {
 		return nil
 	}
+	return touching(*known, from, until)
+}
+
+// touching are the marks that touch a time.
+func touching(marks []detect.Mark, from, until time.Time) []detect.Mark {
 	var out []detect.Mark
-	for _, mark := range *known {
+	for _, mark := range marks {
 		if !mark.From.After(until) && (mark.Until.IsZero() || mark.Until.After(from)) {
 			out = append(out, mark)
 		}
@@ -129,17 +139,40 @@ func (s *Server) readMarks(ctx context.Context) error {
 	h.actions = s.marks.actions
 	out := h.marks()
 	s.marks.known.Store(&out)
+	if news := s.marks.marked(h.changes); len(news) > 0 && s.marks.relearn != nil {
+		s.marks.relearn(news)
+	}
 	return nil
 }
 
-// lookedAt reports whether a change is one of the newest, which are told first, or a maintenance, of which each counts.
-func lookedAt(i int, c core.DeclaredChange) bool { return i < marksKept || c.Maintenance }
+// incident names one that people marked.
+type incident struct{ site, id string }
+
+// marked notes the incidents that people marked, and returns those that are news: the time of each, marked or taken back.
+func (m *marks) marked(changes []core.DeclaredChange) (news []detect.Mark) {
+	known := map[incident]time.Time{}
+	for _, c := range changes {
+		if !c.Incident {
+			continue
+		}
+		key := incident{c.Site, c.ID}
+		known[key] = c.Until()
+		if until, ok := m.incidents[key]; m.incidents != nil && (!ok || !until.Equal(c.Until())) {
+			news = append(news, detect.Mark{Kind: detect.MarkIncident, Subject: c.About(), From: c.Start, Until: c.End, What: c.What})
+		}
+	}
+	m.incidents = known
+	return news
+}
+
+// lookedAt reports whether a change is one of the newest, which are told first, or a maintenance or an incident, of which each counts.
+func lookedAt(i int, c core.DeclaredChange) bool { return i < marksKept || c.Maintenance || c.Incident }
 
 // ofLate are the newest changes that judging has to know of, and every maintenance among them.
 func ofLate(changes []core.DeclaredChange, now time.Time) []core.DeclaredChange {
 	var out []core.DeclaredChange
 	for i, c := range changes {
-		if !c.Until().Before(now.Add(-changeSuspect)) && lookedAt(i, c) {
+		if !c.Incident && !c.Until().Before(now.Add(-changeSuspect)) && lookedAt(i, c) {
 			out = append(out, c)
 		}
 	}
@@ -181,11 +214,15 @@ func (h history) marks() []detect.Mark {
 		out = append(out, m)
 	}
 	for _, a := range h.absences() {
-		out = append(out, detect.Mark{Kind: detect.MarkDrained, Subject: a.subject, From: a.from, Until: a.until})
+		out = append(out, detect.Mark{Kind: detect.MarkDrained, Subject: a.subject, From: a.from, Until: a.rebased(), What: a.reason})
 		out = append(out, h.shifted(a)...)
 	}
 	for i, c := range h.changes {
 		if !lookedAt(i, c) || !c.Until().After(c.Start) { // the others ended before they began
+			continue
+		}
+		if c.Incident {
+			out = append(out, detect.Mark{Kind: detect.MarkIncident, Subject: c.About(), From: c.Start, Until: c.Until(), Said: c.DeclaredAt})
 			continue
 		}
 		if c.Maintenance {
@@ -203,6 +240,15 @@ type absence struct {
 	acted       time.Time // end of its newest action that moves users away; zero while that goes on
 	weight      int       // percent of normal that is left
 	episode     string    // that knows the demand of before
+	reason      string    // why a person ordered it, as "drill of March"; empty when nobody did
+}
+
+// rebased is when the figures of who is back are about them alone: what is asked of the last minutes has some in it in which they were away.
+func (a absence) rebased() time.Time {
+	if a.until.IsZero() {
+		return a.until
+	}
+	return a.until.Add(health.Rebase)
 }
 
 // absences follow the actions of each subject: from the first step of one that moves users away to the end of the one
@@ -232,9 +278,11 @@ func (h history) absences() []absence {
 				end(a.Subject, ended)
 			}
 		case o == nil:
-			open[a.Subject] = &absence{
-				subject: a.Subject, from: begun, acted: ended, weight: a.Steps[len(a.Steps)-1].Weight, episode: a.EpisodeID,
+			o = &absence{subject: a.Subject, from: begun, acted: ended, weight: a.Steps[len(a.Steps)-1].Weight, episode: a.EpisodeID}
+			if strings.HasPrefix(a.By, "operator ") {
+				o.reason = a.Reason
 			}
+			open[a.Subject] = o
 		default:
 			o.acted = ended
 		}
@@ -289,13 +337,27 @@ func (h history) shifted(a absence) []detect.Mark {
 		load := h.load(a, svc.Name)
 		for _, site := range h.topology.Serving(svc.Name) {
 			if site != a.subject.Site {
-				out = append(out, detect.Mark{
-					Kind: detect.MarkShifted, Subject: core.Subject{Site: site, Service: svc.Name}, From: a.from, Until: a.until, Load: load,
-				})
+				out = append(out, a.carried(core.Subject{Site: site, Service: svc.Name}, load)...)
 			}
 		}
 	}
 	return out
+}
+
+// carried are the times of a subject that has some of the users: how many it has is not known while they come and go, since what is asked
+// of the last minutes has both in it.
+func (a absence) carried(s core.Subject, load float64) []detect.Mark {
+	there, end := a.from.Add(health.Rebase), a.rebased()
+	mark := func(from, until time.Time, load float64) detect.Mark {
+		return detect.Mark{Kind: detect.MarkShifted, Subject: s, From: from, Until: until, Load: load}
+	}
+	switch {
+	case load == 0, !a.until.IsZero() && !a.until.After(there):
+		return []detect.Mark{mark(a.from, end, 0)}
+	case a.until.IsZero():
+		return []detect.Mark{mark(a.from, there, 0), mark(there, a.until, load)}
+	}
+	return []detect.Mark{mark(a.from, there, 0), mark(there, a.until, load), mark(a.until, end, 0)}
 }
 
 // load is the users of the others, as a multiple of those that they had before the trouble, 0 when that is not known.

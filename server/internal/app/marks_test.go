@@ -37,6 +37,8 @@ func TestMarksOfHistory(t *testing.T) {
 	}
 	never := action(core.PlanDrain, core.ActionExpired, 1, ptr(9), 0)
 	never.Steps[0].IntendedAt = nil
+	drill := action(core.PlanDrain, core.ActionSucceeded, 1, ptr(3), 0)
+	drill.By, drill.Reason = "operator jo", "drill of March"
 	whole := core.Episode{
 		ID: "ep", Subject: core.Subject{Site: "fra", Service: core.AllServices}, Onset: at(0), Worst: core.Suspect,
 		Demand: map[string]float64{"fra/checkout": 10, "ams/checkout": 10, "dub/checkout": 10, "fra/search": 30, "ams/search": 10},
@@ -58,7 +60,14 @@ func TestMarksOfHistory(t *testing.T) {
 				actions:  []core.Action{action(core.PlanDrain, core.ActionSucceeded, 1, ptr(3), 0)},
 				routing:  []core.Routing{{Subject: checkout("fra"), State: core.RoutingDrained, ChangedAt: at(2)}},
 			},
-			[]string{"incident checkout at fra 0 -", "drained checkout at fra 1 -", "shifted checkout at ams 1 - 1.5", "shifted checkout at dub 1 - 1.5"},
+			[]string{"incident checkout at fra 0 -", "drained checkout at fra 1 -", "shifted checkout at ams 1 3", "shifted checkout at ams 3 - 1.5", "shifted checkout at dub 1 3", "shifted checkout at dub 3 - 1.5"},
+		},
+		"a drill, which is a drain that a person orders, while nobody knows how many users there are": {
+			history{
+				actions: []core.Action{drill, action(core.PlanRestore, core.ActionSucceeded, 20, ptr(30), 100)},
+				routing: []core.Routing{{Subject: checkout("fra"), State: core.RoutingActive, Weight: 100, ChangedAt: at(29)}},
+			},
+			[]string{"drained checkout at fra 1 32 drill of March", "shifted checkout at ams 1 32", "shifted checkout at dub 1 32"},
 		},
 		"half of them came back": {
 			history{
@@ -68,7 +77,7 @@ func TestMarksOfHistory(t *testing.T) {
 				},
 				routing: []core.Routing{{Subject: checkout("fra"), State: core.RoutingRestoring, Weight: 50, ChangedAt: at(21)}},
 			},
-			[]string{"drained checkout at fra 1 -", "shifted checkout at ams 1 - 1.25", "shifted checkout at dub 1 - 1.25"},
+			[]string{"drained checkout at fra 1 -", "shifted checkout at ams 1 3", "shifted checkout at ams 3 - 1.25", "shifted checkout at dub 1 3", "shifted checkout at dub 3 - 1.25"},
 		},
 		"restored, with an ineffective attempt before": {
 			history{
@@ -78,15 +87,28 @@ func TestMarksOfHistory(t *testing.T) {
 				},
 				routing: []core.Routing{{Subject: checkout("fra"), State: core.RoutingActive, Weight: 100, ChangedAt: at(29)}},
 			},
-			[]string{"drained checkout at fra 1 30", "shifted checkout at ams 1 30", "shifted checkout at dub 1 30"},
+			[]string{"drained checkout at fra 1 32", "shifted checkout at ams 1 32", "shifted checkout at dub 1 32"},
+		},
+		"restored, with the demand on record": {
+			history{
+				episodes: []core.Episode{episode(core.Suspect, ptr(40))},
+				actions: []core.Action{
+					action(core.PlanDrain, core.ActionSucceeded, 1, ptr(3), 0), action(core.PlanRestore, core.ActionSucceeded, 20, ptr(30), 100),
+				},
+				routing: []core.Routing{{Subject: checkout("fra"), State: core.RoutingActive, Weight: 100, ChangedAt: at(29)}},
+			},
+			[]string{
+				"drained checkout at fra 1 32", "shifted checkout at ams 1 3", "shifted checkout at ams 3 30 1.5", "shifted checkout at ams 30 32",
+				"shifted checkout at dub 1 3", "shifted checkout at dub 3 30 1.5", "shifted checkout at dub 30 32",
+			},
 		},
 		"rolled back": {
 			history{actions: []core.Action{action(core.PlanDrain, core.ActionRolledBack, 1, ptr(4), 0)}},
-			[]string{"drained checkout at fra 1 4", "shifted checkout at ams 1 4", "shifted checkout at dub 1 4"},
+			[]string{"drained checkout at fra 1 6", "shifted checkout at ams 1 6", "shifted checkout at dub 1 6"},
 		},
 		"never sent, and never moved": {
 			history{actions: []core.Action{never, action(core.PlanDrain, core.ActionFailed, 10, ptr(11), 0)}},
-			[]string{"drained checkout at fra 10 11", "shifted checkout at ams 10 11", "shifted checkout at dub 10 11"},
+			[]string{"drained checkout at fra 10 13", "shifted checkout at ams 10 13", "shifted checkout at dub 10 13"},
 		},
 		"drained by an action that is forgotten": {
 			history{routing: []core.Routing{{Subject: checkout("dub"), State: core.RoutingDrained, ChangedAt: at(2)}}},
@@ -101,12 +123,20 @@ func TestMarksOfHistory(t *testing.T) {
 		"a whole site": {
 			history{episodes: []core.Episode{whole}, actions: []core.Action{wholeDrain}},
 			[]string{
-				"drained fra 2 -", "shifted checkout at ams 2 - 1.5", "shifted checkout at dub 2 - 1.5", "shifted search at ams 2 - 4",
+				"drained fra 2 -", "shifted checkout at ams 2 4", "shifted checkout at ams 4 - 1.5", "shifted checkout at dub 2 4",
+				"shifted checkout at dub 4 - 1.5", "shifted search at ams 2 4", "shifted search at ams 4 - 4",
 			},
 		},
 		"a change": {
 			history{changes: []core.DeclaredChange{{Site: "fra", Service: "checkout", What: "2.4", Start: at(1), End: at(5)}}},
 			[]string{"change checkout at fra 1 5 2.4"},
+		},
+		"an incident that people marked, and one that was taken back": {
+			history{changes: []core.DeclaredChange{
+				{Site: "fra", Service: core.AllServices, What: "the switch", Start: at(1), End: at(5), Incident: true},
+				{Site: "ams", Service: core.AllServices, What: "not that one", Start: at(1), End: at(5), Incident: true, EndedAt: at(1)},
+			}},
+			[]string{"incident fra 1 5"},
 		},
 		"a maintenance that was ended early, and one that never began": {
 			history{changes: []core.DeclaredChange{
@@ -151,6 +181,47 @@ func markText(m detect.Mark, day time.Time) string {
 }
 
 func num(x float64) string { return strconv.FormatFloat(x, 'g', -1, 64) }
+
+// The detectors hear of what people mark after it was learned, of each once and when it is taken back; and nobody else does.
+func TestMarkedIncidents(t *testing.T) {
+	l, err := ledger.Open(t.Context(), ledger.Options{Dir: filepath.Join(t.TempDir(), "ledger")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	var told []detect.Mark
+	s := &Server{ledger: l, inputs: make(chan input), eyes: newEyes("r1", core.Topology{}, time.Now), world: newWorld(core.Topology{})}
+	s.marks.relearn = func(marks []detect.Mark) { told = append(told, marks...) }
+	incident := func(id string) core.DeclaredChange {
+		return core.DeclaredChange{ID: id, Site: "fra", Service: core.AllServices, What: id, Start: now.Add(-3 * time.Hour), End: now.Add(-2 * time.Hour), Incident: true}
+	}
+	f := func(want int) {
+		t.Helper()
+		if err := s.readMarks(t.Context()); err != nil || len(told) != want || len(s.world.current().Changes) > 0 {
+			t.Errorf("%v; told %+v, and those who decide %+v", err, told, s.world.current().Changes)
+		}
+	}
+	declare := func(id string) {
+		t.Helper()
+		if _, _, err := l.Declare(t.Context(), incident(id)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	declare("old")
+	f(0)
+	declare("new")
+	f(1)
+	f(1)
+	if _, err := l.EndChange(t.Context(), "fra", "new", "admin jo", now); err != nil {
+		t.Fatal(err)
+	}
+	f(2)
+	f(2)
+	if m := told[1]; m.Kind != detect.MarkIncident || m.Subject.Site != "fra" || !m.From.Equal(now.Add(-3*time.Hour)) || !m.Until.Equal(now.Add(-2*time.Hour)) {
+		t.Errorf("told %+v", m)
+	}
+}
 
 // What the ledger has is what the detectors hear; while it does not answer, what was heard last stands.
 func TestMarksAreReadFromTheLedger(t *testing.T) {

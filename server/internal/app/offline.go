@@ -2,6 +2,7 @@ package app
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/evenkeel/evenkeel/remediations"
 	"github.com/evenkeel/evenkeel/server/internal/app/config"
@@ -28,9 +29,9 @@ func CheckConfig(path string) (string, error) {
 			implied = " (" + w.Name + ", which probes of certificates bring, is one)"
 		}
 	}
-	return fmt.Sprintf("%s: ok%s: %d sites, %d witnesses, %d services, %d watches%s, %d policies (%d automatic, %d approve, %d recommend, %d observe), %d targets",
+	return fmt.Sprintf("%s: ok%s: %d sites, %d witnesses, %d services, %d watches%s, %d policies (%d automatic, %d approve, %d recommend, %d observe), %d targets%s",
 		path, kind, len(c.Sites), len(c.Witnesses), len(c.Services), len(c.Watches), implied, len(c.Policies),
-		modes[core.ModeAutomatic], modes[core.ModeApprove], modes[core.ModeRecommend], modes[core.ModeObserve], len(c.Targets)), nil
+		modes[core.ModeAutomatic], modes[core.ModeApprove], modes[core.ModeRecommend], modes[core.ModeObserve], len(c.Targets), coming(c, time.Now())), nil
 }
 
 // EffectiveConfig is the configuration as it is used, as YAML, with its secrets hidden.

@@ -122,7 +122,7 @@ func replicasOf(c config.Config, name string) (*ledger.Replicas, error) {
 func (s *Server) newLoop() *loop {
 	l := &loop{
 		ledger: s.ledger, hand: s.hand, inputs: s.inputs, topology: s.world.current, observe: s.eyes.judge,
-		changed: s.eyes.changed, log: s.room("loop"), metrics: newLoopMetrics(s.registry), pending: s.pending,
+		changed: s.eyes.changed, log: s.room("loop"), metrics: newLoopMetrics(s.registry), pending: s.pending, moved: s.marks.stale,
 	}
 	if s.several() {
 		l.lead, l.ordered, l.orders = s.ledger.LeadershipChanged(), s.ledger.Ordered(), s.ledger.Orders

@@ -162,14 +162,24 @@ func (s *Server) Command(ctx context.Context, c core.Command) (core.Reply, error
 // newWatchman makes the watches of the configuration.
 func (s *Server) newWatchman() (*detect.Watchman, error) {
 	var watches []detect.Watch
+	special, err := newSpecials(s.config)
+	if err != nil {
+		return nil, err
+	}
+	s.special = special
 	for _, w := range s.config.Watches {
 		watches = append(watches, w.Detect())
 	}
-	return detect.New(detect.Options{
-		Watches: watches, Querier: s.store, Writer: s.store, Signals: newOwnSigns(s.room("detect"), s.eyes.Signals).take, Log: s.room("detect"), Registry: s.registry,
-		Mine: s.sharesOf(watches), Zone: s.zone, Marks: s.marks.between,
+	return detect.New(s.watching(watches, newOwnSigns(s.room("detect"), s.eyes.Signals).take))
+}
+
+// watching is all that the watches are told and asked for.
+func (s *Server) watching(watches []detect.Watch, signals func([]core.Signal)) detect.Options {
+	return detect.Options{
+		Watches: watches, Querier: s.store, Writer: s.store, Signals: signals, Log: s.room("detect"), Registry: s.registry,
+		Mine: s.sharesOf(watches), Zone: s.zone, Marks: s.marksBetween,
 		Dir: filepath.Join(s.opts.DataDir, "detect"),
-	})
+	}
 }
 
 // zone is the civil time of a site of the configuration.
@@ -214,7 +224,7 @@ func (s *Server) living() []string {
 }
 
 // handler is everything that is served on the one listener.
-func (s *Server) handler() (http.Handler, error) {
+func (s *Server) handler(said *opinions) (http.Handler, error) {
 	door := ingest.New(ingest.Options{
 		Store: s.store, Facts: s.eyes, Auth: s.ledger, States: s, Now: time.Now, Log: s.room("ingest"), Registry: s.registry,
 		Revision:  func() int64 { return s.world.current().Revision },
@@ -230,7 +240,7 @@ func (s *Server) handler() (http.Handler, error) {
 			{Name: "loop", Ready: func(context.Context) error { return s.loop.ready() }, ForOrders: s.several()},
 			{Name: "detect", Ready: func(context.Context) error { return s.watchman.Behind() }, Warns: true},
 		},
-		Links: s, Changes: changes{s.ledger, s.marks.stale}, Watches: s.watchman, Control: s,
+		Links: s, Changes: changes{s.ledger, s.marks.stale}, Opinions: said, Watches: s.watchman, Control: s,
 		Ingest: door.Handler(), Prometheus: s.store.Handler(), Web: web.Files(),
 		Metrics: promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}),
 		Hosts:   api.HostsOf(s.config.Server.URL),
@@ -250,7 +260,7 @@ func (s *Server) Observation() (core.Observation, bool) {
 // Stance says whether the system acts, as far as this replica knows, and what its statistics are worth.
 func (s *Server) Stance() api.Stance {
 	out := s.stance()
-	out.Statistics = s.calibration.Load()
+	out.Statistics, out.Special = s.calibration.Load(), s.special.now(time.Now())
 	return out
 }
 

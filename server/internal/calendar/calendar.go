@@ -20,10 +20,11 @@ const (
 	maxExpand = 10 * 366 * 24 * time.Hour
 )
 
-// Window is a recurring window as it is written in the configuration.
+// Window is a window as it is written in the configuration: it opens again and again, or on some dates.
 type Window struct {
 	Name  string
 	Cron  string        // five fields, minute hour day month weekday, or a name such as @daily; when it opens
+	Dates []string      // in place of Cron: "2027-03-29", when it opens at midnight, or "2027-03-29 18:00"
 	Lasts time.Duration // wall-clock time
 	Zone  string        // IANA name; empty means UTC
 	Scope []string
@@ -32,7 +33,7 @@ type Window struct {
 // Error names the field of a window that is wrong and says what would be right.
 type Error struct {
 	Window string // its name
-	Field  string // name, cron, lasts, time_zone
+	Field  string // name, cron, dates, lasts, time_zone
 	Value  string
 	Why    string
 	Want   string
@@ -45,7 +46,7 @@ func (e *Error) Error() string {
 // Schedule is a window that has been read. It is immutable.
 type Schedule struct {
 	window Window
-	cron   cron.Schedule // in UTC, which stands for the wall clock
+	starts cron.Schedule // in UTC, which stands for the wall clock
 	zone   *time.Location
 }
 
@@ -68,10 +69,28 @@ func Parse(w Window) (*Schedule, error) {
 	if w.Lasts <= 0 || w.Lasts > maxLasts {
 		return nil, bad("lasts", w.Lasts.String(), "it is out of range", "more than 0 and at most 8784h, such as 8h")
 	}
+	starts, err := w.starts(bad)
+	if err != nil {
+		return nil, err
+	}
+	zone, err := location(w.Zone)
+	if err != nil {
+		return nil, bad("time_zone", w.Zone, err.Error(), "an IANA name such as Europe/Berlin, or none for UTC")
+	}
+	w.Scope, w.Dates = slices.Clone(w.Scope), slices.Clone(w.Dates)
+	return &Schedule{window: w, starts: starts, zone: zone}, nil
+}
+
+// starts are the times on the wall clock at which the window opens.
+func (w Window) starts(bad func(field, value, why, want string) error) (cron.Schedule, error) {
 	spec := strings.TrimSpace(w.Cron)
 	switch {
+	case len(w.Dates) > 0 && spec != "":
+		return nil, bad("dates", strings.Join(w.Dates, ", "), "they stand beside cron", "one of the two")
+	case len(w.Dates) > 0:
+		return w.dates(bad)
 	case spec == "":
-		return nil, bad("cron", w.Cron, "it is empty", wantCron)
+		return nil, bad("cron", w.Cron, "it is empty", wantCron+`, or dates such as ["2027-03-29"] in its place`)
 	case strings.Contains(spec, "TZ="):
 		return nil, bad("cron", w.Cron, "it has a time zone inside", "the zone in time_zone, and "+wantCron)
 	case strings.HasPrefix(spec, "@every"):
@@ -85,12 +104,37 @@ func Parse(w Window) (*Schedule, error) {
 	if schedule.Next(time.Date(2023, 12, 31, 23, 59, 59, 0, time.UTC)).IsZero() {
 		return nil, bad("cron", w.Cron, "there is no such day", wantCron)
 	}
-	zone, err := location(w.Zone)
-	if err != nil {
-		return nil, bad("time_zone", w.Zone, err.Error(), "an IANA name such as Europe/Berlin, or none for UTC")
+	return schedule, nil
+}
+
+// dates are times on the wall clock, in order.
+type dates []time.Time
+
+// Next implements cron.Schedule.
+func (d dates) Next(t time.Time) time.Time {
+	for _, x := range d {
+		if x.After(t) {
+			return x
+		}
 	}
-	w.Scope = slices.Clone(w.Scope)
-	return &Schedule{window: w, cron: schedule, zone: zone}, nil
+	return time.Time{}
+}
+
+func (w Window) dates(bad func(field, value, why, want string) error) (cron.Schedule, error) {
+	const want = `days such as "2027-03-29", or with a time of the day, "2027-03-29 18:00"`
+	var out dates
+	for _, text := range w.Dates {
+		x, err := time.Parse("2006-01-02 15:04", text)
+		if err != nil {
+			x, err = time.Parse(time.DateOnly, text)
+		}
+		if err != nil {
+			return nil, bad("dates", text, "it is no day of the calendar", want)
+		}
+		out = append(out, x)
+	}
+	slices.SortFunc(out, time.Time.Compare)
+	return out, nil
 }
 
 // location is a named zone. "Local" is refused: it would mean another thing on every machine.
@@ -107,7 +151,7 @@ func location(name string) (*time.Location, error) {
 // Window is what the schedule was read from.
 func (s *Schedule) Window() Window {
 	w := s.window
-	w.Scope = slices.Clone(w.Scope)
+	w.Scope, w.Dates = slices.Clone(w.Scope), slices.Clone(w.Dates)
 	return w
 }
 
@@ -168,7 +212,7 @@ func (s *Schedule) each(from time.Time, f func(Interval) bool) {
 	wall := wallClock(from, s.zone).Add(-s.window.Lasts - maxJump)
 	var last time.Time
 	for {
-		wall = s.cron.Next(wall)
+		wall = s.starts.Next(wall)
 		if wall.IsZero() {
 			return
 		}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -14,7 +15,7 @@ import (
 )
 
 func changeCommand(o Options) *cobra.Command {
-	return group("change", "Declare deploys, maintenance and other changes, end them, and list them",
+	return group("change", "Declare deploys, maintenance and other changes, mark past incidents, end them, and list them",
 		changeDeclareCommand(o), changeEndCommand(o), changeListCommand(o))
 }
 
@@ -22,12 +23,12 @@ func changeCommand(o Options) *cobra.Command {
 type changeFlags struct {
 	id, site, service, what, source, start string
 	lasts                                  time.Duration
-	maintenance                            bool
+	maintenance, incident                  bool
 }
 
 func changeDeclareCommand(o Options) *cobra.Command {
 	var f changeFlags
-	cmd := newCommand(o, "declare --site SITE --what TEXT [--service SERVICE] [--for 30m] [--maintenance]",
+	cmd := newCommand(o, "declare --site SITE --what TEXT [--service SERVICE] [--for 30m] [--maintenance | --incident]",
 		"Declare a change of a site; with the same --id it can be said again", cobra.NoArgs,
 		func(ctx context.Context, s *session, _ []string) error { return s.declare(ctx, f) })
 	flags := cmd.Flags()
@@ -38,6 +39,7 @@ func changeDeclareCommand(o Options) *cobra.Command {
 	flags.StringVar(&f.start, "start", "", "when it starts, as 2026-11-27T10:00:00Z; empty: now")
 	flags.DurationVar(&f.lasts, "for", 30*time.Minute, "how long it takes, up to 24h; a maintenance up to 72h")
 	flags.BoolVar(&f.maintenance, "maintenance", false, "people work there: until its end nothing moves its users, or others to it, by itself")
+	flags.BoolVar(&f.incident, "incident", false, "it was trouble and is over, up to 60 days ago: detectors are not to learn from it, and change end takes that back")
 	flags.StringVar(&f.id, "id", "", "its id, as that of a pipeline's run; empty: made of the change")
 	return cmd
 }
@@ -54,14 +56,17 @@ func (s *session) declare(ctx context.Context, f changeFlags) error {
 	start := time.Now().UTC().Truncate(time.Millisecond)
 	if f.start != "" {
 		var err error
-		if start, err = time.Parse(time.RFC3339, f.start); err != nil {
-			return &core.Error{Code: core.CodeInvalid, Message: fmt.Sprintf("--start %q is no time", f.start), Hint: "write it like 2026-11-27T10:00:00Z"}
+		if start, err = timeOf("--start", f.start); err != nil {
+			return err
 		}
 	}
 	end := start.Add(f.lasts)
 	req := client.ChangeRequest{Site: &f.site, Service: &f.service, What: f.what, Source: &f.source, Start: &start, End: &end}
 	if f.maintenance {
 		req.Maintenance = &f.maintenance
+	}
+	if f.incident {
+		req.Incident = &f.incident
 	}
 	if f.id != "" {
 		req.ID = &f.id
@@ -75,19 +80,12 @@ func (s *session) declare(ctx context.Context, f changeFlags) error {
 		return err
 	}
 	res, err := c.DeclareChangeWithResponse(ctx, req)
-	want := http.StatusCreated
-	if res != nil && res.StatusCode() == http.StatusOK {
-		want = http.StatusOK
-	}
-	if err := ask(s, want, func(r *client.DeclareChangeResponse) *client.Problem {
+	if err := ask(s, newOrKnown(res), func(r *client.DeclareChangeResponse) *client.Problem {
 		return r.ApplicationProblemJSONDefault
 	}, res, err); err != nil {
 		return err
 	}
-	made := res.JSON201
-	if want == http.StatusOK {
-		made = res.JSON200
-	}
+	made := cmp.Or(res.JSON201, res.JSON200)
 	if made == nil {
 		return s.strange()
 	}
@@ -105,7 +103,7 @@ func (s *session) printChange(c core.DeclaredChange) error {
 }
 
 func changeEndCommand(o Options) *cobra.Command {
-	return newCommand(o, "end SITE ID", "End a declared change or maintenance before its time", cobra.ExactArgs(2),
+	return newCommand(o, "end SITE ID", "End a declared change or maintenance before its time, or take an incident back", cobra.ExactArgs(2),
 		func(ctx context.Context, s *session, args []string) error {
 			c, err := s.admin()
 			if err != nil {

@@ -3,6 +3,7 @@ package cli_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
@@ -57,4 +58,26 @@ func TestMaintenanceCommands(t *testing.T) {
 	f("no declared change of that id", "end", "fra", "work-2")
 	f("give 1s to 72h", append(work, "--for", "73h")...)
 	f("accepts 2 arg(s)", "end", "fra")
+}
+
+func TestIncidentCommands(t *testing.T) {
+	r := start(t)
+	r.loop.topology = core.Topology{Sites: []core.Site{{Name: "fra"}}, Services: []core.Service{{Name: "checkout"}}}
+	f := func(want string, args ...string) {
+		t.Helper()
+		out, _, err := run(t, append(append([]string{"change"}, args...), "--server", r.url, "--data", r.data)...)
+		if err != nil {
+			out = err.Error()
+		}
+		if !strings.Contains(out, want) {
+			t.Errorf("%v: %s, want %q", args, out, want)
+		}
+	}
+	begun := time.Now().Add(-50 * time.Hour).UTC().Format(time.RFC3339)
+	mark := []string{"declare", "--incident", "--site", "fra", "--what", "the switch", "--id", "inc-1", "--start", begun, "--for", "3h"}
+	f("incident inc-1 of fra until ", mark...)
+	f("incident inc-1 of fra until ", mark...)
+	f("the incident is not over", "declare", "--incident", "--site", "fra", "--what", "x")
+	f("an incident is no maintenance", append(mark, "--maintenance", "--id", "inc-2")...)
+	f(", ended by admin jo: the switch", "end", "fra", "inc-1")
 }

@@ -70,7 +70,7 @@ func Commands(o Options) []*cobra.Command {
 	return []*cobra.Command{
 		statusCommand(o), tokenCommand(o), drainCommand(o), restoreCommand(o), approveCommand(o), vetoCommand(o),
 		holdCommand(o), brakeCommand(o), linksCommand(o), replicaCommand(o), backupCommand(o), preflightCommand(o), adoptCommand(o),
-		reconcileCommand(o), changeCommand(o),
+		reconcileCommand(o), changeCommand(o), feedbackCommand(o),
 	}
 }
 
@@ -199,6 +199,27 @@ func local(host string) bool {
 type answer interface {
 	StatusCode() int
 	Status() string
+}
+
+// newOrKnown is the status that a call is to have which makes something, or finds that it is there already.
+func newOrKnown[R interface {
+	comparable
+	answer
+}](res R) int {
+	var none R
+	if res != none && res.StatusCode() == http.StatusOK {
+		return http.StatusOK
+	}
+	return http.StatusCreated
+}
+
+// timeOf is the time that a flag gives.
+func timeOf(flag, text string) (time.Time, error) {
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return at, &core.Error{Code: core.CodeInvalid, Message: fmt.Sprintf("%s %q is no time", flag, text), Hint: "write it like 2026-11-27T10:00:00Z"}
+	}
+	return at, nil
 }
 
 // ask turns the three ways in which a call can fail into one error.

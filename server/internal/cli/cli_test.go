@@ -31,6 +31,7 @@ type loop struct {
 	topology core.Topology
 	seen     core.Observation
 	warming  []core.Warming
+	special  []core.SpecialTime
 	command  core.Command
 	commands []core.Command
 	reply    core.Reply
@@ -41,7 +42,9 @@ type loop struct {
 func (l *loop) Topology() core.Topology               { return l.topology }
 func (l *loop) Observation() (core.Observation, bool) { return l.seen, true }
 func (l *loop) Warming() []core.Warming               { return l.warming }
-func (l *loop) Stance() api.Stance                    { return api.Stance{Reason: "the mode is observe"} }
+func (l *loop) Stance() api.Stance {
+	return api.Stance{Reason: "the mode is observe", Special: l.special}
+}
 
 func (l *loop) Command(_ context.Context, c core.Command) (core.Reply, error) {
 	l.command = c
@@ -74,6 +77,8 @@ type rig struct {
 	control *control
 	url     string
 	data    string
+
+	opinions *opinions
 }
 
 func start(t *testing.T) *rig {
@@ -94,8 +99,10 @@ func start(t *testing.T) *rig {
 		t: t, ledger: l, records: &records{Ledger: l}, data: data, loop: &loop{},
 		control: &control{leadership: core.Leadership{Leads: true, Quorum: true}}, // alone
 	}
+	r.opinions = &opinions{Ledger: l}
 	h, err := api.New(api.Options{
-		Records: r.records, Live: r.loop, Commander: r.loop, Tokens: l, Self: r.loop, Version: "1.2.3", Control: r.control, Changes: l, Watches: r.loop,
+		Opinions: r.opinions,
+		Records:  r.records, Live: r.loop, Commander: r.loop, Tokens: l, Self: r.loop, Version: "1.2.3", Control: r.control, Changes: l, Watches: r.loop,
 		Parts: []api.PartCheck{
 			{Name: "ledger", Ready: l.Ready}, {Name: "store", Ready: func(context.Context) error { return errors.New("full") }},
 		},
@@ -188,6 +195,7 @@ func TestStatus(t *testing.T) {
 		Writers: []core.Writer{{Name: "fra", Kind: "site", LastAt: at}, {Name: "lon", Kind: "witness", Fresh: true}},
 		Tilt:    core.Tilt{On: true, Reason: "the clock jumped"},
 	}
+	r.loop.special = []core.SpecialTime{{Name: "sale", Sites: []string{"fra"}, Sentence: "special time at fra until tomorrow"}}
 	r.loop.warming = []core.Warming{{Watch: "http-latency", Sentence: "warming, 40 of 75 points, about 3 min"}}
 	if _, err := r.ledger.Commit(t.Context(), []core.Change{
 		{Episode: &core.Episode{
@@ -218,6 +226,8 @@ EPISODE  SINCE                 SUBJECT          CONDITION  ROUTING  WHAT
 ep_1     2026-11-23 08:00:00Z  checkout at fra  failing    unknown  checkout at fra is dead[31m
 
 checkout at fra waits for your word: evenkeel-server approve dec_1 --reason WHY, or veto
+
+sale: special time at fra until tomorrow
 
 http-latency: warming, 40 of 75 points, about 3 min
 `

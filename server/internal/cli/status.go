@@ -142,6 +142,16 @@ func (v *overview) table(w io.Writer) {
 		_, _ = fmt.Fprintln(w)
 	}
 	v.episodes(w)
+	if st.SpecialTimes != nil {
+		_, _ = fmt.Fprintln(w)
+		for _, x := range *st.SpecialTimes {
+			_, _ = fmt.Fprintf(w, "%s: %s\n", printable(x.Name), printable(x.Sentence))
+		}
+	}
+	if st.Feedback != nil {
+		_, _ = fmt.Fprintln(w)
+		columns(w, precisionRows(*st.Feedback)...)
+	}
 	if st.Warming != nil {
 		_, _ = fmt.Fprintln(w)
 		for _, x := range *st.Warming {

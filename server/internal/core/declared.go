@@ -22,9 +22,12 @@ type DeclaredChange struct {
 	By         string    `json:"by"` // whose token it was
 	DeclaredAt time.Time `json:"declared_at"`
 	// Maintenance says that people work at the subject: nothing moves its users, or others to it, by itself.
-	Maintenance bool      `json:"maintenance,omitempty"`
-	EndedAt     time.Time `json:"ended_at,omitzero"`  // when somebody ended it, before its end
-	EndedBy     string    `json:"ended_by,omitempty"` // whose token that was
+	Maintenance bool `json:"maintenance,omitempty"`
+	// Incident says that it is no change but trouble that nobody declared, told of when it is over: detectors are not to learn
+	// from it. Nothing that judges or decides hears of it.
+	Incident bool      `json:"incident,omitempty"`
+	EndedAt  time.Time `json:"ended_at,omitzero"`  // when somebody ended it, before its end; its start when an incident was taken back
+	EndedBy  string    `json:"ended_by,omitempty"` // whose token that was
 }
 
 // ToldChange says of a declared change that the story has told of it, so that no restart and no other leader tells it again.
@@ -38,9 +41,10 @@ type ToldChange struct {
 const (
 	ChangeLongest      = 24 * time.Hour
 	MaintenanceLongest = 72 * time.Hour
-	ChangeEarly        = 7 * 24 * time.Hour // how long before its start it may be declared
-	ChangeLate         = 24 * time.Hour     // how long after its start
-	changeText         = 200                // bytes
+	ChangeEarly        = 7 * 24 * time.Hour  // how long before its start it may be declared
+	ChangeLate         = 24 * time.Hour      // how long after its start
+	IncidentLate       = 60 * 24 * time.Hour // the same of an incident; the ledger keeps it for 90 days
+	changeText         = 200                 // bytes
 )
 
 // At reports whether the change is under way at a time.
@@ -61,8 +65,11 @@ func (c DeclaredChange) About() Subject {
 
 // Noun is what people call it.
 func (c DeclaredChange) Noun() string {
-	if c.Maintenance {
+	switch {
+	case c.Maintenance:
 		return "maintenance"
+	case c.Incident:
+		return "incident"
 	}
 	return "change"
 }
@@ -101,8 +108,11 @@ func (t Topology) Maintenances(at time.Time) iter.Seq[*DeclaredChange] {
 // ChangeID derives the id of a change that was declared without one. The same change declared twice has one id.
 func ChangeID(c DeclaredChange) string {
 	prefix := "chg_"
-	if c.Maintenance {
+	switch {
+	case c.Maintenance:
 		prefix = "mnt_"
+	case c.Incident:
+		prefix = "inc_"
 	}
 	return derive(prefix, c.Site, c.Service, c.What, c.Source, strconv.FormatInt(c.Start.UnixMilli(), 10))
 }
@@ -121,6 +131,13 @@ func (c DeclaredChange) Check(at time.Time) error {
 		return bad("the change ends before it starts", "give end after start, or ttl_s")
 	case c.End.Sub(c.Start) > c.Longest():
 		return bad(fmt.Sprintf("the %s lasts longer than %.0f h", c.Noun(), c.Longest().Hours()), "declare another one when it goes on")
+	case c.Incident && c.Maintenance:
+		return bad("an incident is no maintenance", "declare each by itself")
+	case c.Incident && c.End.After(at):
+		return bad("the incident is not over", "mark a time that has passed, with its start and its end")
+	case c.Incident && c.Start.Before(at.Add(-IncidentLate)):
+		return bad("the incident began more than 60 days ago", "detectors have forgotten it")
+	case c.Incident:
 	case c.Start.After(at.Add(ChangeEarly)):
 		return bad("the change starts in more than 7 days", "declare it later")
 	case c.Start.Before(at.Add(-ChangeLate)):

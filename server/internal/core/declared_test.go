@@ -27,6 +27,15 @@ func TestDeclaredChanges(t *testing.T) {
 	f("longer than 24 h", func(c *DeclaredChange) { c.End = c.Start.Add(25 * time.Hour) })
 	f("the maintenance lasts longer than 72 h", func(c *DeclaredChange) { c.Maintenance = true; c.End = c.Start.Add(73 * time.Hour) })
 	f("", func(c *DeclaredChange) { c.Maintenance = true; c.End = c.Start.Add(72 * time.Hour) })
+	past := func(start, end time.Duration) func(*DeclaredChange) {
+		return func(c *DeclaredChange) { c.Incident, c.Start, c.End = true, now.Add(start), now.Add(end) }
+	}
+	f("", past(-59*24*time.Hour, -58*24*time.Hour))
+	f("", past(-time.Hour, 0))
+	f("the incident is not over", past(-time.Hour, 1))
+	f("more than 60 days ago", past(-61*24*time.Hour, -61*24*time.Hour+time.Hour))
+	f("the incident lasts longer than 24 h", past(-30*time.Hour, -time.Hour))
+	f("no maintenance", func(c *DeclaredChange) { past(-time.Hour, 0)(c); c.Maintenance = true })
 	f("more than 7 days", func(c *DeclaredChange) { c.Start = now.Add(200 * time.Hour); c.End = c.Start.Add(1) })
 	f("24 h ago", func(c *DeclaredChange) { c.Start = now.Add(-25 * time.Hour); c.End = c.Start.Add(1) })
 

@@ -30,9 +30,16 @@ func (w Watch) settings() []setting {
 		{"direction", w.Direction != "" && w.Direction != DirectionBoth, slices.DeleteFunc(models(), func(m Model) bool {
 			return m == ModelBurnRate || m == ModelAbsence || m == ModelService
 		})},
+		{"floors", w.Floors != nil, []Model{ModelService}},
+		{"valid_range", !w.Valid.any(), slices.DeleteFunc(models(), func(m Model) bool { return m == ModelService })},
+		{"valid_ranges", w.ValidOf != nil, []Model{ModelService}},
+		{"trigger_points", w.TriggerPoints != 0, banded()},
+		{"trigger_of", w.TriggerOf != 0, banded()},
+		{"recover_of", w.RecoverOf != 0, banded()},
+		{"recover_points", w.RecoverPoints != 0, append(banded(), ModelTrend, ModelBurnRate, ModelAbsence)},
 		{"floor", w.Floor != Floor{}, []Model{ModelAuto, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelCUSUM, ModelPeers}},
 		{"threshold", w.Threshold != nil, []Model{ModelThreshold, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelPeers}},
-		{"false_alarms_per_week", w.FalseAlarms != 0, []Model{ModelAuto, ModelService}},
+		{"false_alarms_per_week", w.FalseAlarms != 0, []Model{ModelAuto, ModelService, ModelCUSUM}},
 		{"limit", w.Limit != nil, []Model{ModelTrend}},
 		{"horizon", w.Horizon != 0, []Model{ModelTrend}},
 		{"window", w.Window != 0, []Model{ModelTrend}},
@@ -46,15 +53,25 @@ func (w Watch) settings() []setting {
 	}
 }
 
+// banded are the models with a limit or a band.
+func banded() []Model {
+	return []Model{ModelThreshold, ModelRobustZ, ModelSeasonal, ModelLocalFit, ModelPeers}
+}
+
 // fit says which settings the model has not, and which it needs.
 func (w Watch) fit(bad func(field, format string, args ...any)) {
 	model := w.model()
 	for _, s := range w.settings() {
-		if s.given && !slices.Contains(s.models, model) {
+		switch {
+		case !s.given || slices.Contains(s.models, model):
+		case model == ModelService && (s.field == "floor" || s.field == "valid_range"):
+			bad(s.field, "the metrics of service differ in unit; want %ss: {METRIC: ...} instead", s.field)
+		default:
 			bad(s.field, "model %s has no such setting, it belongs to %s; leave it out, or take another model", model, listed(s.models))
 		}
 	}
 	w.fitQuestions(bad)
+	w.fitValues(bad)
 	if w.Group != "" && w.class() == core.ClassCause {
 		bad("group", "it is of symptoms, which count as one where they are odd together, and this is a cause; leave it out")
 	}
@@ -107,6 +124,11 @@ func parameters() [][2]string {
 		{"objective ", "objective"},
 		{"patience ", "patience"},
 		{"flat after ", "flat_after"},
+		{"trigger points ", "trigger_points"},
+		{"recover points ", "recover_points"},
+		{"trigger of ", "trigger_of"},
+		{"recover of ", "recover_of"},
+		{"ARL0 ", "false_alarms_per_week"},
 	}
 }
 
@@ -128,6 +150,10 @@ func (w Watch) fitParameters(err error, bad func(field, format string, args ...a
 				field, text = p[1], rest
 				break
 			}
+		}
+		if w.model() == ModelCUSUM && field == "false_alarms_per_week" { // of which the model takes the values from one to the next
+			_, apart := w.apart()
+			text = fmt.Sprintf("%v with values %v apart; want more than 0 and at most %.4g, one in ten values", w.FalseAlarms, apart, week.Seconds()/apart.Seconds()/10)
 		}
 		if field == "objective" { // of which a model takes the share
 			text = fmt.Sprintf("%.6g%% leaves no error that is allowed; want less than 100%%, such as 99.9%%", w.Objective*100)

@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ func (w *watcher) turn() {
 	if ours == w.ours {
 		return
 	}
-	w.ours = ours
+	w.ours, w.patience = ours, patience{}
 	if ours {
 		w.log.Info("watch is ours now")
 		w.forget()
@@ -43,11 +44,16 @@ func (w *watcher) follow(ctx context.Context, tick time.Time) {
 	within, cancel := context.WithTimeout(ctx, min(interval, maxQueryTime))
 	defer cancel()
 	at := tick.Add(-w.watch.EvalDelay)
+	if w.patience.waits(tick) {
+		w.doubtAll()
+		w.report(within, at, interval)
+		return
+	}
 	answer, err := w.querier.Query(within, writtenBack(w.watch.Name, interval), at, interval)
 	if ctx.Err() != nil {
 		return // the end, not an error
 	}
-	w.failed(err)
+	w.failed(tick, interval, err)
 	if err == nil {
 		w.hear(answer, at, interval)
 		w.values(within, interval)
@@ -107,6 +113,7 @@ func words(watch string, answer []core.SeriesValue) map[string]*word {
 // unknown.
 func (w *watcher) hear(answer []core.SeriesValue, at time.Time, interval time.Duration) {
 	heard := words(w.watch.Name, answer)
+	marks := w.marksFor(at.Add(-unknownAfter*interval), at)
 	for key, x := range heard {
 		state, ok := x.figure(metricState)
 		if !ok {
@@ -120,6 +127,9 @@ func (w *watcher) hear(answer []core.SeriesValue, at time.Time, interval time.Du
 		}
 		v := detectors.Verdict{At: x.times[metricState]}
 		s.unknown, s.lastAt = "", v.At
+		s.celebrate(w.watch, s.marked(v.At, marks))
+		special := s.unknown // why it is unknown, if it is
+		s.unknown = ""
 		switch core.DetectorState(state) {
 		case core.DetectorWarming:
 			v.State = detectors.StateWarming
@@ -131,7 +141,7 @@ func (w *watcher) hear(answer []core.SeriesValue, at time.Time, interval time.Du
 			v.Lower, v.HasLower = x.figure(metricLower)
 			v.Upper, v.HasUpper = x.figure(metricUpper)
 		case core.DetectorUnknown:
-			s.unknown = "unknown, as another replica found at " + core.ClockText(v.At)
+			s.unknown = cmp.Or(special, "unknown") + ", as another replica found at " + core.ClockText(v.At)
 		}
 		v.Score, v.HasScore = x.figure(metricScore)
 		seconds, told := x.figure(metricCadence)
@@ -188,13 +198,20 @@ func (w *watcher) values(ctx context.Context, interval time.Duration) {
 }
 
 // failed counts and logs the outcome of a query, and makes every series unknown when there was no answer.
-func (w *watcher) failed(err error) {
+func (w *watcher) failed(tick time.Time, interval time.Duration, err error) {
 	w.note(&w.queryErr, "query; its series are unknown", err)
 	if err == nil {
+		w.patience = patience{}
 		return
 	}
 	w.metrics.queryErrors.WithLabelValues(w.watch.Name).Inc()
+	w.patience.failed(tick, interval, cause(err))
+	w.doubtAll()
+}
+
+// doubtAll makes every series unknown while there is no answer.
+func (w *watcher) doubtAll() {
 	for _, s := range w.series {
-		s.unknown = "unknown, the query failed: " + cause(err)
+		s.unknown = w.patience.text()
 	}
 }

@@ -68,6 +68,7 @@ type replica struct {
 		detect.Writer
 	}
 	mine   func(now time.Duration) bool // by the time since its start
+	marks  []detect.Mark                // at any time
 	hears  world                        // its signals
 	writes []core.Sample
 	reg    *prometheus.Registry
@@ -96,6 +97,7 @@ func together(t *testing.T, d time.Duration, watch detect.Watch, replicas ...*re
 				}
 				return r.mine(time.Since(start))
 			},
+			Marks: func(time.Time, time.Time) []detect.Mark { return r.marks },
 		})
 		if err != nil {
 			t.Fatal(err)

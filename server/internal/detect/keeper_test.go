@@ -91,11 +91,11 @@ func TestNothingLearnedIsForgotten(t *testing.T) {
 			t.Errorf("%T has %v, want %v", of, fields, known)
 		}
 	}
-	f(series{}, "labels lastAt verdict unknown note gone missed absent excused cadence still contributors past",
+	f(series{}, "labels lastAt verdict unknown note special gone missed absent excused cadence still back contributors past",
 		"key written subject known name ours band banded slow told")
-	f(past{}, "kept changed changedAt", "learns")
-	f(kept[learner]{}, "model aside on back since", "fresh")
+	f(past{}, "kept changed changedAt", "learns special")
+	f(kept[learner]{}, "model aside on back apart since", "fresh")
 	f(changed{}, "change model stray strayed old new", "")
-	f(row{}, "peers whole burn places names series heard paces at", "values")
+	f(row{}, "peers whole burn places names of series heard paces at", "watch values wrong")
 	f(cadence{}, "Value At Fresh Apart Changed Gaps N Next", "")
 }

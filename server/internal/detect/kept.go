@@ -20,23 +20,30 @@ type learner interface {
 type kept[M learner] struct {
 	fresh func() M
 	model M
-	aside M    // stands in
-	on    bool // it does
-	back  bool // the model judges again, and may hold an alarm from before
+	aside M       // stands in
+	on    bool    // it does
+	back  bool    // the model judges again, and may hold an alarm from before
+	apart [3]bool // users are away; come or go; people work: of what the stand-in must not keep anything when it is over
 	since time.Time
 }
 
 func newKept[M learner](fresh func() M) kept[M] { return kept[M]{fresh: fresh, model: fresh()} }
 
 // turn tells of a time whether it is no example. When that has lasted for long the stand-in becomes the model, and stays is
-// true; else the model goes on where it was.
+// true; else the model goes on where it was. When users are back or work is over and the time is still no example, as until the end of an
+// incident, another copy stands in, which has not seen how that was.
 func (k *kept[M]) turn(at time.Time, m marked) (stays bool) {
-	aside := m.aside != nil
+	aside, apart := m.aside != nil, [...]bool{m.away != nil, m.shifted != nil && m.load == 0, m.maintained}
 	if m.maintained {
 		k.since = at
 	}
+	over := false
+	for i, was := range k.apart {
+		over = over || was && !apart[i]
+	}
+	k.apart = apart
 	switch {
-	case aside && !k.on:
+	case aside && (!k.on || over):
 		k.aside, k.on, k.since, k.back = k.copy(), true, at, false
 	case !aside && k.on:
 		var none M

@@ -3,6 +3,7 @@ package detect
 import (
 	"time"
 
+	"github.com/evenkeel/evenkeel/detectors"
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
@@ -21,6 +22,8 @@ const (
 	MarkChange
 	// MarkMaintenance is a time in which people worked at the subject.
 	MarkMaintenance
+	// MarkSpecial is a time on the calendar that is not like others, such as a holiday.
+	MarkSpecial
 )
 
 // Mark is a time that is not like others for a subject. A site's mark is one of all its services.
@@ -29,10 +32,17 @@ type Mark struct {
 	Subject core.Subject
 	From    time.Time
 	Until   time.Time // no longer in it; zero: it is not over
-	What    string    // of a change: what was declared
+	What    string    // of a change: what was declared; of MarkDrained: why a person ordered it, empty when none did; of a special time: its name
 	// Load is, of MarkShifted, how many users the subject is to have, as a multiple of those that it had before; 0 when that
 	// is not known.
 	Load float64
+	// Said is, of what was marked when it was over or was going on, when that was; zero: as it began.
+	Said time.Time
+	// Watches are, of MarkSpecial, those that it matters to; none: all. Like is the day that it resembles for model seasonal, and
+	// Judged says that other models judge it too.
+	Watches []string
+	Like    detectors.Day
+	Judged  bool
 }
 
 // holds reports whether the mark is on at a time.
@@ -49,6 +59,8 @@ type marked struct {
 	shifted    *Mark   // users were moved here
 	load       float64 // users as a multiple of before, 0 when users were moved here and nobody knows how many
 	changes    []Mark  // that are under way or ended lately
+	special    *Mark   // the time is a special one; of several the first
+	apart      bool    // and is none of all siblings
 }
 
 // marksAt are the marks that say something of a subject at a time.
@@ -67,6 +79,12 @@ func marksAt(marks []Mark, s core.Subject, at time.Time) (out marked) {
 			continue
 		}
 		if !m.holds(at) {
+			continue
+		}
+		if m.Kind == MarkSpecial {
+			if out.special == nil {
+				out.special = m
+			}
 			continue
 		}
 		if m.Kind == MarkDrained && all && (out.away == nil || m.From.Before(out.away.From)) {

@@ -148,14 +148,33 @@ func TestADrainedSiteIsNotJudgedByItsUsers(t *testing.T) {
 			watch.Class = class
 			drained := detect.Mark{
 				Kind: detect.MarkDrained, Subject: core.Subject{Site: "fra", Service: core.AllServices}, From: start.Add(time.Hour), Until: start.Add(2 * time.Hour),
+				What: "drill of March",
 			}
 			signals := watched(t, w, 2*time.Hour+10*time.Minute, watch, drained)
 			if class == core.ClassSymptom {
-				stateAt(t, signals, 90*time.Minute, core.DetectorUnknown, "not judged, its users are moved away since "+start.Add(time.Hour).UTC().Format("15:04:05")+" UTC")
+				stateAt(t, signals, 90*time.Minute, core.DetectorUnknown, "not judged, its users are moved away since "+start.Add(time.Hour).UTC().Format("15:04:05")+" UTC: drill of March")
 			} else {
 				stateAt(t, signals, 90*time.Minute, core.DetectorAnomalous, "0 is below")
 			}
 			stateAt(t, signals, 2*time.Hour+5*time.Minute, core.DetectorNormal, "")
+		})
+	}
+}
+
+// Users come back before the incident is over, and before others are back: the site is judged by what it was with them, and not by the time without.
+func TestASiteThatIsBackIsJudgedAsBefore(t *testing.T) {
+	for kind, during := range map[detect.MarkKind]core.DetectorState{
+		detect.MarkDrained: core.DetectorUnknown, detect.MarkMaintenance: core.DetectorAnomalous,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			w := &world{at: levels(start, 100, map[time.Duration]float64{time.Hour: 0, 4 * time.Hour: 100, 5 * time.Hour: 0})}
+			signals := watched(t, w, 5*time.Hour+10*time.Minute, trafficWatch(),
+				detect.Mark{Kind: detect.MarkIncident, Subject: checkoutAtFra, From: start.Add(time.Hour), Until: start.Add(6 * time.Hour)},
+				detect.Mark{Kind: kind, Subject: checkoutAtFra, From: start.Add(time.Hour), Until: start.Add(4 * time.Hour)})
+			stateAt(t, signals, time.Hour+5*time.Minute, during, "")
+			stateAt(t, signals, 4*time.Hour+time.Minute, core.DetectorNormal, "")
+			stateAt(t, signals, 5*time.Hour+5*time.Minute, core.DetectorAnomalous, "0 is below")
 		})
 	}
 }

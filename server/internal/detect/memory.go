@@ -29,12 +29,14 @@ type seriesMemory struct {
 	Verdict detectors.Verdict
 	Unknown string `json:",omitempty"`
 	Note    string `json:",omitempty"`
+	Special string `json:",omitempty"`
 	Gone    time.Time
 	Missed  time.Time
 	Absent  bool
 	Excused time.Time
 	Cadence cadence
 	Still   bool
+	Back    time.Time
 
 	Contributors []core.Contributor `json:",omitempty"`
 	Past         *pastMemory        `json:",omitempty"`
@@ -43,6 +45,7 @@ type seriesMemory struct {
 // keptMemory is a kept without its models.
 type keptMemory struct {
 	On, Back bool
+	Apart    [3]bool
 	Since    time.Time
 }
 
@@ -65,6 +68,7 @@ type rowMemory struct {
 	Key    []byte   // no text: it has bytes that are none of UTF-8
 	Places [][]byte // by place; empty: it is free
 	Names  []string
+	Of     []string
 	Heard  []time.Time
 	Paces  []cadence `json:",omitempty"`
 	At     time.Time
@@ -105,7 +109,7 @@ func (r *recorder) series(s *series, zone string) {
 
 // row writes the record of a row.
 func (r *recorder) row(key string, row *row, zone func(*series) string, live func(*series) bool) {
-	m := rowMemory{Key: []byte(key), Places: make([][]byte, len(row.names)), Names: row.names, Heard: row.heard, Paces: row.paces, At: row.at}
+	m := rowMemory{Key: []byte(key), Places: make([][]byte, len(row.names)), Names: row.names, Of: row.of, Heard: row.heard, Paces: row.paces, At: row.at}
 	for place, i := range row.places {
 		m.Places[i] = []byte(place)
 	}
@@ -128,8 +132,8 @@ func (r *recorder) row(key string, row *row, zone func(*series) string, live fun
 
 func (s *series) memory(zone string, live bool) seriesMemory {
 	m := seriesMemory{
-		Labels: s.labels, Zone: zone, Live: live, LastAt: s.lastAt, Verdict: s.verdict, Unknown: s.unknown, Note: s.note,
-		Gone: s.gone, Missed: s.missed, Absent: s.absent, Excused: s.excused, Cadence: s.cadence, Still: s.still, Contributors: s.contributors,
+		Labels: s.labels, Zone: zone, Live: live, LastAt: s.lastAt, Verdict: s.verdict, Unknown: s.unknown, Note: s.note, Special: s.special,
+		Gone: s.gone, Missed: s.missed, Absent: s.absent, Excused: s.excused, Cadence: s.cadence, Still: s.still, Back: s.back, Contributors: s.contributors,
 	}
 	if p := s.past; p != nil {
 		m.Past = &pastMemory{Kept: p.memory(), ChangedAt: p.changedAt}
@@ -140,7 +144,9 @@ func (s *series) memory(zone string, live bool) seriesMemory {
 	return m
 }
 
-func (k *kept[M]) memory() keptMemory { return keptMemory{On: k.on, Back: k.back, Since: k.since} }
+func (k *kept[M]) memory() keptMemory {
+	return keptMemory{On: k.on, Back: k.back, Apart: k.apart, Since: k.since}
+}
 
 // reader reads records.
 type reader struct {
@@ -266,7 +272,7 @@ func (w *watcher) recallRow(r *reader, known map[string]*series, all rows) error
 	if row.peers != nil {
 		judged = len(m.Names)
 	}
-	if n := len(m.Names); len(m.Places) != n || len(m.Heard) != n || len(m.Series) != judged || (row.whole != nil && len(m.Paces) != n) {
+	if n := len(m.Names); len(m.Places) != n || len(m.Heard) != n || len(m.Of) != n || len(m.Series) != judged || (row.whole != nil && len(m.Paces) != n) {
 		return fmt.Errorf("row %q contradicts itself", m.Key)
 	}
 	for i, place := range m.Places {
@@ -274,8 +280,8 @@ func (w *watcher) recallRow(r *reader, known map[string]*series, all rows) error
 			row.places[string(place)] = i
 		}
 	}
-	row.names, row.heard, row.paces, row.at = m.Names, m.Heard, m.Paces, m.At
-	row.values = slices.Repeat([]float64{math.NaN()}, len(m.Names))
+	row.names, row.of, row.heard, row.paces, row.at = m.Names, m.Of, m.Heard, m.Paces, m.At
+	row.values, row.wrong = slices.Repeat([]float64{math.NaN()}, len(m.Names)), make([]string, len(m.Names))
 	for _, one := range m.Series {
 		s, err := w.recalled(one)
 		if err != nil {
@@ -305,14 +311,14 @@ func (w *watcher) recalled(m seriesMemory) (*series, error) {
 	if zone := w.zoneOf(s); zone != m.Zone {
 		return nil, fmt.Errorf("the civil time of site %s is now %q and was %q", s.subject.Site, zone, m.Zone)
 	}
-	s.ours, s.lastAt, s.verdict, s.unknown, s.note = true, m.LastAt, m.Verdict, m.Unknown, m.Note
-	s.gone, s.missed, s.absent, s.excused, s.cadence, s.still, s.contributors = m.Gone, m.Missed, m.Absent, m.Excused, m.Cadence, m.Still, m.Contributors
+	s.ours, s.lastAt, s.verdict, s.unknown, s.note, s.special = true, m.LastAt, m.Verdict, m.Unknown, m.Note, m.Special
+	s.gone, s.missed, s.absent, s.excused, s.cadence, s.still, s.back, s.contributors = m.Gone, m.Missed, m.Absent, m.Excused, m.Cadence, m.Still, m.Back, m.Contributors
 	return s, nil
 }
 
 // recall takes what is known beside the models.
 func (k *kept[M]) recall(m keptMemory) {
-	k.on, k.back, k.since = m.On, m.Back, m.Since
+	k.on, k.back, k.apart, k.since = m.On, m.Back, m.Apart, m.Since
 	if k.on {
 		k.aside = k.fresh()
 	}

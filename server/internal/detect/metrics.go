@@ -23,6 +23,7 @@ type metrics struct {
 	saveErrors   *prometheus.CounterVec
 	savedAt      *prometheus.GaugeVec
 	savedBytes   *prometheus.GaugeVec
+	silent       *prometheus.GaugeVec
 }
 
 // Reasons for which a series or a point of an answer is left out.
@@ -30,6 +31,7 @@ const (
 	ignoredSubject   = "no_subject" // it does not name the site it is about: judged and written, no signal
 	ignoredDuplicate = "duplicate"  // a second series with the same labels in one answer
 	ignoredNotFinite = "not_finite"
+	ignoredInvalid   = "invalid" // outside the valid range of the watch: told, not judged
 )
 
 func newMetrics(reg prometheus.Registerer, watches []Watch) (*metrics, error) {
@@ -56,12 +58,13 @@ func newMetrics(reg prometheus.Registerer, watches []Watch) (*metrics, error) {
 		saveErrors:   counter("save_errors_total", "Failed attempts to save what the watch has learned."),
 		savedAt:      gauge("saved_timestamp_seconds", "Until when the watch had learned what was saved last; 0 when nothing was since the start."),
 		savedBytes:   gauge("saved_bytes", "Size of what was saved last of the watch."),
+		silent:       gauge("silent", "1 while the watch, which had data, has had none for five minutes and ten intervals."),
 	}
 	for _, w := range watches {
 		for _, c := range []*prometheus.CounterVec{m.evaluations, m.skipped, m.queryErrors, m.replayErrors, m.writeErrors, m.refused, m.seconds, m.saveErrors} {
 			c.WithLabelValues(w.Name)
 		}
-		for _, reason := range []string{ignoredSubject, ignoredDuplicate, ignoredNotFinite} {
+		for _, reason := range []string{ignoredSubject, ignoredDuplicate, ignoredNotFinite, ignoredInvalid} {
 			m.ignored.WithLabelValues(w.Name, reason)
 		}
 		m.series.WithLabelValues(w.Name)
@@ -70,12 +73,13 @@ func newMetrics(reg prometheus.Registerer, watches []Watch) (*metrics, error) {
 		m.behind.WithLabelValues(w.Name)
 		m.savedAt.WithLabelValues(w.Name)
 		m.savedBytes.WithLabelValues(w.Name)
+		m.silent.WithLabelValues(w.Name)
 	}
 	if reg == nil {
 		return m, nil
 	}
 	for _, c := range []prometheus.Collector{
-		m.evaluations, m.skipped, m.queryErrors, m.replayErrors, m.writeErrors, m.refused, m.ignored, m.series, m.anomalous, m.seconds, m.cycle, m.behind,
+		m.evaluations, m.skipped, m.queryErrors, m.replayErrors, m.writeErrors, m.refused, m.ignored, m.series, m.anomalous, m.seconds, m.cycle, m.behind, m.silent,
 		m.saveErrors, m.savedAt, m.savedBytes,
 	} {
 		if err := reg.Register(c); err != nil {

@@ -113,26 +113,34 @@ func (w Watch) newModel(zone *time.Location) detectors.Model {
 			AbsoluteFloor: w.Floor.Absolute, RelativeFloor: max(0, w.Floor.Relative),
 		}
 	case ModelThreshold:
-		return &detectors.Threshold{Limit: w.threshold(), Direction: w.side()}
+		return &detectors.Threshold{
+			Limit: w.threshold(), Direction: w.side(), TriggerPoints: w.TriggerPoints, TriggerOf: w.TriggerOf,
+			RecoverPoints: w.RecoverPoints, RecoverOf: w.RecoverOf,
+		}
 	case ModelRobustZ:
 		return &detectors.RobustZ{
 			Window: modelWindow, AdaptAfter: modelAdapt, Threshold: w.threshold(), Direction: w.side(),
-			AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative,
+			AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative, TriggerPoints: w.TriggerPoints, TriggerOf: w.TriggerOf,
+			RecoverPoints: w.RecoverPoints, RecoverOf: w.RecoverOf,
 		}
 	case ModelSeasonal:
 		return &detectors.Seasonal{
 			Location: zone, Threshold: w.threshold(), Direction: w.side(),
-			AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative,
+			AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative, TriggerPoints: w.TriggerPoints, TriggerOf: w.TriggerOf,
+			RecoverPoints: w.RecoverPoints, RecoverOf: w.RecoverOf,
 		}
 	case ModelLocalFit:
 		return &detectors.LocalFit{
 			Threshold: w.threshold(), Direction: w.side(),
-			AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative,
+			AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative, TriggerPoints: w.TriggerPoints, TriggerOf: w.TriggerOf,
+			RecoverPoints: w.RecoverPoints, RecoverOf: w.RecoverOf,
 		}
 	case ModelCUSUM:
-		return &detectors.CUSUM{Direction: w.side(), AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative}
+		return &detectors.CUSUM{
+			ARL0: w.runLength(), Direction: w.side(), AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative,
+		}
 	case ModelTrend:
-		m := &detectors.Trend{Direction: w.side(), Window: w.Window, Horizon: w.Horizon}
+		m := &detectors.Trend{Direction: w.side(), Window: w.Window, Horizon: w.Horizon, RecoverPoints: w.RecoverPoints}
 		if w.Limit != nil {
 			m.Limit = *w.Limit
 		}
@@ -140,7 +148,9 @@ func (w Watch) newModel(zone *time.Location) detectors.Model {
 	case ModelBurnRate:
 		return w.burnRate()
 	case ModelAbsence:
-		m := &detectors.Absence{Interval: w.Every, Patience: w.Patience, FlatAfter: w.FlatAfter, RestsAtZero: w.RestsAtZero}
+		m := &detectors.Absence{
+			Interval: w.Every, Patience: w.Patience, FlatAfter: w.FlatAfter, RestsAtZero: w.RestsAtZero, RecoverPoints: w.RecoverPoints,
+		}
 		if w.FlatAfter == 0 {
 			m.FlatPatience = -1
 		}
@@ -151,17 +161,28 @@ func (w Watch) newModel(zone *time.Location) detectors.Model {
 }
 
 func (w Watch) burnRate() *detectors.BurnRate {
-	return &detectors.BurnRate{Objective: w.Objective, Windows: w.Windows}
+	return &detectors.BurnRate{Objective: w.Objective, Windows: w.Windows, RecoverPoints: w.RecoverPoints}
 }
 
 func (w Watch) peers() *detectors.Peers {
 	return &detectors.Peers{
 		Ratio: w.Ratio, Threshold: w.threshold(), Direction: w.side(), AbsoluteFloor: w.Floor.Absolute, RelativeFloor: w.Floor.Relative,
+		TriggerPoints: w.TriggerPoints, TriggerOf: w.TriggerOf,
+		RecoverPoints: w.RecoverPoints, RecoverOf: w.RecoverOf,
 	}
 }
 
 func (w Watch) whole(zone *time.Location) *detectors.Service {
 	return &detectors.Service{FalseAlarmsPerWeek: w.FalseAlarms, Location: zone}
+}
+
+// runLength is how many values of noise give cusum one false alarm; 0 for what it has itself.
+func (w Watch) runLength() float64 {
+	if w.FalseAlarms == 0 {
+		return 0
+	}
+	_, apart := w.apart()
+	return week.Seconds() / apart.Seconds() / w.FalseAlarms
 }
 
 // checked is the model of the watch as something that says what is wrong with its parameters; nil when there is none.

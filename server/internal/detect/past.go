@@ -26,6 +26,7 @@ type past struct {
 	learns    bool // the model has a memory to keep clean
 	changed   *changed
 	changedAt time.Time // end of the newest change that was seen
+	special   []detectors.Interval
 }
 
 // changed is what is known of the series since a declared change.
@@ -38,8 +39,13 @@ type changed struct {
 }
 
 func newPast(fresh func() detectors.Model, learns bool) *past {
-	return &past{kept: newKept(fresh), learns: learns}
+	p := &past{learns: learns}
+	p.kept = newKept(func() detectors.Model { return p.told(fresh()) })
+	return p
 }
+
+// begin forgets all.
+func (p *past) begin() { p.kept, p.changed, p.changedAt = newKept(p.fresh), nil, time.Time{} }
 
 // observe judges a value. Load is how many times more users the value comes of than the model has learned from. The note
 // is what the verdict would not say by itself; empty where there is nothing.
@@ -47,6 +53,10 @@ func (p *past) observe(at time.Time, value, load float64, m marked) (v detectors
 	point := detectors.Point{At: at, Value: value / load}
 	if !p.learns {
 		return p.model.Observe(point), ""
+	}
+	p.tell(m.special)
+	if _, itself := p.model.(*detectors.Seasonal); !itself {
+		m = m.noExample()
 	}
 	if p.turn(at, m) {
 		p.changed = nil // a change in the midst of it is part of how things are

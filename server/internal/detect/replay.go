@@ -49,7 +49,7 @@ func (w *watcher) remember(ctx context.Context, tick, lost time.Time) {
 	}
 	r := w.replay
 	for !r.from.After(until) {
-		if !acquire(ctx, w.replays) {
+		if !w.mayRead(ctx) {
 			return
 		}
 		err := w.part(ctx, until, interval)
@@ -74,8 +74,21 @@ func (w *watcher) remember(ctx context.Context, tick, lost time.Time) {
 	for _, s := range w.series {
 		w.missUntil(s, until.Add(time.Nanosecond), interval)
 	}
-	w.replayed, w.replay, w.asked = true, nil, until
+	w.replayed, w.again, w.replay, w.asked = true, false, nil, until
 	w.metrics.series.WithLabelValues(w.watch.Name).Set(float64(len(w.series)))
+}
+
+// mayRead waits for the turn to read a part; with models that judge it does not, and asks again at the next tick.
+func (w *watcher) mayRead(ctx context.Context) bool {
+	if !w.again {
+		return acquire(ctx, w.replays)
+	}
+	select {
+	case w.replays <- struct{}{}:
+		return true
+	default:
+		return false
+	}
 }
 
 // part reads one part of the training window and gives it to the models.
@@ -112,7 +125,7 @@ func (w *watcher) part(ctx context.Context, until time.Time, interval time.Durat
 	live, liveRows := w.series, w.rows
 	w.series, w.rows = r.series, r.rows
 	defer func() { w.series, w.rows, w.order = live, liveRows, nil }()
-	marks := w.marks(r.from.Add(-changeSettles), to)
+	marks := w.marksFor(r.from.Add(-changeSettles), to)
 	if w.rows == nil {
 		w.replaySeries(pasts[0].series, marks, interval)
 	} else {

@@ -17,6 +17,7 @@ type rows map[string]*row
 // row is the values of one tick for one model: those of all siblings for peers, each of which is a series that is judged; and
 // else those of one subject, which is the one series. A value that is not there is NaN, and never zero.
 type row struct {
+	watch Watch
 	peers *detectors.Peers
 	whole *kept[*detectors.Service]
 	burn  *detectors.BurnRate
@@ -28,6 +29,8 @@ type row struct {
 	heard  []time.Time // when each place had a value last
 	paces  []cadence   // of each place of a service
 	at     time.Time   // of the last row
+	of     []string    // the question of each place
+	wrong  []string    // of each place of this row, why its value is none; empty where it is one
 }
 
 // newRows is nil for the models of one series.
@@ -39,31 +42,38 @@ func (w Watch) newRows() rows {
 }
 
 func (w Watch) newRow(zone *time.Location) *row {
-	r := &row{places: map[string]int{}}
+	r := &row{watch: w, places: map[string]int{}}
 	switch w.model() {
 	case ModelPeers:
 		r.peers = w.peers()
 	case ModelService:
-		whole := newKept(func() *detectors.Service { return w.whole(zone) })
+		whole := newKept(func() *detectors.Service {
+			m := w.whole(zone)
+			if len(w.Floors) > 0 {
+				m.Floor = func(i int) (absolute, relative float64) { f := w.Floors[r.of[i]]; return f.Absolute, f.Relative }
+			}
+			return m
+		})
 		r.whole = &whole
 	case ModelBurnRate:
 		r.burn = w.burnRate()
 		for i, name := range []string{questionBad, questionTotal} {
-			r.add(name, i, name)
+			r.add(name, i, name, name)
 		}
 	}
 	return r
 }
 
 // add gives a value a place, which is the next one or one that is free again.
-func (r *row) add(place string, i int, name string) {
+func (r *row) add(place string, i int, name, question string) {
 	if i == len(r.values) {
 		r.names, r.values, r.heard = append(r.names, ""), append(r.values, 0), append(r.heard, time.Time{})
+		r.of, r.wrong = append(r.of, ""), append(r.wrong, "")
 		if r.whole != nil {
 			r.paces = append(r.paces, cadence{})
 		}
 	}
-	r.places[place], r.names[i], r.values[i], r.heard[i] = i, name, math.NaN(), r.at
+	r.places[place], r.names[i], r.values[i], r.heard[i], r.of[i] = i, name, math.NaN(), r.at, question
 }
 
 // free lets a value go that has not been there for so long, and returns its place; false: there is none. Only a service has so
@@ -138,7 +148,7 @@ func (w Watch) common(labels map[string]string) map[string]string {
 // takeRows puts the values of all answers into their rows, and gives these to their models.
 func (w *watcher) takeRows(answers []answer[core.SeriesValue], at time.Time) {
 	w.tidy()
-	marks := w.marks(at.Add(-changeSettles), at)
+	marks := w.marksFor(at.Add(-changeSettles), at)
 	for _, a := range answers {
 		for _, x := range a.series {
 			if math.IsNaN(x.Value) || math.IsInf(x.Value, 0) {
@@ -152,6 +162,9 @@ func (w *watcher) takeRows(answers []answer[core.SeriesValue], at time.Time) {
 				w.tooMany.add(x.Labels)
 			case !math.IsNaN(r.values[i]):
 				w.ignore(ignoredDuplicate)
+			case !w.watch.valid(a.name).holds(x.Value):
+				w.ignore(ignoredInvalid)
+				r.wrong[i] = w.watch.valid(a.name).refusal(x.Value)
 			default:
 				r.values[i] = x.Value
 			}
@@ -222,7 +235,7 @@ func (w *watcher) seat(question string, labels map[string]string) (r *row, i int
 		r.series[j] = s
 	}
 	if !ok {
-		r.add(place, i, name)
+		r.add(place, i, name, question)
 	}
 	r.heard[i] = r.at // it is among the answers, and nobody else's place
 	w.rows[key] = r
@@ -241,7 +254,7 @@ func (all rows) seats() int {
 // judge gives the row to its model, and begins the next one. Seen hears of each series that had a value.
 func (r *row) judge(at time.Time, interval time.Duration, marks []Mark, seen func(*series)) {
 	if r.whole != nil {
-		r.whole.turn(at, r.series[0].marked(at, marks))
+		r.whole.turn(at, r.series[0].marked(at, marks).noExample())
 	}
 	r.at = at
 	defer func() {
@@ -249,14 +262,27 @@ func (r *row) judge(at time.Time, interval time.Duration, marks []Mark, seen fun
 			if !math.IsNaN(r.values[i]) {
 				r.heard[i] = at
 			}
-			r.values[i] = math.NaN()
+			r.values[i], r.wrong[i] = math.NaN(), ""
 		}
 	}()
+	wrong := r.refused()
+	if r.peers == nil && wrong != "" {
+		s := r.series[0]
+		seen(s)
+		s.lastAt, s.unknown = at, "not judged, "+wrong
+	}
 	if !slices.ContainsFunc(r.values, func(x float64) bool { return !math.IsNaN(x) }) {
 		return
 	}
 	switch {
 	case r.peers != nil:
+		r.partSpecial(at, marks, seen)
+		for i, why := range r.wrong {
+			if why != "" {
+				seen(r.series[i])
+				r.series[i].lastAt, r.series[i].unknown = at, "not judged, "+why
+			}
+		}
 		for i, v := range r.peers.Observe(at, r.values) {
 			if !math.IsNaN(r.values[i]) {
 				seen(r.series[i])
@@ -273,19 +299,36 @@ func (r *row) judge(at time.Time, interval time.Duration, marks []Mark, seen fun
 		}
 		v := r.whole.heard(r.whole.judge().Observe(at, r.values))
 		s.judged(v, at)
+		if s.note = wrong; wrong != "" {
+			s.note += " and passed over"
+		}
 		if v.State == detectors.StateAnomalous {
 			s.contributors, s.still = r.contributors(interval)
 		}
 	case slices.ContainsFunc(r.values, math.IsNaN):
 		s := r.series[0]
 		seen(s)
-		i := slices.IndexFunc(r.values, math.IsNaN)
-		s.unknown = "unknown, " + r.names[i] + " has no value"
+		if i := slices.IndexFunc(r.values, math.IsNaN); wrong == "" {
+			s.unknown = "unknown, " + r.names[i] + " has no value"
+		} else {
+			s.unknown = "not judged, " + wrong
+		}
 	default:
 		s := r.series[0]
 		seen(s)
 		s.judged(r.burn.ObserveCounts(at, r.values[0], r.values[1]), at)
 	}
+}
+
+// refused says of which values of the row why they are none, empty where there is none such.
+func (r *row) refused() string {
+	var parts []string
+	for i, why := range r.wrong {
+		if why != "" {
+			parts = append(parts, r.names[i]+" "+why)
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // topContributors is how many values of an anomaly are told.
@@ -368,7 +411,7 @@ func (w *watcher) fill(r *row, of []lane, at time.Time) *row {
 			}
 			r, l.place = found, place
 		}
-		if !math.IsInf(x, 0) {
+		if !math.IsInf(x, 0) && w.watch.valid(l.question).holds(x) {
 			r.values[l.place] = x
 		}
 	}

@@ -355,11 +355,11 @@ func TestAbsence(t *testing.T) {
 		}
 		watch := rowWatch(detect.ModelAbsence)
 		watchOver(t, q, 10*time.Minute+time.Second, watch)
-		if got := told(q, "ams"); got != "normal*6 unknown*17 normal*37" {
+		if got := told(q, "ams"); got != "normal*6 unknown*19 normal*35" {
 			t.Errorf("ams: %s", got)
 		}
 		// Missing since 05:10: held for two ticks, unknown from the third on, absent from the sixth on, and until three good ones after the first.
-		if got := told(q, "fra"); got != "normal*6 unknown*17 normal*7 unknown*3 anomalous*15 normal*10" {
+		if got := told(q, "fra"); got != "normal*6 unknown*19 normal*5 unknown*3 anomalous*15 normal*10" {
 			t.Errorf("fra: %s", got)
 		}
 		var s core.Signal
@@ -416,8 +416,8 @@ func TestAbsenceCatchesUpOnWhatItLost(t *testing.T) {
 				points += n
 			}
 		}
-		if day := 24 * 360; whole > day+10 || points != 17 {
-			t.Errorf("%d points of before and %d of since were asked for, want a day and the 17 that were lost", whole, points)
+		if day := 24 * 360; whole > day+10 || points != 19 {
+			t.Errorf("%d points of before and %d of since were asked for, want a day and the 19 that were lost", whole, points)
 		}
 	})
 	synctest.Test(t, func(t *testing.T) {
@@ -521,7 +521,14 @@ func TestSettingsThatDoNotFit(t *testing.T) {
 	f(detect.ModelAbsence, func(w *detect.Watch) { w.RestsAtZero = true }, "rests_at_zero", "want flat_after: 24h too")
 	f(detect.ModelAbsence, func(w *detect.Watch) { w.Patience = 0.5 }, "patience", "0.5: want 1 or more intervals")
 	f(detect.ModelAbsence, func(w *detect.Watch) { w.Floor.Absolute = 1 }, "floor", "it belongs to auto")
-	f(detect.ModelPeers, func(w *detect.Watch) { w.FalseAlarms = 1 }, "false_alarms_per_week", "it belongs to auto, service")
+	f(detect.ModelPeers, func(w *detect.Watch) { w.FalseAlarms = 1 }, "false_alarms_per_week", "it belongs to auto, service, cusum")
+	f(detect.ModelAuto, func(w *detect.Watch) { w.TriggerPoints = 2 }, "trigger_points", "it belongs to threshold, robust-z")
+	f(detect.ModelTrend, func(w *detect.Watch) { w.RecoverPoints = -2 }, "recover_points", "-2: want 1 or more")
+	f(detect.ModelCUSUM, func(w *detect.Watch) { w.FalseAlarms = 1e9 }, "false_alarms_per_week", "at most 6048, one in ten values")
+	f(detect.ModelService, func(w *detect.Watch) { w.Floor.Relative = 0.1 }, "floor", "want floors: {METRIC: ...}")
+	f(detect.ModelService, func(w *detect.Watch) { w.Valid.Min = new(0.0) }, "valid_range", "want valid_ranges: {METRIC: ...}")
+	f(detect.ModelService, func(w *detect.Watch) { w.Floors = map[string]detect.Floor{"c": {}} }, "floors", `"c" is none of the metrics; want one of a, b`)
+	f(detect.ModelAuto, func(w *detect.Watch) { w.Valid = detect.Range{Min: new(2.0), Max: new(1.0)} }, "valid_range", "want {min: 1, max: 2}")
 	f(detect.ModelPeers, func(w *detect.Watch) { w.Metrics = map[string]string{"a": "a"} }, "metrics", "it belongs to service")
 	f(detect.ModelService, func(w *detect.Watch) { w.Query = "q" }, "query", "model service has no such setting")
 	f(detect.ModelService, func(w *detect.Watch) { w.Metrics = map[string]string{"a": "a"} }, "metrics", "there are 1; want two or more")

@@ -2,14 +2,18 @@ package detect
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"maps"
 	"math"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -142,7 +146,9 @@ func (w *watcher) recordAt(r *recorder, p *pass) (models int) {
 
 func (w *watcher) head(p *pass) (stateHead, error) {
 	own, err := w.watch.fingerprint()
-	return stateHead{Format: stateFormat, Watch: w.watch.Name, Fingerprint: own, Asked: p.asked, Series: p.size}, err
+	return stateHead{
+		Format: stateFormat, Watch: w.watch.Name, Fingerprint: own, Asked: p.asked, Series: p.size, Special: w.specialUntil(p.asked),
+	}, err
 }
 
 // line writes the head.
@@ -227,8 +233,35 @@ func (w *watcher) fits(head stateHead, until time.Time, interval time.Duration) 
 		return errors.New("the watch was defined otherwise")
 	case gap < -unknownAfter*interval:
 		return errFuture
+	case head.Special != w.specialUntil(head.Asked):
+		return errors.New("other times of its past are special now")
+	case w.toldLater(head.Asked):
+		return errors.New("a time of its past was marked as an incident since")
 	case gap >= w.watch.training(interval), gap/interval > time.Duration(maxReplay/max(1, head.Series)):
 		return errors.New("it is too old: what came since is as much as the watch reads at a start")
 	}
 	return nil
+}
+
+// specialUntil is in one text what was special in the training window of a time.
+func (w *watcher) specialUntil(at time.Time) string {
+	var out []string
+	for _, m := range w.marksFor(at.Add(-w.watch.training(w.interval(at))), at) {
+		if m.Kind == MarkSpecial {
+			out = append(out, fmt.Sprintln(m.Subject, m.From.UTC(), m.Until.UTC(), m.What, m.Like, m.Judged))
+		}
+	}
+	slices.Sort(out)
+	sum := sha256.Sum256([]byte(strings.Join(out, "")))
+	return hex.EncodeToString(sum[:16])
+}
+
+// toldAfter is how much later than it was said everybody knows of a mark.
+const toldAfter = time.Minute
+
+// toldLater reports whether a time that the models have learned was marked since, such as while the server was not running.
+func (w *watcher) toldLater(at time.Time) bool {
+	return slices.ContainsFunc(w.marksFor(at.Add(-w.watch.training(w.interval(at))), at), func(m Mark) bool {
+		return m.Kind == MarkIncident && m.Said.After(at.Add(-toldAfter))
+	})
 }

@@ -220,6 +220,32 @@ func TestARestartChangesNoVerdict(t *testing.T) {
 	}), odd, func(start time.Time) []detect.Mark {
 		return []detect.Mark{{Kind: detect.MarkIncident, Subject: core.Subject{Site: "fra"}, From: start.Add(stops - 30*time.Second), Until: start.Add(stops + down + 4*time.Minute)}}
 	})
+	// Users are away, and come back before the incident is over: the copy that judged meanwhile is thrown away after the restart.
+	f("since users are back", model(detect.ModelAuto), odd, func(start time.Time) []detect.Mark {
+		from := start.Add(stops - 2*time.Minute)
+		return []detect.Mark{
+			{Kind: detect.MarkIncident, Subject: core.Subject{Site: "fra"}, From: from, Until: start.Add(stops + down + 12*time.Minute)},
+			{Kind: detect.MarkDrained, Subject: core.Subject{Site: "fra"}, From: from, Until: start.Add(stops + down - 20*time.Second)},
+		}
+	})
+	special := func(m detect.Mark) func(start time.Time) []detect.Mark {
+		return func(start time.Time) []detect.Mark {
+			m.Kind, m.What, m.From, m.Until = detect.MarkSpecial, "sale", start.Add(stops-10*time.Minute), start.Add(stops+down+5*time.Minute)
+			return []detect.Mark{m}
+		}
+	}
+	f("seasonal in a special time", model(detect.ModelSeasonal), odd, special(detect.Mark{Like: detect.Weekday("sunday")}))
+	f("auto in a special time", about(func(w *detect.Watch) { w.Query = "seldom" }), odd, special(detect.Mark{}))
+	f("auto in a special time, judged", model(detect.ModelAuto), odd, special(detect.Mark{Judged: true}))
+	f("a service in a special time, with floors and valid values", about(func(w *detect.Watch) {
+		w.Model, w.Query, w.Metrics = detect.ModelService, "", map[string]string{"few": "few", "many": "q"}
+		w.Floors = map[string]detect.Floor{"many": {Absolute: 30}, "few": {Absolute: .003}}
+		w.ValidOf = map[string]detect.Range{"few": {Max: new(.0185)}}
+	}), odd, special(detect.Mark{Judged: true}))
+	f("several points of several", about(func(w *detect.Watch) {
+		w.Model = detect.ModelRobustZ
+		w.TriggerPoints, w.TriggerOf, w.RecoverPoints, w.RecoverOf = 3, 5, 6, 8
+	}), odd, nil)
 	f("since a change", model(detect.ModelRobustZ), func(start time.Time) func(string, time.Time) float64 {
 		return func(site string, at time.Time) float64 {
 			switch d := at.Sub(start); {
@@ -330,6 +356,40 @@ func TestAStateOfAnotherWatchOrTimeIsNotUsed(t *testing.T) {
 		time.Sleep(time.Hour)
 		l.live(t, 15*time.Second, false)
 	})
+	// A time of its past that is special only now, is no longer, or was found to have been an incident.
+	sale := func(l *life) detect.Mark {
+		return detect.Mark{Kind: detect.MarkSpecial, What: "sale", From: time.Now().Add(-time.Hour), Until: time.Now().Add(-time.Minute), Watches: []string{l.watch.Name}}
+	}
+	f("other times of its past are special now", func(t *testing.T, l *life) {
+		t.Helper()
+		l.marks = []detect.Mark{sale(l)}
+		l.live(t, 55*time.Second, true)
+	})
+	f("other times of its past are special now", func(t *testing.T, l *life) {
+		t.Helper()
+		was := l.marks
+		l.marks = []detect.Mark{sale(l)}
+		l.live(t, 55*time.Second, true)
+		l.marks = was
+		l.live(t, 15*time.Second, false)
+	})
+	f("", func(t *testing.T, l *life) {
+		t.Helper()
+		l.marks = []detect.Mark{sale(l)}
+		l.marks[0].Watches = []string{"another"}
+		l.live(t, 15*time.Second, false)
+	})
+	for _, since := range []time.Duration{-time.Hour, 0} {
+		want := ""
+		if since == 0 {
+			want = "marked as an incident since"
+		}
+		f(want, func(t *testing.T, l *life) {
+			t.Helper()
+			l.marks = []detect.Mark{{Kind: detect.MarkIncident, Subject: core.Subject{Site: "fra"}, From: time.Now().Add(-2 * time.Hour), Until: time.Now().Add(-90 * time.Minute), Said: time.Now().Add(since)}}
+			l.live(t, 15*time.Second, false)
+		})
+	}
 	f("too old", func(t *testing.T, l *life) {
 		t.Helper()
 		time.Sleep(3 * time.Hour)

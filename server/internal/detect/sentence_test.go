@@ -54,3 +54,21 @@ func TestSeriesAreNamed(t *testing.T) {
 		series("target_site=fra", "service=checkout"), series("target_site=fra", "service=cart"), series("target_site=fra", "service=cart", "site=ams"),
 	}, `links-down of cart at fra`, `links-down of checkout at fra`, `links-down{site="ams"} of cart at fra`)
 }
+
+// While an alarm goes on it is said since when the series is back, and anew when it has gone once more.
+func TestASeriesThatComesBackSaysSinceWhen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		w := &world{at: levels(start, 100, map[time.Duration]float64{
+			time.Hour: 300, 65 * time.Minute: 100, 70 * time.Minute: 300, 74 * time.Minute: 100,
+		})}
+		watch := trafficWatch()
+		watch.Model = detect.ModelAuto
+		signals := watched(t, w, 80*time.Minute, watch)
+		clock := func(d time.Duration) string { return start.Add(d).UTC().Format("15:04:05") + " UTC" }
+		stateAt(t, signals, 63*time.Minute, core.DetectorAnomalous, ", since "+clock(time.Hour))
+		stateAt(t, signals, 68*time.Minute, core.DetectorAnomalous, ", back since "+clock(65*time.Minute)+", odd since "+clock(time.Hour))
+		stateAt(t, signals, 71*time.Minute, core.DetectorAnomalous, ", since "+clock(time.Hour))
+		stateAt(t, signals, 75*time.Minute, core.DetectorAnomalous, ", back since "+clock(74*time.Minute)+", odd since "+clock(time.Hour))
+	})
+}

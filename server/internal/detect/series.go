@@ -39,6 +39,7 @@ type series struct {
 	banded  bool
 	unknown string        // why the state is unknown now; empty when verdict stands
 	note    string        // what the verdict does not say by itself
+	special string        // what the last value's being of a special time meant; empty: it was of none
 	gone    time.Time     // first answer that lacked the series; zero while it is there
 	missed  time.Time     // the newest time that absence was told of as one without a value
 	absent  bool          // it is missing, and verdict says so
@@ -47,6 +48,8 @@ type series struct {
 	slow    time.Duration // the cadence that another replica wrote back
 	still   bool          // the same of what is not known; or one of the values that a service is anomalous by is written seldom, or hardly moves
 	told    time.Time     // time of what was said of it last; zero: that it is unknown
+
+	back time.Time // since when a series is back whose alarm goes on; zero: it is not
 
 	contributors []core.Contributor // of an anomaly of several values
 }
@@ -91,6 +94,10 @@ func newSeries(w Watch, key string, written []core.Label, labels map[string]stri
 
 // observe judges a value. Where a series is written more seldom than the watch asks, each is judged once, and what is said of it holds until the next.
 func (s *series) observe(w Watch, at time.Time, value float64, interval time.Duration, marks []Mark) {
+	if !w.Valid.holds(value) {
+		s.refuse(w, at, value)
+		return
+	}
 	m := s.marked(at, marks)
 	if w.falseAlarms() > 0 {
 		_, still := s.cadence.of(interval)
@@ -100,7 +107,7 @@ func (s *series) observe(w Watch, at time.Time, value float64, interval time.Dur
 			return
 		}
 		if slow, _ := s.cadence.of(interval); still && slow > 0 {
-			s.past = newPast(s.past.fresh, s.past.learns) // which knows the few values by their repetitions
+			s.past.begin() // which knows the few values by their repetitions
 		}
 	}
 	load := 1.0
@@ -119,6 +126,11 @@ func (s *series) judged(v detectors.Verdict, at time.Time) {
 		return // a second replica's answer, or a clock that went back: what we know stands
 	}
 	s.verdict, s.lastAt, s.contributors, s.note = v, at, nil, ""
+	if v.Reason != detectors.ReasonRecovering {
+		s.back = time.Time{}
+	} else if s.back.IsZero() {
+		s.back = at
+	}
 	s.still = false
 	s.gone, s.excused, s.absent, s.unknown = time.Time{}, time.Time{}, false, ""
 }
@@ -137,9 +149,13 @@ func (s *series) void(w Watch, m marked, weighed bool) {
 	switch {
 	case m.away != nil && w.class() == core.ClassSymptom:
 		s.unknown = "not judged, its users are moved away since " + core.ClockText(m.away.From)
+		if m.away.What != "" {
+			s.unknown += ": " + m.away.What
+		}
 	case m.shifted != nil && w.Demand && !weighed:
 		s.unknown = "not judged, users are moved here since " + core.ClockText(m.shifted.From)
 	}
+	s.celebrate(w, m)
 }
 
 // state is the series' state on the wire.
@@ -251,18 +267,22 @@ func (s *series) signal(w Watch, interval time.Duration, at time.Time) core.Sign
 		sig.Expected, sig.Lower, sig.Upper, sig.HasBand = v.Expected, v.Lower, v.Upper, true
 	}
 	sig.Contributors = s.contributors
-	if v.State == detectors.StateNormal && s.note == "" {
+	if v.State == detectors.StateNormal && s.note == "" && s.special == "" {
 		sig.Sentence += "normal" // nobody asks why
 	} else {
 		sig.Sentence += s.explain(w)
 	}
-	if s.note != "" {
-		sig.Sentence += ", " + s.note
+	for _, note := range []string{s.note, s.special} {
+		if note != "" {
+			sig.Sentence += ", " + note
+		}
 	}
 	switch {
 	case !s.ours:
 		sig.At = v.At
 		sig.Sentence += ", as another replica judged at " + core.ClockText(v.At)
+	case v.State == detectors.StateAnomalous && v.Reason == detectors.ReasonRecovering:
+		sig.Sentence += ", back since " + core.ClockText(s.back) + ", odd since " + core.ClockText(v.Since)
 	case v.State == detectors.StateAnomalous && v.Reason != detectors.ReasonBurn && v.Reason != detectors.ReasonShift: // which say it
 		sig.Sentence += ", since " + core.ClockText(v.Since)
 	}

@@ -35,6 +35,7 @@ type stateHead struct {
 	Fingerprint string    // of the definition of the watch
 	Asked       time.Time // every series knows what came until then, and some know more
 	Series      int
+	Special     string // what was special in the training window then
 }
 
 // fingerprint tells a watch from the same one with another definition. What a model learned for one is not what it would have learned for the other.

@@ -9,8 +9,8 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
-// Warming says of each watch with series that have too few points yet how far it is, in the order of the watches. It does not
-// block.
+// Warming says of each watch with series that have too few points yet how far it is, and of each that has no data any more or gets no answer
+// since when and why, in the order of the watches. It does not block.
 func (m *Watchman) Warming() []core.Warming {
 	var out []core.Warming
 	for _, w := range m.watchers {
@@ -26,6 +26,9 @@ func (m *Watchman) Warming() []core.Warming {
 // warming is how far the watch is, nil when nothing warms.
 func (w *watcher) warming(interval time.Duration) *core.Warming {
 	out := core.Warming{Watch: w.watch.Name, Series: len(w.series)}
+	if out.Sentence = w.mute(); out.Sentence != "" {
+		return &out
+	}
 	cold, left := 0, 0
 	for _, s := range w.sorted() {
 		if s.state() != core.DetectorWarming {

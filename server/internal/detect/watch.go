@@ -59,11 +59,19 @@ type Watch struct {
 	// Direction is the watched side, and for trend that of the limit on which nothing is all right. Empty means both.
 	Direction Direction
 	Floor     Floor
+	// Floors are those of the values of service, by metric: there is no anomaly unless one of the odd ones deviates by as much.
+	Floors map[string]Floor
+	// Valid is what the values can be, and ValidOf the same of service, by metric. Others are neither judged nor learned, and are said.
+	Valid   Range
+	ValidOf map[string]Range
+	// TriggerPoints make a series anomalous, and RecoverPoints normal again; zero means what the model has, 1 and 3. They are in a row, or
+	// with TriggerOf and RecoverOf of so many.
+	TriggerPoints, TriggerOf, RecoverPoints, RecoverOf int
 	// Threshold is the limit of model threshold in the unit of the query, and the reach of the band in scales for
 	// robust-z, seasonal, local-fit and peers, where nil means their own.
 	Threshold *float64
 	// FalseAlarms is how many a series may raise in a week by chance, or a whole subject of service: the setting of these and
-	// auto, where zero means 1.
+	// auto, where zero means 1; and of cusum, where noise would, and zero means one in 600000 values.
 	FalseAlarms float64
 	// Demand says that the values grow as the number of users does. While a site carries those of another one they are judged as
 	// what they would be without them; not at all by service, which has other values too, and when nobody knows how

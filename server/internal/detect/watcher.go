@@ -52,6 +52,7 @@ type watcher struct {
 	keeper   *keeper   // nil: what is learned is not kept
 	pass     *pass     // under way; nil: none
 	passes   time.Time // begin of the last one
+	spoiled  spoiled
 
 	ours      bool // whether it was ours at the last tick
 	series    map[string]*series
@@ -60,9 +61,13 @@ type watcher struct {
 	points    []seriesPoint // of the last answer; its room is used again
 	samples   []core.Sample // of the last report; its room is used again
 	replayed  bool
+	again     bool      // the models judge, while the training window is to be read again
 	replay    *replay   // under way; nil: not begun, or done
 	asked     time.Time // the time of the last question of ours that was answered
-	queryErr  string    // the failures last logged
+	heard     time.Time // the newest value of any series
+	silent    bool      // that is long ago
+	patience  patience
+	queryErr  string // the failures last logged
 	valueErr  string
 	replayErr string
 	writeErr  string
@@ -152,8 +157,17 @@ func (w *watcher) pause(tick time.Time) time.Duration {
 // true when a replay has just done so. It holds no slot: a long replay keeps no other watch waiting.
 func (w *watcher) prepare(ctx context.Context, tick, lost time.Time) (replayed bool) {
 	w.turn()
+	if w.ours && w.patience.waits(tick) {
+		return false
+	}
+	spoiled := w.spoiled.take()
 	if !w.ours {
 		return false
+	}
+	if w.learned(spoiled, tick) {
+		w.log.Info("training window is read again, for a time of it was marked or is no longer", slog.Time("from", spoiled[0].From), slog.Time("until", spoiled[0].Until))
+		w.again = w.again || w.replayed
+		w.replayed, w.replay = false, nil
 	}
 	if back := w.asked.Sub(tick.Add(-w.watch.EvalDelay)); back > unknownAfter*w.interval(tick) {
 		// The models know a time that has not come yet, and would take no value until then.
@@ -190,11 +204,16 @@ func (w *watcher) evaluate(ctx context.Context, tick time.Time) {
 	at := tick.Add(-w.watch.EvalDelay)
 	within, cancel := context.WithTimeout(ctx, min(interval, maxQueryTime))
 	defer cancel()
+	if w.patience.waits(tick) {
+		w.doubtAll()
+		w.report(within, at, interval)
+		return
+	}
 	answers, err := w.ask(within, at, interval)
 	if ctx.Err() != nil {
 		return // the end, not an error
 	}
-	w.failed(err)
+	w.failed(tick, interval, err)
 	if err == nil {
 		w.asked = at
 		if w.replay != nil && w.replay.inUse {
@@ -206,6 +225,7 @@ func (w *watcher) evaluate(ctx context.Context, tick time.Time) {
 			w.takeRows(answers, at)
 		}
 		w.tellLeftOut(at)
+		w.listen(at, interval)
 		w.age(at, interval)
 	}
 	w.report(within, at, interval)
@@ -238,10 +258,13 @@ func (w *watcher) take(answer []core.SeriesValue, at time.Time, interval time.Du
 			w.ignore(ignoredSubject)
 			w.aboutNothing.add(s.labels)
 		}
+		if !w.watch.Valid.holds(a.Value) {
+			w.ignore(ignoredInvalid)
+		}
 		s.unknown, s.gone = "", time.Time{}
 		w.points = append(w.points, seriesPoint{s, a.Value})
 	}
-	marks := w.marks(at.Add(-changeSettles), at)
+	marks := w.marksFor(at.Add(-changeSettles), at)
 	// One after the other: watches run side by side, and more of them would only keep the results of probes waiting.
 	for i, p := range w.points {
 		p.series.observe(w.watch, at, p.value, interval, marks)
@@ -290,7 +313,8 @@ func (w *watcher) sorted() []*series {
 
 // forget begins with no series, and with nothing replayed.
 func (w *watcher) forget() {
-	w.series, w.order, w.replayed, w.replay, w.pass, w.asked = map[string]*series{}, nil, false, nil, nil, time.Time{}
+	w.series, w.order, w.replayed, w.again, w.replay, w.pass, w.asked = map[string]*series{}, nil, false, false, nil, nil, time.Time{}
+	w.heard = time.Time{}
 }
 
 // report tells the state of every series, and writes it back when the watch is ours. A series that is missing for a

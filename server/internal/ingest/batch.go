@@ -224,6 +224,9 @@ func (b *batch) finish(ctx context.Context) error {
 	if len(b.samples) == 0 {
 		return nil
 	}
+	if b.caller.Kind != "admin" { // the others are few, and come again
+		d.metrics.lateness.observe(b.caller.Name, b.samples, b.now.UnixMilli())
+	}
 	err := d.o.Store.Append(ctx, b.samples)
 	result := "ok"
 	switch {

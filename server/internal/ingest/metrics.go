@@ -12,6 +12,7 @@ type doorMetrics struct {
 	replaced *prometheus.CounterVec
 	facts    *prometheus.CounterVec
 	clocks   *prometheus.CounterVec
+	lateness *lateness
 }
 
 func newDoorMetrics(reg prometheus.Registerer) *doorMetrics {
@@ -22,6 +23,7 @@ func newDoorMetrics(reg prometheus.Registerer) *doorMetrics {
 		requests: counter("evenkeel_ingest_requests_total", "Requests at the door, by route and HTTP status.", "route", "status"),
 		samples:  counter("evenkeel_ingest_samples_total", "Samples handed to the store and taken, or not.", "result"),
 		refused:  counter("evenkeel_ingest_refused_samples_total", "Samples that the door refused, by reason.", "reason"),
+		lateness: newLateness(),
 		dropped:  counter("evenkeel_ingest_dropped_samples_total", "Samples that say that there is no sample (stale_marker), and facts too many or too long to hand on (fact).", "reason"),
 		replaced: counter("evenkeel_ingest_replaced_labels_total", "Samples whose site label was another's name and was replaced.", "label"),
 		facts:    counter("evenkeel_ingest_facts_total", "Facts handed on, by kind and whether they were too old to vote.", "kind", "age"),
@@ -42,7 +44,7 @@ func newDoorMetrics(reg prometheus.Registerer) *doorMetrics {
 		m.facts.WithLabelValues(kind, "history")
 	}
 	if reg != nil {
-		reg.MustRegister(m.requests, m.samples, m.refused, m.dropped, m.replaced, m.facts, m.clocks)
+		reg.MustRegister(m.requests, m.samples, m.refused, m.dropped, m.replaced, m.facts, m.clocks, m.lateness)
 	}
 	return m
 }

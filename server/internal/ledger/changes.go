@@ -67,7 +67,8 @@ func (l *Ledger) Declare(ctx context.Context, c core.DeclaredChange) (kept core.
 	return *old, false, nil
 }
 
-// EndChange ends a declared change at a time, by somebody, and returns what is kept. One that is over stays as it is. Errors have
+// EndChange ends a declared change at a time, by somebody, and returns what is kept. One that is over stays as it is, but for an
+// incident, which is taken back. Errors have
 // CodeNotFound when the site has no change of the id.
 func (l *Ledger) EndChange(ctx context.Context, site, id, by string, at time.Time) (core.DeclaredChange, error) {
 	var none core.DeclaredChange
@@ -98,6 +99,9 @@ func (l *Ledger) endChange(ctx context.Context, guard clientv3.Cmp, key, by stri
 	if err != nil {
 		return c, false, err
 	}
+	if kept.Incident { // it is over; it is taken back
+		at = kept.Start
+	}
 	if !at.Before(kept.Until()) {
 		return *kept, true, nil
 	}
@@ -126,7 +130,7 @@ func (l *Ledger) endChange(ctx context.Context, guard clientv3.Cmp, key, by stri
 // sameChange says whether b is a retry of a. Who declared it and when is left out, as a retry may come through another
 // token; so is a start that was not given, which is the time of the declaration.
 func sameChange(a, b core.DeclaredChange) bool {
-	if a.Service != b.Service || a.What != b.What || a.Source != b.Source || a.Maintenance != b.Maintenance {
+	if a.Service != b.Service || a.What != b.What || a.Source != b.Source || a.Maintenance != b.Maintenance || a.Incident != b.Incident {
 		return false
 	}
 	return a.Start.Equal(b.Start) && a.End.Equal(b.End) ||
@@ -160,7 +164,7 @@ func (l *Ledger) roomForChange(ctx context.Context, site string) error {
 	var old []core.DeclaredChange
 	limit := time.Now().Add(-24 * time.Hour)
 	if err := scan(ctx, l, prefix, 0, decode, func(c core.DeclaredChange) {
-		if c.Until().Before(limit) {
+		if c.Until().Before(limit) && !c.Incident { // which is over from the start
 			old = append(old, c)
 		}
 	}); err != nil {

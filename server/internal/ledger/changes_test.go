@@ -110,6 +110,27 @@ func TestAChangeIsEndedOnce(t *testing.T) {
 	}
 }
 
+// An incident is over when it is marked; to end it is to take it back.
+func TestAnIncidentIsTakenBack(t *testing.T) {
+	l := fresh(t)
+	inc := declared("fra", "1", at(0))
+	inc.Incident = true
+	if _, _, err := l.Declare(t.Context(), inc); err != nil {
+		t.Fatal(err)
+	}
+	other := inc
+	other.Incident = false
+	_, _, err := l.Declare(t.Context(), other)
+	wantCode(t, err, core.CodeConflict)
+	want := inc
+	want.EndedAt, want.EndedBy = inc.Start, "admin jo"
+	for _, by := range []string{"admin jo", "admin ann"} {
+		if got, err := l.EndChange(t.Context(), "fra", "1", by, inc.End.Add(time.Hour)); err != nil || got != want {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+}
+
 // A record from before there was maintenance is a change.
 func TestAnOlderRecordOfAChange(t *testing.T) {
 	l := fresh(t)

@@ -25,8 +25,9 @@ const (
 	prefixNotice   = keyRoot + "notice/"
 	prefixLine     = keyRoot + "line/"
 	prefixToken    = keyRoot + "token/"
-	prefixChange   = keyRoot + "change/" // <site>/<id>
-	prefixTold     = keyRoot + "told/"   // <site>/<id>
+	prefixChange   = keyRoot + "change/"   // <site>/<id>
+	prefixTold     = keyRoot + "told/"     // <site>/<id>
+	prefixFeedback = keyRoot + "feedback/" // <alarm or episode>/<person>/<n>
 
 	// What is only true now: no watcher of the records is woken by it.
 	liveRoot        = "/evenkeel/live/"

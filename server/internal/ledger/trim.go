@@ -23,7 +23,7 @@ const trimBatch = 1000
 
 // Trim removes some of the records that ended before the given time and returns how many keys that were;
 // call it again until it is 0. What is removed: closed episodes with their decisions and notices, ended
-// actions with their intents unless their episode is open or a routing state rests on them, declared changes, and lines.
+// actions with their intents unless their episode is open or a routing state rests on them, declared changes, feedback, and lines.
 // It works on a ledger that is full.
 //
 // Before anything is removed it is written to archive, a line of JSON for each record: key, revision and value. An error
@@ -148,6 +148,13 @@ func (l *Ledger) old(ctx context.Context, before time.Time) ([]string, error) {
 			key := changeKey(c.Site, c.ID)
 			gone[key] = true
 			keys = append(keys, key)
+		}
+	}); err != nil {
+		return nil, err
+	}
+	if err := scan(ctx, l, prefixFeedback, 0, decode, func(f core.Feedback) {
+		if f.At.Before(before) && len(keys) < trimBatch {
+			keys = append(keys, feedbackKey(f))
 		}
 	}); err != nil {
 		return nil, err

@@ -14,25 +14,26 @@ import (
 
 // Config is the whole of evenkeel.yaml.
 type Config struct {
-	Lab        bool                  `yaml:"lab"` // a machine that serves nobody: holds and cooldowns may be below their floors
-	Server     Server                `yaml:"server"`
-	Replicas   []Replica             `yaml:"replicas"`
-	Ledger     Ledger                `yaml:"ledger"`
-	Storage    Storage               `yaml:"storage"`
-	Sites      []Site                `yaml:"sites"`
-	Witnesses  []Witness             `yaml:"witnesses"`
-	Services   []Service             `yaml:"services"`
-	Stores     []Store               `yaml:"stores"`
-	Probes     Probes                `yaml:"probes"`
-	Watches    []Watch               `yaml:"watches"`
-	Statistics Statistics            `yaml:"statistics"`
-	Policies   []Policy              `yaml:"policies"`
-	Guards     Guards                `yaml:"guards"`
-	Assertions []Assertion           `yaml:"assertions"`
-	Freezes    []Freeze              `yaml:"freezes"`
-	Targets    []Target              `yaml:"targets"`
-	Plans      map[string][]PlanStep `yaml:"plans"`
-	Notify     []Notify              `yaml:"notify"`
+	Lab          bool                  `yaml:"lab"` // a machine that serves nobody: holds and cooldowns may be below their floors
+	Server       Server                `yaml:"server"`
+	Replicas     []Replica             `yaml:"replicas"`
+	Ledger       Ledger                `yaml:"ledger"`
+	Storage      Storage               `yaml:"storage"`
+	Sites        []Site                `yaml:"sites"`
+	Witnesses    []Witness             `yaml:"witnesses"`
+	Services     []Service             `yaml:"services"`
+	Stores       []Store               `yaml:"stores"`
+	Probes       Probes                `yaml:"probes"`
+	Watches      []Watch               `yaml:"watches"`
+	Statistics   Statistics            `yaml:"statistics"`
+	Policies     []Policy              `yaml:"policies"`
+	Guards       Guards                `yaml:"guards"`
+	Assertions   []Assertion           `yaml:"assertions"`
+	Freezes      []Freeze              `yaml:"freezes"`
+	SpecialTimes []SpecialTime         `yaml:"special_times,omitempty"`
+	Targets      []Target              `yaml:"targets"`
+	Plans        map[string][]PlanStep `yaml:"plans"`
+	Notify       []Notify              `yaml:"notify"`
 }
 
 // Server says where this server stands and how people reach it.
@@ -179,13 +180,14 @@ type Assertion struct {
 	Wait     Duration `yaml:"wait"`     // not in this version: 0s
 }
 
-// Freeze is a cron-scheduled window in which actions of its scope are not allowed.
+// Freeze is a window on the calendar in which actions of its scope are not allowed.
 type Freeze struct {
-	Name     string   `yaml:"name"`      // its name
-	Cron     string   `yaml:"cron"`      // when it begins: minute hour day month weekday
-	Lasts    Duration `yaml:"lasts"`     // for how long
-	TimeZone string   `yaml:"time_zone"` // of cron, as in Europe/Berlin
-	Scope    []string `yaml:"scope"`     // the kinds of action that are not allowed
+	Name     string   `yaml:"name"`            // its name
+	Cron     string   `yaml:"cron"`            // when it begins each time: minute hour day month weekday
+	Dates    []string `yaml:"dates,omitempty"` // in place of cron: the days on which it begins, as in 2027-03-29 or "2027-03-29 18:00"
+	Lasts    Duration `yaml:"lasts"`           // for how long
+	TimeZone string   `yaml:"time_zone"`       // of cron and dates, as in Europe/Berlin
+	Scope    []string `yaml:"scope"`           // the kinds of action that are not allowed
 }
 
 // Target is what a step talks to.

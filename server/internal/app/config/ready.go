@@ -72,20 +72,27 @@ func hosts() []Watch {
 	)
 }
 
-// http is what users get of each service at each site: as the edge counts it, and as the probes of the user path find it. An
-// edge counts a class of answers from the first of them on: before, there were none.
+// http is what users get of each service at each site: as each edge counts it, and as the probes of the user path find it. The edge that counted
+// stays in the series: evidence whose way is not known is no second class beside probes. The probes come over as many ways as there are
+// vantages, and http-together is of edges and probes, so the way of these is not known. An edge counts a class of answers from the first of
+// them on: before, there were none.
 func (c *Config) http(every Duration) []Watch {
 	const (
-		by     = `sum by (target_site, service) `
 		bad    = `evenkeel_edge_requests_total{code_class=~"5xx|error"}`
 		all    = `evenkeel_edge_requests_total`
-		rate   = by + `(rate(` + all + `[1m]))`
-		errs   = `(` + by + `(rate(` + bad + `[1m])) or 0 * ` + rate + `) / ` + rate
-		took   = `, sum by (target_site, service, le) (rate(evenkeel_edge_duration_seconds_bucket[1m])))`
-		slow   = `histogram_quantile(0.99` + took
-		half   = `histogram_quantile(0.5` + took
+		edge   = `sum by (site, target_site, service) `
 		probes = `median by (target_site, service) (evenkeel_probe_duration_seconds{path="user"})`
 	)
+	of := func(by string) (errs, rate string) {
+		rate = by + `(rate(` + all + `[1m]))`
+		return `(` + by + `(rate(` + bad + `[1m])) or 0 * ` + rate + `) / ` + rate, rate
+	}
+	took := func(share, by string) string {
+		return `histogram_quantile(` + share + `, sum by (` + by + `, le) (rate(evenkeel_edge_duration_seconds_bucket[1m])))`
+	}
+	errs, rate := of(edge)
+	allErrs, allRate := of(`sum by (target_site, service) `)
+	slow, half := took("0.99", "site, target_site, service"), took("0.5", "site, target_site, service")
 	out := []Watch{
 		{Name: "http-errors", Group: "errors", Query: errs, Direction: "above", Floor: Floor{Absolute: 0.01}},
 		{Name: "http-traffic", Query: rate, Direction: "below", Floor: Floor{Relative: 0.2}, Demand: true},
@@ -94,7 +101,7 @@ func (c *Config) http(every Duration) []Watch {
 		{Name: "http-latency-median", Group: "latency", Query: half, Direction: "above", Floor: Floor{Absolute: 0.02, Relative: 0.2}},
 		{Name: "http-probe-time", Group: "latency", Query: probes, Direction: "above", Floor: Floor{Absolute: 0.05, Relative: 0.5}},
 		{Name: "http-together", Demand: true, Model: string(detect.ModelService), Metrics: map[string]string{
-			"errors": errs, "traffic": rate, "latency": slow, "probe time": probes,
+			"errors": allErrs, "traffic": allRate, "latency": took("0.99", "target_site, service"), "probe time": probes,
 		}},
 	}
 	if len(c.Sites) >= 3 {
@@ -104,7 +111,9 @@ func (c *Config) http(every Duration) []Watch {
 		if s.Objective.Success <= 0 || s.Objective.Success >= 1 {
 			continue
 		}
-		count := func(of string) string { return fmt.Sprintf(`%s(increase(%s[%dms]))`, by, of, every.D().Milliseconds()) }
+		count := func(of string) string {
+			return fmt.Sprintf(`%s(increase(%s[%dms]))`, edge, of, every.D().Milliseconds())
+		}
 		of := fmt.Sprintf(`service=%q`, s.Name)
 		total := count(all + `{` + of + `}`)
 		out = append(out, Watch{
@@ -164,6 +173,7 @@ func self() []Watch {
 		above("self-refused", `sum by (site, replica, reason) (rate(evenkeel_ingest_refused_samples_total[5m]))`, 0),
 		above("self-skipped", `sum by (site, replica, watch) (rate(evenkeel_detect_skipped_total[5m]))`, 0),
 		above("self-behind", `max by (site, replica, watch) (evenkeel_detect_behind)`, 0),
+		above("self-silent", `max by (site, replica, watch) (evenkeel_detect_silent)`, 0),
 		above("self-unanswered", `sum by (site, replica, watch) (rate(evenkeel_detect_query_errors_total[5m]))`, 0),
 		above("self-unsaved", `sum by (site, replica, watch) (rate(evenkeel_detect_save_errors_total[15m]))`, 0),
 		above("self-webhooks", `sum by (site, replica, target) (rate(evenkeel_act_attempts_total{result=~"refused|retry|unknown|failed"}[5m]))`, 0),
@@ -191,7 +201,7 @@ func trend(name, query, direction string, limit float64) Watch {
 func (c *Config) made(w Watch) (out []Watch, problems []detect.Problem) {
 	if f := w.FalseAlarmsPerWeek; f != nil && *f == 0 {
 		problems = append(problems, detect.Problem{
-			Field: "false_alarms_per_week", Text: "at 0 nothing is ever news; want a number above 0 such as 0.25, or leave it out for 1",
+			Field: "false_alarms_per_week", Text: "at 0 nothing is ever news; want a number above 0 such as 0.25, or leave it out",
 		})
 	}
 	if w.Ready == "" {

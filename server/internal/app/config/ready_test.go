@@ -132,6 +132,14 @@ func TestReadyMadeWatchesAskForWhatIsThere(t *testing.T) {
 					t.Errorf("%s, %s: %s\n%s", w.Name, name, wrong, query)
 				}
 			}
+			// Who counted stays in the series, so that it is known over which way the evidence came.
+			if set == "http" && w.Model != "service" && w.Name != "http-probe-time" {
+				for _, query := range []string{w.Query, w.Bad, w.Total} {
+					if n := strings.Count(query, "sum by ("); n != strings.Count(query, "sum by (site, ") {
+						t.Errorf("%s sums the edge away: %s", w.Name, query)
+					}
+				}
+			}
 			if want := map[bool]string{true: "symptom", false: "cause"}[set == "http"]; w.Class != want {
 				t.Errorf("%s is a %s", w.Name, w.Class)
 			}
@@ -141,7 +149,7 @@ func TestReadyMadeWatchesAskForWhatIsThere(t *testing.T) {
 	f("http", "http-errors", "http-traffic", "http-latency", "http-latency-median", "http-probe-time", "http-together", "http-latency-of-peers", "http-budget-shop")
 	f("links", "links-lag", "links-exposure", "links-down", "links-diverged")
 	f("store", "store-disk", "store-refuses", "store-query-errors", "store-slow-inserts", "store-query-time", "store-parts", "store-merges")
-	f("self", "self-agent-queue", "self-agent-dropped", "self-agent-series", "self-refused", "self-skipped", "self-behind", "self-unanswered", "self-unsaved", "self-webhooks", "self-ledger")
+	f("self", "self-agent-queue", "self-agent-dropped", "self-agent-series", "self-refused", "self-skipped", "self-behind", "self-silent", "self-unanswered", "self-unsaved", "self-webhooks", "self-ledger")
 
 	for query, want := range map[string]string{
 		`sum by (site) (no_such_metric)`:                "no such name: no_such_metric",

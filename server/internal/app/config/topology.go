@@ -96,5 +96,5 @@ func (c Config) plan(name string) core.Plan {
 
 // Window is the freeze as calendar reads it.
 func (f Freeze) Window() calendar.Window {
-	return calendar.Window{Name: f.Name, Cron: f.Cron, Lasts: f.Lasts.D(), Zone: f.TimeZone, Scope: slices.Clone(f.Scope)}
+	return calendar.Window{Name: f.Name, Cron: f.Cron, Dates: slices.Clone(f.Dates), Lasts: f.Lasts.D(), Zone: f.TimeZone, Scope: slices.Clone(f.Scope)}
 }

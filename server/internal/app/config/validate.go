@@ -31,6 +31,7 @@ func (c *Config) validate(d *decoder) {
 	v.policyList()
 	v.guards()
 	v.windows()
+	v.specialTimes()
 	v.notifyList()
 }
 

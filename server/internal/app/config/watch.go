@@ -25,10 +25,17 @@ type Watch struct {
 	Cron    string            `yaml:"cron,omitempty"`    // when it asks, in UTC, in place of every
 	Model   string            `yaml:"model,omitempty"`   // what judges the series
 
-	Direction string   `yaml:"direction,omitempty"` // the side on which a deviation counts
-	Floor     Floor    `yaml:"floor,omitempty"`     // the least deviation that is news; to models with a threshold in deviations: the least that one of these is
-	Threshold *float64 `yaml:"threshold,omitempty"` // of threshold: the limit; of robust-z and its like: how many deviations are news
-	// FalseAlarmsPerWeek is what a series of the watch may cost, for model auto, and a subject for service.
+	Direction     string                `yaml:"direction,omitempty"`      // the side on which a deviation counts
+	Floor         Floor                 `yaml:"floor,omitempty"`          // the least deviation that is news; to models with a threshold in deviations: the least that one of these is
+	Floors        map[string]Floor      `yaml:"floors,omitempty"`         // of service, by metric: the least deviation that is news
+	ValidRange    ValidRange            `yaml:"valid_range,omitempty"`    // what its values can be; others are neither judged nor learned
+	ValidRanges   map[string]ValidRange `yaml:"valid_ranges,omitempty"`   // the same of service, by metric
+	TriggerPoints int                   `yaml:"trigger_points,omitempty"` // of models with a limit or a band: so many outside are news, in a row
+	TriggerOf     int                   `yaml:"trigger_of,omitempty"`     // of as many, up to 64, trigger_points are enough
+	RecoverPoints int                   `yaml:"recover_points,omitempty"` // of the same, trend, burn-rate and absence: so many inside end it, in a row
+	RecoverOf     int                   `yaml:"recover_of,omitempty"`     // of as many, up to 64, recover_points are enough
+	Threshold     *float64              `yaml:"threshold,omitempty"`      // of threshold: the limit; of robust-z and its like: how many deviations are news
+	// FalseAlarmsPerWeek is what a series of the watch may cost, for model auto, and a subject for service; for cusum, what noise would cost.
 	FalseAlarmsPerWeek *float64     `yaml:"false_alarms_per_week,omitempty"`
 	Limit              *float64     `yaml:"limit,omitempty"`         // of trend: the last value that is all right
 	Horizon            Duration     `yaml:"horizon,omitempty"`       // of trend: how near the limit is news
@@ -62,6 +69,12 @@ type Floor struct {
 	Relative Percent `yaml:"relative"` // of what was expected
 }
 
+// ValidRange is what values can be, both ends included.
+type ValidRange struct {
+	Min *float64 `yaml:"min,omitempty"` // none: there is no least one
+	Max *float64 `yaml:"max,omitempty"` // none: there is no greatest one
+}
+
 // BurnWindow is a rule of burn-rate: the budget burns more than Factor times too fast over Long, and still does over Short.
 type BurnWindow struct {
 	Long   Duration `yaml:"long"`   // must burn
@@ -78,6 +91,20 @@ func (w Watch) Detect() detect.Watch {
 		Limit: w.Limit, Horizon: w.Horizon.D(), Window: w.Window.D(), Objective: float64(w.Objective),
 		Patience: w.Patience, FlatAfter: w.FlatAfter.D(), RestsAtZero: w.RestsAtZero, Ratio: w.Ratio, Demand: w.Demand, Training: w.Train.D(),
 		MaxSeries: w.MaxSeries, Group: w.Group, EvalDelay: w.EvalDelay.D(),
+		Valid: detect.Range(w.ValidRange), TriggerPoints: w.TriggerPoints, TriggerOf: w.TriggerOf,
+		RecoverPoints: w.RecoverPoints, RecoverOf: w.RecoverOf,
+	}
+	for name, f := range w.Floors {
+		if out.Floors == nil {
+			out.Floors = map[string]detect.Floor{}
+		}
+		out.Floors[name] = detect.Floor{Absolute: f.Absolute, Relative: float64(f.Relative)}
+	}
+	for name, r := range w.ValidRanges {
+		if out.ValidOf == nil {
+			out.ValidOf = map[string]detect.Range{}
+		}
+		out.ValidOf[name] = detect.Range(r)
 	}
 	if w.FalseAlarmsPerWeek != nil {
 		out.FalseAlarms = *w.FalseAlarmsPerWeek

@@ -115,6 +115,9 @@ type AdoptRequest struct {
 	Reason string `json:"reason"`
 }
 
+// Alarm Alarm is a series that a detector found odd, from its onset on.
+type Alarm = core.Alarm
+
 // Alternative Alternative is a policy that was not the one taken, and why.
 type Alternative = core.Alternative
 
@@ -123,6 +126,9 @@ type Anomaly struct {
 	// Class Class is the kind of testimony a piece of evidence is.
 	Class    Class  `json:"class"`
 	Detector string `json:"detector"`
+
+	// ID Of GET /alarms; absent where an older replica does not name the series.
+	ID *string `json:"id,omitempty"`
 
 	// Sentence The series, its value and the band, or what is odd without one.
 	Sentence string    `json:"sentence"`
@@ -162,6 +168,9 @@ type ChangeRequest struct {
 
 	// ID Made of the change when absent; give one to be able to retry.
 	ID *string `json:"id,omitempty"`
+
+	// Incident It is no change but trouble that is over, from which detectors are not to learn.
+	Incident *bool `json:"incident,omitempty"`
 
 	// Maintenance People work at the subject: nothing moves its users, or others to it, by itself.
 	Maintenance *bool `json:"maintenance,omitempty"`
@@ -241,6 +250,23 @@ type Episode = core.Episode
 // Evidence Evidence is an anomaly, a probe failure or a silence, attributed to a subject.
 type Evidence = core.Evidence
 
+// Feedback Feedback is one word of a person about an alarm of a watch or about an episode. Words are never changed: the last one of each person counts.
+type Feedback = core.Feedback
+
+// FeedbackRequest A word about either an episode or an alarm.
+type FeedbackRequest struct {
+	EpisodeID *string `json:"episode_id,omitempty"`
+
+	// Label Said is what a person says of an alarm or an episode: whether it was right. unsure takes back what the same person said before, and counts for nothing.
+	Label Said       `json:"label"`
+	Note  *string    `json:"note,omitempty"`
+	Onset *time.Time `json:"onset,omitempty"`
+
+	// Series As GET /alarms calls it.
+	Series *string `json:"series,omitempty"`
+	Watch  *string `json:"watch,omitempty"`
+}
+
 // Identity Identity is who the ledger is. Epoch is its incarnation, raised on create, restore and adopt.
 type Identity = core.Identity
 
@@ -288,6 +314,9 @@ type Part struct {
 
 // PlanKind PlanKind is what a plan does to its subject.
 type PlanKind = core.PlanKind
+
+// Precision Precision is how often the alarms of a watch, or the episodes, were right by what people say of them. Each alarm counts once, by what most of those say who are sure. It moves no threshold.
+type Precision = core.Precision
 
 // Preflight Preflight is what became of asking one executor for its fencing tokens.
 type Preflight = core.Preflight
@@ -352,6 +381,9 @@ type RoutingState = core.RoutingState
 // Ruling Ruling is what one guard said of one proposal.
 type Ruling = core.Ruling
 
+// Said Said is what a person says of an alarm or an episode: whether it was right. unsure takes back what the same person said before, and counts for nothing.
+type Said = core.Said
+
 // Scope Scope is what a plan moves away from a site.
 type Scope = core.Scope
 
@@ -401,6 +433,9 @@ type SiteService struct {
 	Weight int `json:"weight"`
 }
 
+// SpecialTime SpecialTime is a time on the calendar that is not like others, while it is on.
+type SpecialTime = core.SpecialTime
+
 // Standing Standing is what decide remembers of an episode between two inputs. It is stored inside the episode, so that a restart goes on as if nothing had happened.
 type Standing = core.Standing
 
@@ -416,6 +451,9 @@ type Status struct {
 	Brake     *Brake `json:"brake,omitempty"`
 	ClusterID string `json:"cluster_id"`
 	Epoch     int64  `json:"epoch"`
+
+	// Feedback How often episodes, and the alarms of each watch that somebody spoke of, were right by what people say; absent while nobody said anything.
+	Feedback *[]Precision `json:"feedback,omitempty"`
 
 	// Lab The floors of holds do not apply.
 	Lab bool `json:"lab"`
@@ -436,8 +474,11 @@ type Status struct {
 	Reason *string `json:"reason,omitempty"`
 
 	// Revision Newest revision of the ledger.
-	Revision  int64     `json:"revision"`
-	StartedAt time.Time `json:"started_at"`
+	Revision int64 `json:"revision"`
+
+	// SpecialTimes What the calendar of the configuration has now that is not like other times; absent when that is nothing.
+	SpecialTimes *[]SpecialTime `json:"special_times,omitempty"`
+	StartedAt    time.Time      `json:"started_at"`
 
 	// Statistics Calibration is what statistics promise beside what they keep, over the last weeks. False alarms are those of one series of a calibrated detector in a week; an alarm that nothing else confirmed counts as one.
 	Statistics *Calibration `json:"statistics,omitempty"`
@@ -447,7 +488,7 @@ type Status struct {
 	TopologyRevision int64  `json:"topology_revision"`
 	Version          string `json:"version"`
 
-	// Warming Watches with series that have too few points yet to be judged; absent when there are none.
+	// Warming Watches with series that have too few points yet to be judged, and watches that have no data any more or get no answer; absent when there are none.
 	Warming *[]Warming `json:"warming,omitempty"`
 }
 
@@ -503,7 +544,7 @@ type Veto = core.Veto
 // Vote Vote is what one vantage location says of a subject, its agents combined.
 type Vote = core.Vote
 
-// Warming Warming is how far a watch has come of which series have too few points yet to be judged. The figures are those of the series that takes the longest; needed is absent while they are not known, as of a watch that another replica asks.
+// Warming Warming is how far a watch has come of which series have too few points yet to be judged. The figures are those of the series that takes the longest; needed is absent while they are not known, as of a watch that another replica asks. Of a watch that has no data any more or gets no answer the sentence says since when, or why, and the figures are 0.
 type Warming = core.Warming
 
 // Writer Writer is how fresh the inputs of one agent or edge are.
@@ -524,6 +565,12 @@ type ListActionsParams struct {
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// ListAlarmsParams defines parameters for ListAlarms.
+type ListAlarmsParams struct {
+	// Limit At most so many; 100 when absent.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ListChangesParams defines parameters for ListChanges.
 type ListChangesParams struct {
 	// Active Only those that are under way now.
@@ -537,6 +584,18 @@ type ListChangesParams struct {
 type ListEpisodesParams struct {
 	// Open Only those that are not closed.
 	Open *bool `form:"open,omitempty" json:"open,omitempty"`
+
+	// Limit At most so many; 100 when absent.
+	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListFeedbackParams defines parameters for ListFeedback.
+type ListFeedbackParams struct {
+	// About Only of the alarm or episode with this id.
+	About *string `form:"about,omitempty" json:"about,omitempty"`
+
+	// History Every word, and not only the last one of each person about each.
+	History *bool `form:"history,omitempty" json:"history,omitempty"`
 
 	// Limit At most so many; 100 when absent.
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
@@ -567,6 +626,9 @@ type EndChangeJSONRequestBody = ChangeEndRequest
 
 // PostCommandJSONRequestBody defines body for PostCommand for application/json ContentType.
 type PostCommandJSONRequestBody = CommandRequest
+
+// GiveFeedbackJSONRequestBody defines body for GiveFeedback for application/json ContentType.
+type GiveFeedbackJSONRequestBody = FeedbackRequest
 
 // AddReplicaJSONRequestBody defines body for AddReplica for application/json ContentType.
 type AddReplicaJSONRequestBody = ReplicaRequest
@@ -674,6 +736,13 @@ type ClientInterface interface {
 	// Corresponds with POST /adopt (the `Adopt` operationId).
 	Adopt(ctx context.Context, body AdoptJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListAlarms What detectors found odd in the last 24 h, the newest first.
+	//
+	// Each series by itself, from its onset on, since the start of the server that answers. GET /feedback names them by their id.
+	//
+	// Corresponds with GET /alarms (the `ListAlarms` operationId).
+	ListAlarms(ctx context.Context, params *ListAlarmsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetBackup The whole ledger as it stands.
 	//
 	// It holds the hashes of all tokens. An answer that is not whole is broken off, so that no reader takes it for
@@ -689,42 +758,44 @@ type ClientInterface interface {
 	// Corresponds with GET /changes (the `ListChanges` operationId).
 	ListChanges(ctx context.Context, params *ListChangesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DeclareChangeWithBody Declare a change, or a maintenance.
+	// DeclareChangeWithBody Declare a change or a maintenance, or mark an incident that is over.
 	//
 	// An admin token may declare one for any site, a site's token for its own. The same id with the same change any
 	// number of times is one change; another change under it is a conflict. A change lasts 24 h at most. While a
 	// maintenance is under way nothing moves users of its subject, or others to it, by itself; it takes an admin token
-	// and lasts 72 h at most.
+	// and lasts 72 h at most. An incident is trouble of the last 60 days that nobody declared: detectors do not learn from
+	// it, and those that have read their training window again. It takes an admin token too.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /changes (the `DeclareChange` operationId).
 	DeclareChangeWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// DeclareChange Declare a change, or a maintenance.
+	// DeclareChange Declare a change or a maintenance, or mark an incident that is over.
 	//
 	// An admin token may declare one for any site, a site's token for its own. The same id with the same change any
 	// number of times is one change; another change under it is a conflict. A change lasts 24 h at most. While a
 	// maintenance is under way nothing moves users of its subject, or others to it, by itself; it takes an admin token
-	// and lasts 72 h at most.
+	// and lasts 72 h at most. An incident is trouble of the last 60 days that nobody declared: detectors do not learn from
+	// it, and those that have read their training window again. It takes an admin token too.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /changes (the `DeclareChange` operationId).
 	DeclareChange(ctx context.Context, body DeclareChangeJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// EndChangeWithBody End a declared change before its time.
+	// EndChangeWithBody End a declared change before its time, or take an incident back.
 	//
-	// The record stays, with who ended it and when. One that is over stays as it is.
+	// The record stays, with who ended it and when. A change that is over stays as it is.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /changes/end (the `EndChange` operationId).
 	EndChangeWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// EndChange End a declared change before its time.
+	// EndChange End a declared change before its time, or take an incident back.
 	//
-	// The record stays, with who ended it and when. One that is over stays as it is.
+	// The record stays, with who ended it and when. A change that is over stays as it is.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -774,6 +845,31 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /episodes/{id}/notices (the `ListNotices` operationId).
 	ListNotices(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListFeedback What people say of alarms and episodes, the newest first.
+	//
+	// Corresponds with GET /feedback (the `ListFeedback` operationId).
+	ListFeedback(ctx context.Context, params *ListFeedbackParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GiveFeedbackWithBody Say whether an alarm of a watch, or an episode, was right.
+	//
+	// An episode is named by its id, an alarm by watch, series and onset as GET /alarms has them. The last word of a person counts,
+	// the ones before stay as history; the same word again changes nothing. No threshold moves by it.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /feedback (the `GiveFeedback` operationId).
+	GiveFeedbackWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GiveFeedback Say whether an alarm of a watch, or an episode, was right.
+	//
+	// An episode is named by its id, an alarm by watch, series and onset as GET /alarms has them. The last word of a person counts,
+	// the ones before stay as history; the same word again changes nothing. No threshold moves by it.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /feedback (the `GiveFeedback` operationId).
+	GiveFeedback(ctx context.Context, body GiveFeedbackJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListLinks The ends of replication links, each with its state and how far the target is behind.
 	//
@@ -924,6 +1020,23 @@ func (c *Client) Adopt(ctx context.Context, body AdoptJSONRequestBody, reqEditor
 	return c.Client.Do(req)
 }
 
+// ListAlarms What detectors found odd in the last 24 h, the newest first.
+//
+// Each series by itself, from its onset on, since the start of the server that answers. GET /feedback names them by their id.
+//
+// Corresponds with GET /alarms (the `ListAlarms` operationId).
+func (c *Client) ListAlarms(ctx context.Context, params *ListAlarmsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAlarmsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetBackup The whole ledger as it stands.
 //
 // It holds the hashes of all tokens. An answer that is not whole is broken off, so that no reader takes it for
@@ -959,12 +1072,13 @@ func (c *Client) ListChanges(ctx context.Context, params *ListChangesParams, req
 	return c.Client.Do(req)
 }
 
-// DeclareChangeWithBody Declare a change, or a maintenance.
+// DeclareChangeWithBody Declare a change or a maintenance, or mark an incident that is over.
 //
 // An admin token may declare one for any site, a site's token for its own. The same id with the same change any
 // number of times is one change; another change under it is a conflict. A change lasts 24 h at most. While a
 // maintenance is under way nothing moves users of its subject, or others to it, by itself; it takes an admin token
-// and lasts 72 h at most.
+// and lasts 72 h at most. An incident is trouble of the last 60 days that nobody declared: detectors do not learn from
+// it, and those that have read their training window again. It takes an admin token too.
 //
 // Takes any type of body and a specified content type.
 //
@@ -981,12 +1095,13 @@ func (c *Client) DeclareChangeWithBody(ctx context.Context, contentType string, 
 	return c.Client.Do(req)
 }
 
-// DeclareChange Declare a change, or a maintenance.
+// DeclareChange Declare a change or a maintenance, or mark an incident that is over.
 //
 // An admin token may declare one for any site, a site's token for its own. The same id with the same change any
 // number of times is one change; another change under it is a conflict. A change lasts 24 h at most. While a
 // maintenance is under way nothing moves users of its subject, or others to it, by itself; it takes an admin token
-// and lasts 72 h at most.
+// and lasts 72 h at most. An incident is trouble of the last 60 days that nobody declared: detectors do not learn from
+// it, and those that have read their training window again. It takes an admin token too.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1003,9 +1118,9 @@ func (c *Client) DeclareChange(ctx context.Context, body DeclareChangeJSONReques
 	return c.Client.Do(req)
 }
 
-// EndChangeWithBody End a declared change before its time.
+// EndChangeWithBody End a declared change before its time, or take an incident back.
 //
-// The record stays, with who ended it and when. One that is over stays as it is.
+// The record stays, with who ended it and when. A change that is over stays as it is.
 //
 // Takes any type of body and a specified content type.
 //
@@ -1022,9 +1137,9 @@ func (c *Client) EndChangeWithBody(ctx context.Context, contentType string, body
 	return c.Client.Do(req)
 }
 
-// EndChange End a declared change before its time.
+// EndChange End a declared change before its time, or take an incident back.
 //
-// The record stays, with who ended it and when. One that is over stays as it is.
+// The record stays, with who ended it and when. A change that is over stays as it is.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -1155,6 +1270,61 @@ func (c *Client) ListDecisions(ctx context.Context, id ID, reqEditors ...Request
 // Corresponds with GET /episodes/{id}/notices (the `ListNotices` operationId).
 func (c *Client) ListNotices(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListNoticesRequest(c.Server, id)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListFeedback What people say of alarms and episodes, the newest first.
+//
+// Corresponds with GET /feedback (the `ListFeedback` operationId).
+func (c *Client) ListFeedback(ctx context.Context, params *ListFeedbackParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListFeedbackRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GiveFeedbackWithBody Say whether an alarm of a watch, or an episode, was right.
+//
+// An episode is named by its id, an alarm by watch, series and onset as GET /alarms has them. The last word of a person counts,
+// the ones before stay as history; the same word again changes nothing. No threshold moves by it.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /feedback (the `GiveFeedback` operationId).
+func (c *Client) GiveFeedbackWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGiveFeedbackRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GiveFeedback Say whether an alarm of a watch, or an episode, was right.
+//
+// An episode is named by its id, an alarm by watch, series and onset as GET /alarms has them. The last word of a person counts,
+// the ones before stay as history; the same word again changes nothing. No threshold moves by it.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /feedback (the `GiveFeedback` operationId).
+func (c *Client) GiveFeedback(ctx context.Context, body GiveFeedbackJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGiveFeedbackRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1501,6 +1671,60 @@ func NewAdoptRequestWithBody(server string, contentType string, body io.Reader) 
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListAlarmsRequest constructs an http.Request for the ListAlarms method
+func NewListAlarmsRequest(server string, params *ListAlarmsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/alarms")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
 
 	return req, nil
 }
@@ -1943,6 +2167,124 @@ func NewListNoticesRequest(server string, id ID) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewListFeedbackRequest constructs an http.Request for the ListFeedback method
+func NewListFeedbackRequest(server string, params *ListFeedbackParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/feedback")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.About != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "about", *params.About, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.History != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "history", *params.History, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "boolean", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", true, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGiveFeedbackRequest calls the generic GiveFeedback builder with application/json body
+func NewGiveFeedbackRequest(server string, body GiveFeedbackJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewGiveFeedbackRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewGiveFeedbackRequestWithBody constructs an http.Request for the GiveFeedback method, with any body, and a specified content type
+func NewGiveFeedbackRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/feedback")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -2424,6 +2766,15 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /adopt (the `Adopt` operationId).
 	AdoptWithResponse(ctx context.Context, body AdoptJSONRequestBody, reqEditors ...RequestEditorFn) (*AdoptResponse, error)
 
+	// ListAlarmsWithResponse What detectors found odd in the last 24 h, the newest first.
+	//
+	// Each series by itself, from its onset on, since the start of the server that answers. GET /feedback names them by their id.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /alarms (the `ListAlarms` operationId).
+	ListAlarmsWithResponse(ctx context.Context, params *ListAlarmsParams, reqEditors ...RequestEditorFn) (*ListAlarmsResponse, error)
+
 	// GetBackupWithResponse The whole ledger as it stands.
 	//
 	// It holds the hashes of all tokens. An answer that is not whole is broken off, so that no reader takes it for
@@ -2443,42 +2794,44 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /changes (the `ListChanges` operationId).
 	ListChangesWithResponse(ctx context.Context, params *ListChangesParams, reqEditors ...RequestEditorFn) (*ListChangesResponse, error)
 
-	// DeclareChangeWithBodyWithResponse Declare a change, or a maintenance.
+	// DeclareChangeWithBodyWithResponse Declare a change or a maintenance, or mark an incident that is over.
 	//
 	// An admin token may declare one for any site, a site's token for its own. The same id with the same change any
 	// number of times is one change; another change under it is a conflict. A change lasts 24 h at most. While a
 	// maintenance is under way nothing moves users of its subject, or others to it, by itself; it takes an admin token
-	// and lasts 72 h at most.
+	// and lasts 72 h at most. An incident is trouble of the last 60 days that nobody declared: detectors do not learn from
+	// it, and those that have read their training window again. It takes an admin token too.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /changes (the `DeclareChange` operationId).
 	DeclareChangeWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*DeclareChangeResponse, error)
 
-	// DeclareChangeWithResponse Declare a change, or a maintenance.
+	// DeclareChangeWithResponse Declare a change or a maintenance, or mark an incident that is over.
 	//
 	// An admin token may declare one for any site, a site's token for its own. The same id with the same change any
 	// number of times is one change; another change under it is a conflict. A change lasts 24 h at most. While a
 	// maintenance is under way nothing moves users of its subject, or others to it, by itself; it takes an admin token
-	// and lasts 72 h at most.
+	// and lasts 72 h at most. An incident is trouble of the last 60 days that nobody declared: detectors do not learn from
+	// it, and those that have read their training window again. It takes an admin token too.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /changes (the `DeclareChange` operationId).
 	DeclareChangeWithResponse(ctx context.Context, body DeclareChangeJSONRequestBody, reqEditors ...RequestEditorFn) (*DeclareChangeResponse, error)
 
-	// EndChangeWithBodyWithResponse End a declared change before its time.
+	// EndChangeWithBodyWithResponse End a declared change before its time, or take an incident back.
 	//
-	// The record stays, with who ended it and when. One that is over stays as it is.
+	// The record stays, with who ended it and when. A change that is over stays as it is.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /changes/end (the `EndChange` operationId).
 	EndChangeWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EndChangeResponse, error)
 
-	// EndChangeWithResponse End a declared change before its time.
+	// EndChangeWithResponse End a declared change before its time, or take an incident back.
 	//
-	// The record stays, with who ended it and when. One that is over stays as it is.
+	// The record stays, with who ended it and when. A change that is over stays as it is.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -2540,6 +2893,33 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /episodes/{id}/notices (the `ListNotices` operationId).
 	ListNoticesWithResponse(ctx context.Context, id ID, reqEditors ...RequestEditorFn) (*ListNoticesResponse, error)
+
+	// ListFeedbackWithResponse What people say of alarms and episodes, the newest first.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /feedback (the `ListFeedback` operationId).
+	ListFeedbackWithResponse(ctx context.Context, params *ListFeedbackParams, reqEditors ...RequestEditorFn) (*ListFeedbackResponse, error)
+
+	// GiveFeedbackWithBodyWithResponse Say whether an alarm of a watch, or an episode, was right.
+	//
+	// An episode is named by its id, an alarm by watch, series and onset as GET /alarms has them. The last word of a person counts,
+	// the ones before stay as history; the same word again changes nothing. No threshold moves by it.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /feedback (the `GiveFeedback` operationId).
+	GiveFeedbackWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*GiveFeedbackResponse, error)
+
+	// GiveFeedbackWithResponse Say whether an alarm of a watch, or an episode, was right.
+	//
+	// An episode is named by its id, an alarm by watch, series and onset as GET /alarms has them. The last word of a person counts,
+	// the ones before stay as history; the same word again changes nothing. No threshold moves by it.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /feedback (the `GiveFeedback` operationId).
+	GiveFeedbackWithResponse(ctx context.Context, body GiveFeedbackJSONRequestBody, reqEditors ...RequestEditorFn) (*GiveFeedbackResponse, error)
 
 	// ListLinksWithResponse The ends of replication links, each with its state and how far the target is behind.
 	//
@@ -2780,6 +3160,54 @@ func (r AdoptResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r AdoptResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListAlarmsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *[]Alarm
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAlarmsResponse) GetJSON200() *[]Alarm {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListAlarmsResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAlarmsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAlarmsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAlarmsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAlarmsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -3308,6 +3736,109 @@ func (r ListNoticesResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListNoticesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListFeedbackResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *[]Feedback
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListFeedbackResponse) GetJSON200() *[]Feedback {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListFeedbackResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListFeedbackResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListFeedbackResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListFeedbackResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListFeedbackResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GiveFeedbackResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Feedback
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Feedback
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GiveFeedbackResponse) GetJSON200() *Feedback {
+	return r.JSON200
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r GiveFeedbackResponse) GetJSON201() *Feedback {
+	return r.JSON201
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GiveFeedbackResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GiveFeedbackResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GiveFeedbackResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GiveFeedbackResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GiveFeedbackResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -3882,6 +4413,21 @@ func (c *ClientWithResponses) AdoptWithResponse(ctx context.Context, body AdoptJ
 	return ParseAdoptResponse(rsp)
 }
 
+// ListAlarmsWithResponse What detectors found odd in the last 24 h, the newest first.
+//
+// Each series by itself, from its onset on, since the start of the server that answers. GET /feedback names them by their id.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /alarms (the `ListAlarms` operationId).
+func (c *ClientWithResponses) ListAlarmsWithResponse(ctx context.Context, params *ListAlarmsParams, reqEditors ...RequestEditorFn) (*ListAlarmsResponse, error) {
+	rsp, err := c.ListAlarms(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAlarmsResponse(rsp)
+}
+
 // GetBackupWithResponse The whole ledger as it stands.
 //
 // It holds the hashes of all tokens. An answer that is not whole is broken off, so that no reader takes it for
@@ -3913,12 +4459,13 @@ func (c *ClientWithResponses) ListChangesWithResponse(ctx context.Context, param
 	return ParseListChangesResponse(rsp)
 }
 
-// DeclareChangeWithBodyWithResponse Declare a change, or a maintenance.
+// DeclareChangeWithBodyWithResponse Declare a change or a maintenance, or mark an incident that is over.
 //
 // An admin token may declare one for any site, a site's token for its own. The same id with the same change any
 // number of times is one change; another change under it is a conflict. A change lasts 24 h at most. While a
 // maintenance is under way nothing moves users of its subject, or others to it, by itself; it takes an admin token
-// and lasts 72 h at most.
+// and lasts 72 h at most. An incident is trouble of the last 60 days that nobody declared: detectors do not learn from
+// it, and those that have read their training window again. It takes an admin token too.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3931,12 +4478,13 @@ func (c *ClientWithResponses) DeclareChangeWithBodyWithResponse(ctx context.Cont
 	return ParseDeclareChangeResponse(rsp)
 }
 
-// DeclareChangeWithResponse Declare a change, or a maintenance.
+// DeclareChangeWithResponse Declare a change or a maintenance, or mark an incident that is over.
 //
 // An admin token may declare one for any site, a site's token for its own. The same id with the same change any
 // number of times is one change; another change under it is a conflict. A change lasts 24 h at most. While a
 // maintenance is under way nothing moves users of its subject, or others to it, by itself; it takes an admin token
-// and lasts 72 h at most.
+// and lasts 72 h at most. An incident is trouble of the last 60 days that nobody declared: detectors do not learn from
+// it, and those that have read their training window again. It takes an admin token too.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3949,9 +4497,9 @@ func (c *ClientWithResponses) DeclareChangeWithResponse(ctx context.Context, bod
 	return ParseDeclareChangeResponse(rsp)
 }
 
-// EndChangeWithBodyWithResponse End a declared change before its time.
+// EndChangeWithBodyWithResponse End a declared change before its time, or take an incident back.
 //
-// The record stays, with who ended it and when. One that is over stays as it is.
+// The record stays, with who ended it and when. A change that is over stays as it is.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -3964,9 +4512,9 @@ func (c *ClientWithResponses) EndChangeWithBodyWithResponse(ctx context.Context,
 	return ParseEndChangeResponse(rsp)
 }
 
-// EndChangeWithResponse End a declared change before its time.
+// EndChangeWithResponse End a declared change before its time, or take an incident back.
 //
-// The record stays, with who ended it and when. One that is over stays as it is.
+// The record stays, with who ended it and when. A change that is over stays as it is.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -4081,6 +4629,51 @@ func (c *ClientWithResponses) ListNoticesWithResponse(ctx context.Context, id ID
 		return nil, err
 	}
 	return ParseListNoticesResponse(rsp)
+}
+
+// ListFeedbackWithResponse What people say of alarms and episodes, the newest first.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /feedback (the `ListFeedback` operationId).
+func (c *ClientWithResponses) ListFeedbackWithResponse(ctx context.Context, params *ListFeedbackParams, reqEditors ...RequestEditorFn) (*ListFeedbackResponse, error) {
+	rsp, err := c.ListFeedback(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListFeedbackResponse(rsp)
+}
+
+// GiveFeedbackWithBodyWithResponse Say whether an alarm of a watch, or an episode, was right.
+//
+// An episode is named by its id, an alarm by watch, series and onset as GET /alarms has them. The last word of a person counts,
+// the ones before stay as history; the same word again changes nothing. No threshold moves by it.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /feedback (the `GiveFeedback` operationId).
+func (c *ClientWithResponses) GiveFeedbackWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*GiveFeedbackResponse, error) {
+	rsp, err := c.GiveFeedbackWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGiveFeedbackResponse(rsp)
+}
+
+// GiveFeedbackWithResponse Say whether an alarm of a watch, or an episode, was right.
+//
+// An episode is named by its id, an alarm by watch, series and onset as GET /alarms has them. The last word of a person counts,
+// the ones before stay as history; the same word again changes nothing. No threshold moves by it.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /feedback (the `GiveFeedback` operationId).
+func (c *ClientWithResponses) GiveFeedbackWithResponse(ctx context.Context, body GiveFeedbackJSONRequestBody, reqEditors ...RequestEditorFn) (*GiveFeedbackResponse, error) {
+	rsp, err := c.GiveFeedback(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGiveFeedbackResponse(rsp)
 }
 
 // ListLinksWithResponse The ends of replication links, each with its state and how far the target is behind.
@@ -4343,6 +4936,39 @@ func ParseAdoptResponse(rsp *http.Response) (*AdoptResponse, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Identity
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListAlarmsResponse parses an HTTP response from a ListAlarmsWithResponse call
+func ParseListAlarmsResponse(rsp *http.Response) (*ListAlarmsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAlarmsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest []Alarm
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -4710,6 +5336,79 @@ func ParseListNoticesResponse(rsp *http.Response) (*ListNoticesResponse, error) 
 			return nil, err
 		}
 		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListFeedbackResponse parses an HTTP response from a ListFeedbackWithResponse call
+func ParseListFeedbackResponse(rsp *http.Response) (*ListFeedbackResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListFeedbackResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest []Feedback
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGiveFeedbackResponse parses an HTTP response from a GiveFeedbackWithResponse call
+func ParseGiveFeedbackResponse(rsp *http.Response) (*GiveFeedbackResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GiveFeedbackResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Feedback
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Feedback
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
