@@ -91,8 +91,8 @@ func TestNothingLearnedIsForgotten(t *testing.T) {
 			t.Errorf("%T has %v, want %v", of, fields, known)
 		}
 	}
-	f(series{}, "labels lastAt verdict unknown note special gone missed absent excused cadence still back contributors past",
-		"key written subject known name ours band banded slow told")
+	f(series{}, "labels lastAt verdict unknown note gone missed absent excused cadence still back contributors past",
+		"key written special subject known name ours band banded slow told")
 	f(past{}, "kept changed changedAt", "learns special")
 	f(kept[learner]{}, "model aside on back apart since", "fresh")
 	f(changed{}, "change model stray strayed old new", "")

@@ -29,7 +29,6 @@ type seriesMemory struct {
 	Verdict detectors.Verdict
 	Unknown string `json:",omitempty"`
 	Note    string `json:",omitempty"`
-	Special string `json:",omitempty"`
 	Gone    time.Time
 	Missed  time.Time
 	Absent  bool
@@ -132,7 +131,7 @@ func (r *recorder) row(key string, row *row, zone func(*series) string, live fun
 
 func (s *series) memory(zone string, live bool) seriesMemory {
 	m := seriesMemory{
-		Labels: s.labels, Zone: zone, Live: live, LastAt: s.lastAt, Verdict: s.verdict, Unknown: s.unknown, Note: s.note, Special: s.special,
+		Labels: s.labels, Zone: zone, Live: live, LastAt: s.lastAt, Verdict: s.verdict, Unknown: s.unknown, Note: s.note,
 		Gone: s.gone, Missed: s.missed, Absent: s.absent, Excused: s.excused, Cadence: s.cadence, Still: s.still, Back: s.back, Contributors: s.contributors,
 	}
 	if p := s.past; p != nil {
@@ -311,7 +310,7 @@ func (w *watcher) recalled(m seriesMemory) (*series, error) {
 	if zone := w.zoneOf(s); zone != m.Zone {
 		return nil, fmt.Errorf("the civil time of site %s is now %q and was %q", s.subject.Site, zone, m.Zone)
 	}
-	s.ours, s.lastAt, s.verdict, s.unknown, s.note, s.special = true, m.LastAt, m.Verdict, m.Unknown, m.Note, m.Special
+	s.ours, s.lastAt, s.verdict, s.unknown, s.note = true, m.LastAt, m.Verdict, m.Unknown, m.Note
 	s.gone, s.missed, s.absent, s.excused, s.cadence, s.still, s.back, s.contributors = m.Gone, m.Missed, m.Absent, m.Excused, m.Cadence, m.Still, m.Back, m.Contributors
 	return s, nil
 }

@@ -127,6 +127,9 @@ func TestARestartChangesNoVerdict(t *testing.T) {
 				}
 				l := &life{q: ask(map[string]func(time.Time) []core.SeriesValue{
 					"q": by, "few": few, "seldom": func(at time.Time) []core.SeriesValue { return by(at.Truncate(time.Minute)) },
+					"rarely": func(at time.Time) []core.SeriesValue {
+						return by(at.Add(-2 * time.Minute).Truncate(3 * time.Minute).Add(2 * time.Minute))
+					}, // one just before the end
 					"all": func(at time.Time) []core.SeriesValue {
 						return sites(at, func(string, time.Time) float64 { return 1e6 })
 					},
@@ -220,12 +223,18 @@ func TestARestartChangesNoVerdict(t *testing.T) {
 	}), odd, func(start time.Time) []detect.Mark {
 		return []detect.Mark{{Kind: detect.MarkIncident, Subject: core.Subject{Site: "fra"}, From: start.Add(stops - 30*time.Second), Until: start.Add(stops + down + 4*time.Minute)}}
 	})
-	// Users are away, and come back before the incident is over: the copy that judged meanwhile is thrown away after the restart.
-	f("since users are back", model(detect.ModelAuto), odd, func(start time.Time) []detect.Mark {
-		from := start.Add(stops - 2*time.Minute)
+	// Users are away, and come back before the incident is over: what the copy that judged meanwhile saw of their being away is thrown away.
+	f("since users are back", model(detect.ModelAuto), func(start time.Time) func(string, time.Time) float64 {
+		return func(site string, at time.Time) float64 {
+			if d := at.Sub(start); site == "fra" && d > 3*time.Minute && d < stops+down+2*time.Minute {
+				return 40
+			}
+			return odd(start)(site, at)
+		}
+	}, func(start time.Time) []detect.Mark {
 		return []detect.Mark{
-			{Kind: detect.MarkIncident, Subject: core.Subject{Site: "fra"}, From: from, Until: start.Add(stops + down + 12*time.Minute)},
-			{Kind: detect.MarkDrained, Subject: core.Subject{Site: "fra"}, From: from, Until: start.Add(stops + down - 20*time.Second)},
+			{Kind: detect.MarkIncident, Subject: core.Subject{Site: "fra"}, From: start.Add(3 * time.Minute), Until: start.Add(stops + down + 18*time.Minute)},
+			{Kind: detect.MarkDrained, Subject: core.Subject{Site: "fra"}, From: start.Add(3 * time.Minute), Until: start.Add(stops)},
 		}
 	})
 	special := func(m detect.Mark) func(start time.Time) []detect.Mark {
@@ -235,7 +244,14 @@ func TestARestartChangesNoVerdict(t *testing.T) {
 		}
 	}
 	f("seasonal in a special time", model(detect.ModelSeasonal), odd, special(detect.Mark{Like: detect.Weekday("sunday")}))
-	f("auto in a special time", about(func(w *detect.Watch) { w.Query = "seldom" }), odd, special(detect.Mark{}))
+	f("auto in a special time", about(func(w *detect.Watch) { w.Query, w.Training = "rarely", 24*time.Hour }), func(start time.Time) func(string, time.Time) float64 {
+		return func(site string, at time.Time) float64 {
+			if d := at.Sub(start); site == "fra" && d > stops+down+6*time.Minute {
+				return 180
+			}
+			return 100
+		}
+	}, special(detect.Mark{Judged: true}))
 	f("auto in a special time, judged", model(detect.ModelAuto), odd, special(detect.Mark{Judged: true}))
 	f("a service in a special time, with floors and valid values", about(func(w *detect.Watch) {
 		w.Model, w.Query, w.Metrics = detect.ModelService, "", map[string]string{"few": "few", "many": "q"}
@@ -244,8 +260,15 @@ func TestARestartChangesNoVerdict(t *testing.T) {
 	}), odd, special(detect.Mark{Judged: true}))
 	f("several points of several", about(func(w *detect.Watch) {
 		w.Model = detect.ModelRobustZ
-		w.TriggerPoints, w.TriggerOf, w.RecoverPoints, w.RecoverOf = 3, 5, 6, 8
-	}), odd, nil)
+		w.TriggerPoints, w.TriggerOf, w.RecoverPoints, w.RecoverOf = 3, 5, 60, 64
+	}), func(start time.Time) func(string, time.Time) float64 {
+		return func(site string, at time.Time) float64 {
+			if d := at.Sub(start); site == "fra" && d > stops-3*time.Minute && d < stops-30*time.Second {
+				return 180
+			}
+			return 100
+		}
+	}, nil)
 	f("since a change", model(detect.ModelRobustZ), func(start time.Time) func(string, time.Time) float64 {
 		return func(site string, at time.Time) float64 {
 			switch d := at.Sub(start); {
