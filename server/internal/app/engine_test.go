@@ -500,9 +500,6 @@ func (p *engineProber) seen() bool {
 func (p *engineProber) report(b *testing.B, cycle float64) {
 	var during, between []engineLook
 	for _, l := range p.took {
-		if l.took > 40*time.Millisecond { // DEBUG
-			fmt.Fprintf(os.Stderr, "SLOW %s %s\n", l.at.Format("15:04:05.000"), l.took)
-		}
 		if l.at.Sub(l.at.Truncate(engineEvery)).Seconds() < cycle {
 			during = append(during, l)
 		} else {

@@ -26,6 +26,10 @@ const (
 	stateSuffix   = ".state"
 	partialSuffix = ".state.partial"
 	maxStateHead  = 1 << 16
+
+	// syncEvery is after how many bytes those that were written are brought to the disk: at the end there are few left, for who else
+	// writes there waits meanwhile.
+	syncEvery = 4 << 20
 )
 
 // stateHead is the first line of a state file.
@@ -60,6 +64,7 @@ type stateWriter struct {
 	file *os.File
 	sum  hash.Hash
 	size int64
+	late int64 // bytes that may not be on the disk
 }
 
 func createState(path string) (*stateWriter, error) {
@@ -74,6 +79,9 @@ func (s *stateWriter) Write(b []byte) (int, error) {
 	n, err := s.file.Write(b)
 	s.sum.Write(b[:n])
 	s.size += int64(n)
+	if s.late += int64(n); err == nil && s.late >= syncEvery {
+		s.late, err = 0, s.file.Sync()
+	}
 	return n, err //nolint:wrapcheck // it names the path
 }
 
