@@ -290,6 +290,7 @@ func (s *Server) serve(ctx context.Context) error {
 	background(func(ctx context.Context) {
 		if err := s.readMarks(ctx); err != nil && ctx.Err() == nil {
 			s.room("detect").Warn("the detectors begin without knowing of past trouble", slog.Any("error", err))
+			s.marks.missed = true
 		}
 		background(s.followMarks)
 		if err := s.watchman.Run(ctx); err != nil && ctx.Err() == nil {

@@ -40,6 +40,8 @@ type marks struct {
 	present  string // what was open, and where users were moved, then
 	// incidents are those that people marked, by when each is over; nil before the first reading.
 	incidents map[incident]time.Time
+	// missed says that the detectors began without any of the marks.
+	missed bool
 	// relearn tells the detectors of times that were marked, or are no longer, after they have learned them.
 	relearn func([]detect.Mark)
 }
@@ -139,7 +141,11 @@ func (s *Server) readMarks(ctx context.Context) error {
 	h.actions = s.marks.actions
 	out := h.marks()
 	s.marks.known.Store(&out)
-	if news := s.marks.marked(h.changes); len(news) > 0 && s.marks.relearn != nil {
+	news := s.marks.marked(h.changes)
+	if s.marks.missed {
+		news, s.marks.missed = out, false
+	}
+	if len(news) > 0 && s.marks.relearn != nil {
 		s.marks.relearn(news)
 	}
 	return nil

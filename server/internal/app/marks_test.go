@@ -223,6 +223,29 @@ func TestMarkedIncidents(t *testing.T) {
 	}
 }
 
+// Detectors that began without what was marked, for the ledger did not answer, hear of all of it when it does.
+func TestMarksThatTheDetectorsBeganWithout(t *testing.T) {
+	l, err := ledger.Open(t.Context(), ledger.Options{Dir: filepath.Join(t.TempDir(), "ledger")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	incident := core.DeclaredChange{ID: "old", Site: "fra", Service: core.AllServices, What: "old", Start: now.Add(-3 * time.Hour), End: now.Add(-2 * time.Hour), Incident: true}
+	if _, _, err := l.Declare(t.Context(), incident); err != nil {
+		t.Fatal(err)
+	}
+	told := 0
+	s := &Server{ledger: l, inputs: make(chan input), eyes: newEyes("r1", core.Topology{}, time.Now), world: newWorld(core.Topology{})}
+	s.marks.relearn = func(marks []detect.Mark) { told += len(marks) }
+	s.marks.missed = true
+	for range 2 {
+		if err := s.readMarks(t.Context()); err != nil || told != 1 {
+			t.Errorf("%v; told of %d marks, want 1", err, told)
+		}
+	}
+}
+
 // What the ledger has is what the detectors hear; while it does not answer, what was heard last stands.
 func TestMarksAreReadFromTheLedger(t *testing.T) {
 	l, err := ledger.Open(t.Context(), ledger.Options{Dir: filepath.Join(t.TempDir(), "ledger")})

@@ -181,6 +181,10 @@ func (k *keeper) take(x piece) {
 
 func (k *keeper) write(x piece) (done bool, err error) {
 	p := x.pass
+	if before := k.open[p.watch]; before != nil && before != p { // given up by its watch
+		before.writer.abort()
+		delete(k.open, p.watch)
+	}
 	if x.err != nil {
 		if p.writer != nil {
 			p.writer.abort()
@@ -188,10 +192,6 @@ func (k *keeper) write(x piece) (done bool, err error) {
 		return false, x.err
 	}
 	if p.writer == nil {
-		if before := k.open[p.watch]; before != nil { // given up by its watch
-			before.writer.abort()
-			delete(k.open, p.watch)
-		}
 		if err := os.MkdirAll(k.dir, 0o700); err != nil {
 			return false, err //nolint:wrapcheck // it names the path
 		}

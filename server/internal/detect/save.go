@@ -67,9 +67,9 @@ func (w *watcher) save(ctx context.Context, tick time.Time) {
 	w.write(within, w.pass, max(1, (w.pass.size+ticks-1)/ticks), saveRest)
 }
 
-// saves reports whether there are models, and what they know is all that came until now.
+// saves reports whether there are models, and what they know is all that came until now and may be learned.
 func (w *watcher) saves() bool {
-	return w.keeper != nil && w.ours && w.replayed && w.replay == nil && len(w.series) > 0
+	return w.keeper != nil && w.ours && w.replayed && w.replay == nil && len(w.series) > 0 && !w.spoiled.any()
 }
 
 // newPass is one of all that is known now.
@@ -148,6 +148,7 @@ func (w *watcher) head(p *pass) (stateHead, error) {
 	own, err := w.watch.fingerprint()
 	return stateHead{
 		Format: stateFormat, Watch: w.watch.Name, Fingerprint: own, Asked: p.asked, Series: p.size, Special: w.specialUntil(p.asked),
+		Incidents: w.incidentsUntil(p.asked),
 	}, err
 }
 
@@ -235,8 +236,8 @@ func (w *watcher) fits(head stateHead, until time.Time, interval time.Duration) 
 		return errFuture
 	case head.Special != w.specialUntil(head.Asked):
 		return errors.New("other times of its past are special now")
-	case w.toldLater(head.Asked):
-		return errors.New("a time of its past was marked as an incident since")
+	case head.Incidents != w.incidentsUntil(head.Asked), w.toldLater(head.Asked):
+		return errors.New("a time of its past was marked as an incident since, or is none any more")
 	case gap >= w.watch.training(interval), gap/interval > time.Duration(maxReplay/max(1, head.Series)):
 		return errors.New("it is too old: what came since is as much as the watch reads at a start")
 	}
@@ -245,9 +246,18 @@ func (w *watcher) fits(head stateHead, until time.Time, interval time.Duration) 
 
 // specialUntil is in one text what was special in the training window of a time.
 func (w *watcher) specialUntil(at time.Time) string {
+	return w.markedUntil(at, func(m Mark) bool { return m.Kind == MarkSpecial })
+}
+
+// incidentsUntil is in one text what people marked as incidents in it.
+func (w *watcher) incidentsUntil(at time.Time) string {
+	return w.markedUntil(at, func(m Mark) bool { return m.Kind == MarkIncident && !m.Said.IsZero() })
+}
+
+func (w *watcher) markedUntil(at time.Time, which func(Mark) bool) string {
 	var out []string
 	for _, m := range w.marksFor(at.Add(-w.watch.training(w.interval(at))), at) {
-		if m.Kind == MarkSpecial {
+		if which(m) {
 			out = append(out, fmt.Sprintln(m.Subject, m.From.UTC(), m.Until.UTC(), m.What, m.Like, m.Judged))
 		}
 	}

@@ -19,6 +19,12 @@ func (s *spoiled) add(marks []Mark) {
 	s.marks = append(s.marks, marks...)
 }
 
+func (s *spoiled) any() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.marks) > 0
+}
+
 func (s *spoiled) take() []Mark {
 	s.mu.Lock()
 	defer s.mu.Unlock()

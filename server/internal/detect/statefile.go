@@ -21,7 +21,7 @@ import (
 // when it is whole and on the disk, so that a kill leaves the one before. One whose sum is another is not looked into.
 const (
 	// stateFormat is raised when the meaning of a record changes. The models have versions of their own.
-	stateFormat = 1
+	stateFormat = 2
 
 	stateSuffix   = ".state"
 	partialSuffix = ".state.partial"
@@ -40,6 +40,7 @@ type stateHead struct {
 	Asked       time.Time // every series knows what came until then, and some know more
 	Series      int
 	Special     string // what was special in the training window then
+	Incidents   string // what people had marked as incidents in it
 }
 
 // fingerprint tells a watch from the same one with another definition. What a model learned for one is not what it would have learned for the other.

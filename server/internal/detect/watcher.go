@@ -168,6 +168,7 @@ func (w *watcher) prepare(ctx context.Context, tick, lost time.Time) (replayed b
 		w.log.Info("training window is read again, for a time of it was marked or is no longer", slog.Time("from", spoiled[0].From), slog.Time("until", spoiled[0].Until))
 		w.again = w.again || w.replayed
 		w.replayed, w.replay = false, nil
+		w.pass, w.passes = nil, time.Time{} // the rest of the pass would be of other models
 	}
 	if back := w.asked.Sub(tick.Add(-w.watch.EvalDelay)); back > unknownAfter*w.interval(tick) {
 		// The models know a time that has not come yet, and would take no value until then.
