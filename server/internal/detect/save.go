@@ -194,7 +194,7 @@ func (m *Watchman) Save(ctx context.Context) {
 
 // restore reads what the watch had learned before a restart, and what is to be read since; nil when that is not known.
 func (w *watcher) restore(ctx context.Context, until time.Time, interval time.Duration) *replay {
-	if w.keeper == nil || !acquire(ctx, w.replays) {
+	if w.keeper == nil || w.again || !acquire(ctx, w.replays) { // again: it is of models that are to learn anew
 		return nil
 	}
 	defer func() { <-w.replays }()
