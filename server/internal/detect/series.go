@@ -263,6 +263,9 @@ func (s *series) signal(w Watch, interval time.Duration, at time.Time) core.Sign
 	v := s.verdict
 	sig.State = s.state()
 	sig.Value, sig.Score = v.Value, s.score(interval)
+	if s.ours && v.State == detectors.StateAnomalous {
+		sig.Since = v.Since
+	}
 	if v.HasExpected && v.HasLower && v.HasUpper {
 		sig.Expected, sig.Lower, sig.Upper, sig.HasBand = v.Expected, v.Lower, v.Upper, true
 	}

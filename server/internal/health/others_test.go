@@ -52,3 +52,23 @@ func TestEachOddSeriesOfAWatchIsNamed(t *testing.T) {
 	f(5, "disk 3", "disk 2", "disk 1", "disk 0")
 	f(9, "disk 7", "disk 6", "disk 5", "5 more")
 }
+
+// An alarm that was on before the server started keeps its onset; one that began later has that at which it was first told.
+func TestAnAlarmGoesOnAfterARestart(t *testing.T) {
+	f := func(since, want time.Duration) {
+		t.Helper()
+		tr := New("r1", testTopology([]string{"fra", "ams"}, nil, []string{"checkout"}))
+		tr.Judge(epoch, nil) // the start
+		w := point("disk", "fra", epoch.Add(time.Minute), 10*time.Second, core.DetectorAnomalous, 1)
+		w.Class, w.Series, w.Since = core.ClassCause, "disk", epoch.Add(since)
+		tr.Signal(w)
+		w.At = w.At.Add(10 * time.Second)
+		tr.Signal(w)
+		a := find(t, tr.Judge(w.At, nil), "fra")
+		if len(a.Evidence) != 1 || !a.Evidence[0].Onset.Equal(epoch.Add(want)) {
+			t.Errorf("odd since %s: %+v, want the onset %s", since, a.Evidence, want)
+		}
+	}
+	f(-time.Hour, -time.Hour)
+	f(50*time.Second, time.Minute)
+}

@@ -93,6 +93,9 @@ func (t *Tracker) Signal(s core.Signal) (matters bool) {
 		old.onset = 0
 	} else if old.onset == 0 {
 		old.onset = at
+		if since := s.Since.UnixNano(); !ok && !s.Since.IsZero() && since < min(at, t.start) { // an alarm from before a restart goes on
+			old.onset = since
+		}
 	}
 	return matters
 }
