@@ -133,6 +133,9 @@ type Anomaly struct {
 	// Sentence The series, its value and the band, or what is odd without one.
 	Sentence string    `json:"sentence"`
 	Since    time.Time `json:"since"`
+
+	// Why What the band rests on; absent where there is none, or an older replica does not say.
+	Why *string `json:"why,omitempty"`
 }
 
 // Answer Answer is what one guard says of one proposal.
