@@ -128,6 +128,28 @@ func TestServiceSeesWhatLasts(t *testing.T) {
 	}
 }
 
+// The first rows back from what was beyond doubt are no row of their own.
+func TestServiceCallsTheFirstRowsBackRecovering(t *testing.T) {
+	m := &detectors.Service{}
+	rows := serviceRows(1, 20000)
+	feedService(m, 0, rows)
+	i := len(rows)
+	f := func(k float64, want detectors.Reason) {
+		t.Helper()
+		v := m.Observe(at(i), []float64{10 + k, 20 + 2*k, 30 + 3*k, 40, 50, 30 + 3*k})
+		if v.State != detectors.StateAnomalous || v.Reason != want {
+			t.Errorf("off by %v: %s, want %s: %s", k, v.Reason, want, v.Explain())
+		}
+		i++
+	}
+	for range 3 {
+		f(9, detectors.ReasonTogether)
+	}
+	f(2.5, detectors.ReasonRecovering)
+	f(2.5, detectors.ReasonRecovering)
+	f(2.5, detectors.ReasonLasting)
+}
+
 func TestServiceNamesItsContributors(t *testing.T) {
 	m := &detectors.Service{}
 	feedService(m, 0, serviceRows(1, 4000))
