@@ -26,7 +26,7 @@ const (
 // series have (compare the combination rules of Wilson, PNAS 116 (2019), and Vovk and Wang, Biometrika 107 (2020)). PerWeek of
 // the verdict is then that of the row, and FalseAlarmsPerWeek the budget of all series together. One series that is so odd that
 // the like is to be expected in any of them a thirtieth as often as that (Bonferroni) is enough by itself: a service whose users all
-// get errors is in trouble though nothing else moves.
+// get errors is in trouble though nothing else moves. Rows that are odd three times in a row have a tenth of the budget (ReasonLasting).
 //
 // The verdict has a score and no band and no value; Contributors says which series it comes from. Rows are those of
 // a RowModel, but the answer is one. With fewer than four series it takes as many as there are.
