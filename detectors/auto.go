@@ -64,7 +64,8 @@ const (
 // (AdaptAfter); what stands for longer is the new level. A series costs 12 kB, one whose points are an hour apart 4 kB.
 //
 // The floors judge, and nothing is learned by them: what is usual, and when a level is the new one, is the same with them and without. They take
-// alarms away and never make one. A value within them of what the kindest forecaster expected is as expected, with a score of 0.
+// alarms away and never make one. A value within them of what the kindest forecaster expected is as expected, with a score of 0, unless it lasts and is
+// beyond them by the days.
 type Auto struct {
 	// FalseAlarmsPerWeek is how many episodes a series may raise in a week by chance. Zero means 1.
 	FalseAlarmsPerWeek float64
@@ -174,6 +175,7 @@ type oddness struct {
 	forgiven            float64
 	odd, shown, lasting float64 // the statistics that are calibrated
 	unseen              float64 // lasting, but for what a day before was like
+	days                float64 // what the kindest of the days expected
 	nearYard            float64 // of the nearest day
 	known               bool    // the chances are
 	chance              float64 // decimal logarithm of how often a week a point as odd as this is expected
@@ -389,8 +391,9 @@ func (m *Auto) combine(o *oddness) {
 	o.shown = max(mean/2, st.Quick, autoBoost*st.Slow) // a lone spike counts half
 
 	days := o.z[byDay]
-	if o.has[byNearest] {
-		days = min(days, o.z[byNearest])
+	o.days = o.f[byDay]
+	if o.has[byNearest] && o.z[byNearest] < days {
+		days, o.days = o.z[byNearest], o.f[byNearest]
 	}
 	side := 1.0
 	if o.x < o.f[byDay] {
@@ -401,7 +404,9 @@ func (m *Auto) combine(o *oddness) {
 	// When most of the days are of a new level, the level of today is added to it once more until it has gone back.
 	if o.has[byNearest] && math.Log1p(days) > st.Stands.Level {
 		if f, ok := st.Daily.nearest(o.x, 0); ok {
-			days = min(days, m.residual(o.x, f, o.nearYard))
+			if z := m.residual(o.x, f, o.nearYard); z < days {
+				days, o.days = z, f
+			}
 		}
 	}
 	st.Unseen.take(side * math.Log1p(days))

@@ -16,8 +16,12 @@ func (m *Auto) judge(v *Verdict, o *oddness) {
 	st.Alarm.step(v.At, o.chance < budget, lasting < budget, st.Interval)
 
 	m.band(v, o, budget)
-	if !m.matters(v, o.expected) {
-		o.chance, o.chanceShown, lasting = math.Inf(1), math.Inf(1), math.Inf(1)
+	matters := m.matters(v, o.expected)
+	if !matters {
+		o.chance, o.chanceShown = math.Inf(1), math.Inf(1)
+	}
+	if !m.matters(v, o.days) || (!matters && lasting >= budget) {
+		lasting = math.Inf(1)
 	}
 	v.PerWeek = perWeek(min(o.chance, lasting), o.chanceShown, budget)
 	v.Tail = min(1, v.PerWeek/week)

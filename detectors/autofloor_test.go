@@ -26,8 +26,8 @@ func (f *floored) observe(p detectors.Point) (with, without detectors.Verdict, w
 	}
 	floor := max(f.with.AbsoluteFloor, f.with.RelativeFloor*math.Abs(with.Expected))
 	matters := with.Value >= with.Expected+floor || with.Value <= with.Expected-floor
-	raises := with.Reason == detectors.ReasonAbove || with.Reason == detectors.ReasonBelow || with.Reason == detectors.ReasonLasting
-	inside := with.Value >= with.Lower && with.Value <= with.Upper
+	raises := with.Reason == detectors.ReasonAbove || with.Reason == detectors.ReasonBelow
+	inside := func(v detectors.Verdict) bool { return v.Value >= v.Lower && v.Value <= v.Upper }
 	switch {
 	case with.State == detectors.StateAnomalous && without.State != detectors.StateAnomalous:
 		wrong = "anomalous only with floors"
@@ -35,11 +35,11 @@ func (f *floored) observe(p detectors.Point) (with, without detectors.Verdict, w
 		wrong = "floors change what is expected"
 	case with.Lower > without.Lower || with.Upper < without.Upper:
 		wrong = "floors make the band narrower"
-	case matters && (with.PerWeek != without.PerWeek || with.Score != without.Score) && f.with.Direction == detectors.Both:
-		wrong = "floors change the score of what is beyond them"
-	case !matters && (with.Score != 0 || raises):
+	case with.PerWeek < without.PerWeek || with.Score > without.Score:
+		wrong = "floors make a value odder"
+	case !matters && (raises || with.Score != 0 && with.State != detectors.StateAnomalous):
 		wrong = "what is within the floors is odd"
-	case inside && raises && with.Reason != detectors.ReasonLasting:
+	case raises && inside(with) && !inside(without):
 		wrong = "what is inside the band is an alarm"
 	}
 	return with, without, wrong
@@ -143,4 +143,25 @@ func TestAutoIsOddFromItsFloorOn(t *testing.T) {
 	f(detectors.Above, -3, detectors.ReasonOtherSide)
 	f(detectors.Below, -3, detectors.ReasonBelow)
 	f(detectors.Below, 3, detectors.ReasonOtherSide)
+}
+
+// A deviation that lasts is as large as it is by the days, however near to it the curve through the last points already is.
+func TestAutoTellsWhatLastsBeyondItsFloor(t *testing.T) {
+	f := func(floor float64, want bool) {
+		t.Helper()
+		m := &detectors.Auto{AbsoluteFloor: floor}
+		xs := noise(2, 3*week, 100, 1)
+		feed(m, 0, xs...)
+		lasting, within := false, false
+		for i := range 12 {
+			v := feed(m, len(xs)+i, 104.2)[0]
+			lasting = lasting || v.Reason == detectors.ReasonLasting
+			within = within || v.State == detectors.StateAnomalous && math.Abs(v.Value-v.Expected) < floor
+		}
+		if lasting != want || within != want {
+			t.Errorf("with a floor of %v: lasting %v, within the floor of the last points %v; want both %v", floor, lasting, within, want)
+		}
+	}
+	f(4, true)
+	f(5, false)
 }
