@@ -6,9 +6,9 @@ import "time"
 // calm is enough, and a few points are needed.
 type alarm struct {
 	On    bool
-	Calm  int // points since the last odd one
-	Held  int // points since it went on
-	Apart int // points since the last that was odd by itself, and at least those of a row where none was
+	Apart uint8 // points since the last that was odd by itself, at most those of a row, and as many where none was
+	Calm  int   // points since the last odd one
+	Held  int   // points since it went on
 	Since instant
 }
 
@@ -28,7 +28,7 @@ func (a *alarm) step(at time.Time, odd, lasting bool, interval float64) {
 	}
 	a.Held++
 	a.Calm++
-	a.Apart++
+	a.Apart = min(a.Apart+1, autoRow)
 	if odd {
 		a.Apart = 0
 	}
@@ -40,7 +40,7 @@ func (a *alarm) step(at time.Time, odd, lasting bool, interval float64) {
 }
 
 // lasts reports whether no point of the last row was odd by itself: where one was, the first points back make no row of their own.
-func (a *alarm) lasts() bool { return a.On && a.Apart >= autoRow }
+func (a *alarm) lasts() bool { return a.On && a.Apart == autoRow }
 
 // held reports whether what a series was like before the alarm is still what it is compared with: for that long, and for
 // some points at least. Zero means an hour.

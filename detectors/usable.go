@@ -63,7 +63,7 @@ func (st *autoState) check() error {
 }
 
 func (a *alarm) usable() bool {
-	return between(a.Held, 0, maxRows) && between(a.Calm, 0, maxRows) && between(a.Apart, 0, maxRows) && a.On == a.Since.Set
+	return between(a.Held, 0, maxRows) && between(a.Calm, 0, maxRows) && a.Apart <= autoRow && a.On == a.Since.Set
 }
 
 func (s *spread) usable() bool {
