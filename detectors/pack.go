@@ -3,7 +3,6 @@ package detectors
 import (
 	"encoding/base64"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 )
 
@@ -17,19 +16,15 @@ type (
 )
 
 func packed[T float32 | uint16](v []T) ([]byte, error) {
-	b, err := binary.Append(nil, binary.LittleEndian, v)
+	b, err := binary.Append(make([]byte, 0, binary.Size(v)), binary.LittleEndian, v)
 	if err != nil {
 		return nil, fmt.Errorf("pack numbers: %w", err)
 	}
-	return json.Marshal(base64.StdEncoding.EncodeToString(b)) //nolint:wrapcheck // a string: it cannot fail
+	return base64.StdEncoding.AppendEncode(make([]byte, 0, base64.StdEncoding.EncodedLen(len(b))), b), nil
 }
 
 func unpacked(b []byte) ([]byte, error) {
-	var s string
-	if err := json.Unmarshal(b, &s); err != nil {
-		return nil, fmt.Errorf("packed numbers: %w", err)
-	}
-	raw, err := base64.StdEncoding.DecodeString(s)
+	raw, err := base64.StdEncoding.AppendDecode(make([]byte, 0, base64.StdEncoding.DecodedLen(len(b))), b)
 	if err != nil {
 		return nil, fmt.Errorf("packed numbers: %w", err)
 	}
@@ -50,8 +45,8 @@ func unpack[T float32 | uint16](b []byte, v []T) error {
 	return nil
 }
 
-// UnmarshalJSON takes as many days as there are; usable says whether they are as many as they should.
-func (d *days) UnmarshalJSON(b []byte) error {
+// UnmarshalText takes as many days as there are; usable says whether they are as many as they should.
+func (d *days) UnmarshalText(b []byte) error {
 	raw, err := unpacked(b)
 	if err != nil {
 		return err
@@ -60,10 +55,12 @@ func (d *days) UnmarshalJSON(b []byte) error {
 	return unpack(b, *d)
 }
 
-func (d days) MarshalJSON() ([]byte, error)      { return packed(d) }
-func (u usual) MarshalJSON() ([]byte, error)     { return packed(u[:]) }
-func (u *usual) UnmarshalJSON(b []byte) error    { return unpack(b, u[:]) }
-func (p peakRing) MarshalJSON() ([]byte, error)  { return packed(p[:]) }
-func (p *peakRing) UnmarshalJSON(b []byte) error { return unpack(b, p[:]) }
-func (p peakGaps) MarshalJSON() ([]byte, error)  { return packed(p[:]) }
-func (p *peakGaps) UnmarshalJSON(b []byte) error { return unpack(b, p[:]) }
+// They are text and not JSON of their own, which encoding/json would read through once more.
+
+func (d days) MarshalText() ([]byte, error)      { return packed(d) }
+func (u usual) MarshalText() ([]byte, error)     { return packed(u[:]) }
+func (u *usual) UnmarshalText(b []byte) error    { return unpack(b, u[:]) }
+func (p peakRing) MarshalText() ([]byte, error)  { return packed(p[:]) }
+func (p *peakRing) UnmarshalText(b []byte) error { return unpack(b, p[:]) }
+func (p peakGaps) MarshalText() ([]byte, error)  { return packed(p[:]) }
+func (p *peakGaps) UnmarshalText(b []byte) error { return unpack(b, p[:]) }

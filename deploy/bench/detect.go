@@ -15,7 +15,7 @@ func benchDetect(ctx context.Context, b *bench) error {
 		pattern := "^BenchmarkEngine$/^" + strconv.Itoa(n) + "$"
 		err = errors.Join(err, b.detection(ctx, "server/internal/app", pattern, strconv.Itoa(b.o.Cycles)+"x"))
 	}
-	pattern := "^BenchmarkReplay$/^" + strconv.Itoa(b.o.Days) + "$"
+	pattern := "^BenchmarkReplay$/^(" + strconv.Itoa(b.o.Days) + "|10000)$"
 	return errors.Join(err, b.detection(ctx, "server/internal/app", pattern, "1x"))
 }
 
@@ -56,5 +56,10 @@ func detectUnits() []detectUnit {
 		{"replay-cpu-s", "cpu_time", "s"},
 		{"points/s", "speed", "points/s"},
 		{"other-late-max-s", "other_late_max", "s"},
+		{"save-s", "save_time", "s"},
+		{"state-MB", "state", "MB"},
+		{"restart-s", "restart_time", "s"},
+		{"restart-cpu-s", "restart_cpu_time", "s"},
+		{"restart-late-max-s", "restart_other_late_max", "s"},
 	}
 }

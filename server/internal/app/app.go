@@ -22,6 +22,7 @@ import (
 	"github.com/evenkeel/evenkeel/server/internal/act"
 	"github.com/evenkeel/evenkeel/server/internal/app/config"
 	"github.com/evenkeel/evenkeel/server/internal/core"
+	"github.com/evenkeel/evenkeel/server/internal/detect"
 	"github.com/evenkeel/evenkeel/server/internal/ingest"
 	"github.com/evenkeel/evenkeel/server/internal/ledger"
 	"github.com/evenkeel/evenkeel/server/internal/store"
@@ -60,6 +61,7 @@ type Server struct {
 	special  *specials
 	hand     *act.Hand
 	loop     *loop
+	watchman *detect.Watchman
 	askers   map[string]remediations.Preflighter
 	inputs   chan input
 	stopping chan struct{} // closed when serving ends
@@ -257,17 +259,17 @@ func (s *Server) serve(ctx context.Context) error {
 	defer wait.Wait()
 	defer cancel()
 
-	watchman, err := s.watchman()
-	if err != nil {
+	var err error
+	if s.watchman, err = s.newWatchman(); err != nil {
 		return err
 	}
-	s.marks.relearn = watchman.Relearn
+	s.marks.relearn = s.watchman.Relearn
 	s.loop = s.newLoop() //nolint:contextcheck // what it reads later has no request that would end it
 	registerFacts(s.registry, s.eyes.counts)
 	s.registry.MustRegister(newLinkMetrics(s.eyes.Observation), newConditionMetrics(s.eyes.Observation), newStatisticsMetrics(s.eyes.reckoning, s.calibration.Load))
 	opinions := newOpinions(s.ledger, s.store, s.eyes.Observation, s.config.Watches, s.room("app"))
 	s.registry.MustRegister(newOpinionMetrics(opinions.Precision))
-	handler, err := s.handler(watchman, opinions)
+	handler, err := s.handler(opinions)
 	if err != nil {
 		return err
 	}
@@ -290,7 +292,7 @@ func (s *Server) serve(ctx context.Context) error {
 			s.room("detect").Warn("the detectors begin without knowing of past trouble", slog.Any("error", err))
 		}
 		background(s.followMarks)
-		if err := watchman.Run(ctx); err != nil && ctx.Err() == nil {
+		if err := s.watchman.Run(ctx); err != nil && ctx.Err() == nil {
 			s.room("detect").Error("watches stopped", slog.Any("error", err))
 		}
 	})
@@ -361,6 +363,11 @@ func (s *Server) close(ctx context.Context) error {
 	}
 	if s.ledger != nil {
 		errs = append(errs, s.ledger.Close()) //nolint:contextcheck // a resignation is bounded by itself
+	}
+	if s.watchman != nil { // another replica leads by now
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		s.watchman.Save(ctx)
 	}
 	return errors.Join(errs...)
 }

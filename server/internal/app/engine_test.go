@@ -244,16 +244,16 @@ func engineMemory(b *testing.B) {
 }
 
 // BenchmarkReplay is the start of a watch of auto: 1000 series written every 10 s, of the days in the name of the
-// sub-benchmark. Reported are how long it reads its past, the processor time of that, points a second, the memory of the process meanwhile, and how late
-// at most the ticks of another watch ended meanwhile.
+// sub-benchmark, and 10000 series of a day. Reported are how long it reads its past, the processor time of that, points a second, the memory of the process meanwhile, and how late
+// at most the ticks of another watch ended meanwhile; and how long it takes to save what was learned, how large that is, and the same of a start that goes on with it.
 func BenchmarkReplay(b *testing.B) {
 	for _, days := range []int{1, 7} {
-		b.Run(strconv.Itoa(days), func(b *testing.B) { benchReplay(b, days) })
+		b.Run(strconv.Itoa(days), func(b *testing.B) { benchReplay(b, days, 1000) })
 	}
+	b.Run("10000", func(b *testing.B) { benchReplay(b, 1, 10_000) })
 }
 
-func benchReplay(b *testing.B, days int) {
-	const n = 1000
+func benchReplay(b *testing.B, days, n int) {
 	s := engineServer(b.Context(), b, n*engineWatches)
 	load := newEngineLoad(n)
 	for i := range load.samples {
@@ -273,13 +273,14 @@ func benchReplay(b *testing.B, days int) {
 		}
 	}
 	write(b.Context())
-	watch := detect.Watch{Name: "long", Query: "engine_gauge_0", About: detect.AboutTargetSite, Every: engineEvery, Training: span}
+	watch := detect.Watch{Name: "long", Query: "engine_gauge_0", About: detect.AboutTargetSite, Every: engineEvery, Training: span, MaxSeries: n}
 	other := detect.Watch{Name: "other", Query: `count(engine_gauge_0)`, About: detect.AboutTargetSite, Every: time.Second, Training: time.Minute}
 	sizes := []float64{engineRSS(b)}
-	for b.Loop() {
+	dir := b.TempDir()
+	start := func() (took, cpu, late float64, save func()) {
 		registry := prometheus.NewRegistry()
 		watchman, err := detect.New(detect.Options{
-			Watches: []detect.Watch{watch, other}, Querier: s.store, Writer: s.store, Signals: s.eyes.Signals, Registry: registry,
+			Watches: []detect.Watch{watch, other}, Querier: s.store, Writer: s.store, Signals: s.eyes.Signals, Registry: registry, Dir: dir,
 		})
 		if err != nil {
 			b.Fatal(err)
@@ -296,8 +297,8 @@ func benchReplay(b *testing.B, days int) {
 				write(ctx)
 			}
 		})
-		began, cpu, late := time.Now(), engineCPU(), 0.0
-		for engineFigure(b, registry, "evenkeel_detect_series", true) < n {
+		began, before := time.Now(), engineCPU()
+		for engineFigure(b, registry, "evenkeel_detect_series", true) < float64(n) {
 			if time.Since(began) > engineSettle {
 				b.Fatalf("the past is not read within %s", engineSettle)
 			}
@@ -305,15 +306,42 @@ func benchReplay(b *testing.B, days int) {
 			sizes = append(sizes, engineRSS(b))
 			late = max(late, engineFigure(b, registry, "evenkeel_detect_cycle_seconds", true))
 		}
-		took := time.Since(began).Seconds()
+		took, cpu = time.Since(began).Seconds(), engineCPU()-before
 		cancel()
 		all.Wait()
+		return took, cpu, late, func() { watchman.Save(b.Context()) }
+	}
+	for b.Loop() {
+		if err := os.RemoveAll(dir); err != nil {
+			b.Fatal(err)
+		}
+		took, cpu, late, save := start()
 		b.ReportMetric(took, "replay-s")
-		b.ReportMetric(engineCPU()-cpu, "replay-cpu-s")
+		b.ReportMetric(cpu, "replay-cpu-s")
 		b.ReportMetric(float64(n)*span.Seconds()/engineEvery.Seconds()/took, "points/s")
 		b.ReportMetric(slices.Max(sizes), "rss-MB")
 		b.ReportMetric(sizes[0], "rss-before-MB")
 		b.ReportMetric(late, "other-late-max-s")
+		began := time.Now()
+		save()
+		b.ReportMetric(time.Since(began).Seconds(), "save-s")
+		files, err := os.ReadDir(dir)
+		if err != nil {
+			b.Fatal(err)
+		}
+		total := 0.0
+		for _, f := range files {
+			info, err := f.Info()
+			if err != nil {
+				b.Fatal(err)
+			}
+			total += float64(info.Size()) / 1e6
+		}
+		b.ReportMetric(total, "state-MB")
+		took, cpu, late, _ = start()
+		b.ReportMetric(took, "restart-s")
+		b.ReportMetric(cpu, "restart-cpu-s")
+		b.ReportMetric(late, "restart-late-max-s")
 	}
 }
 

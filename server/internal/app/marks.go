@@ -222,7 +222,7 @@ func (h history) marks() []detect.Mark {
 			continue
 		}
 		if c.Incident {
-			out = append(out, detect.Mark{Kind: detect.MarkIncident, Subject: c.About(), From: c.Start, Until: c.Until()})
+			out = append(out, detect.Mark{Kind: detect.MarkIncident, Subject: c.About(), From: c.Start, Until: c.Until(), Said: c.DeclaredAt})
 			continue
 		}
 		if c.Maintenance {

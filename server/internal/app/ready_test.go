@@ -54,7 +54,7 @@ func TestReadyMadeSymptomsComeOverTheEdge(t *testing.T) {
 	s.eyes.Facts([]core.Fact{{
 		Kind: core.FactEdgeWeight, Site: "director", TargetSite: "fra", Service: "checkout", Value: 100, AgentAt: time.Now(), ReceivedAt: time.Now(), Interval: time.Second,
 	}})
-	watchman, err := s.watchman()
+	watchman, err := s.newWatchman()
 	if err != nil {
 		t.Fatal(err)
 	}

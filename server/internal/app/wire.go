@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -158,8 +159,8 @@ func (s *Server) Command(ctx context.Context, c core.Command) (core.Reply, error
 	}
 }
 
-// watchman makes the watches of the configuration.
-func (s *Server) watchman() (*detect.Watchman, error) {
+// newWatchman makes the watches of the configuration.
+func (s *Server) newWatchman() (*detect.Watchman, error) {
 	var watches []detect.Watch
 	special, err := newSpecials(s.config)
 	if err != nil {
@@ -177,6 +178,7 @@ func (s *Server) watching(watches []detect.Watch, signals func([]core.Signal)) d
 	return detect.Options{
 		Watches: watches, Querier: s.store, Writer: s.store, Signals: signals, Log: s.room("detect"), Registry: s.registry,
 		Mine: s.sharesOf(watches), Zone: s.zone, Marks: s.marksBetween,
+		Dir: filepath.Join(s.opts.DataDir, "detect"),
 	}
 }
 
@@ -222,7 +224,7 @@ func (s *Server) living() []string {
 }
 
 // handler is everything that is served on the one listener.
-func (s *Server) handler(watchman *detect.Watchman, said *opinions) (http.Handler, error) {
+func (s *Server) handler(said *opinions) (http.Handler, error) {
 	door := ingest.New(ingest.Options{
 		Store: s.store, Facts: s.eyes, Auth: s.ledger, States: s, Now: time.Now, Log: s.room("ingest"), Registry: s.registry,
 		Revision:  func() int64 { return s.world.current().Revision },
@@ -236,9 +238,9 @@ func (s *Server) handler(watchman *detect.Watchman, said *opinions) (http.Handle
 			{Name: "store", Ready: func(context.Context) error { return s.store.Ready() }},
 			{Name: "config", Ready: func(context.Context) error { return nil }}, // a server without one does not start
 			{Name: "loop", Ready: func(context.Context) error { return s.loop.ready() }, ForOrders: s.several()},
-			{Name: "detect", Ready: func(context.Context) error { return watchman.Behind() }, Warns: true},
+			{Name: "detect", Ready: func(context.Context) error { return s.watchman.Behind() }, Warns: true},
 		},
-		Links: s, Changes: changes{s.ledger, s.marks.stale}, Opinions: said, Watches: watchman, Control: s,
+		Links: s, Changes: changes{s.ledger, s.marks.stale}, Opinions: said, Watches: s.watchman, Control: s,
 		Ingest: door.Handler(), Prometheus: s.store.Handler(), Web: web.Files(),
 		Metrics: promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}),
 		Hosts:   api.HostsOf(s.config.Server.URL),

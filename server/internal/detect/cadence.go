@@ -7,15 +7,15 @@ import (
 )
 
 // cadence is how far apart the values of one series are. Where it is written more seldom than the watch asks, a store repeats the last value at each tick
-// until the next one is due, or has a value at one tick of many; both show in when the value changes.
+// until the next one is due, or has a value at one tick of many; both show in when the value changes. Its fields are what a saved state has of it.
 type cadence struct {
-	value   float64
-	at      time.Time // of the last value; zero: there was none
-	fresh   time.Time // when one came that was not the one before once more
-	apart   [2]time.Duration
-	changed time.Time            // when it changed last; zero: it did not
-	gaps    [cadenceGaps]float32 // s between changes
-	n, next uint8
+	Value   float64
+	At      time.Time // of the last value; zero: there was none
+	Fresh   time.Time // when one came that was not the one before once more
+	Apart   [2]time.Duration
+	Changed time.Time            // when it changed last; zero: it did not
+	Gaps    [cadenceGaps]float32 // s between changes
+	N, Next uint8
 }
 
 const (
@@ -28,29 +28,29 @@ const (
 
 // observe takes a value, and reports whether it is the one before once more.
 func (c *cadence) observe(at time.Time, x float64, interval time.Duration) (again bool) {
-	first := c.at.IsZero()
+	first := c.At.IsZero()
 	if !first {
-		c.apart[0], c.apart[1] = c.apart[1], at.Sub(c.at)
+		c.Apart[0], c.Apart[1] = c.Apart[1], at.Sub(c.At)
 	}
-	was := c.value
-	c.value, c.at = x, at
+	was := c.Value
+	c.Value, c.At = x, at
 	if !first && x == was {
 		d, _ := c.of(interval)
-		if again = at.Sub(c.fresh) < d+d/cadenceSlack; !again { // one may be late
-			c.fresh = at
+		if again = at.Sub(c.Fresh) < d+d/cadenceSlack; !again { // one may be late
+			c.Fresh = at
 		}
 		return again
 	}
-	c.fresh = at
+	c.Fresh = at
 	if first {
 		return false
 	}
-	if !c.changed.IsZero() {
-		c.gaps[c.next] = float32(at.Sub(c.changed).Seconds())
-		c.next = (c.next + 1) % cadenceGaps
-		c.n = min(c.n+1, cadenceGaps)
+	if !c.Changed.IsZero() {
+		c.Gaps[c.Next] = float32(at.Sub(c.Changed).Seconds())
+		c.Next = (c.Next + 1) % cadenceGaps
+		c.N = min(c.N+1, cadenceGaps)
 	}
-	c.changed = at
+	c.Changed = at
 	return false
 }
 
@@ -58,10 +58,10 @@ func (c *cadence) observe(at time.Time, x float64, interval time.Duration) (agai
 // may be short by chance. Changes of a series that is written seldom keep time: all gaps are multiples of it. Those of one that is written at each tick
 // and mostly stands still do not. Still says that it has changed too seldom to know.
 func (c *cadence) of(interval time.Duration) (d time.Duration, still bool) {
-	if c.n < cadenceFew {
+	if c.N < cadenceFew {
 		return 0, true
 	}
-	gaps := c.gaps[:c.n]
+	gaps := c.Gaps[:c.N]
 	least, second := float32(math.Inf(1)), float32(math.Inf(1))
 	for _, gap := range gaps {
 		if gap < least {
@@ -71,7 +71,7 @@ func (c *cadence) of(interval time.Duration) (d time.Duration, still bool) {
 		}
 	}
 	ticks := math.Round(float64(second) / interval.Seconds())
-	if ticks < 2 || (c.n >= cadenceTests && !inTime(gaps, ticks, interval.Seconds())) {
+	if ticks < 2 || (c.N >= cadenceTests && !inTime(gaps, ticks, interval.Seconds())) {
 		return 0, false
 	}
 	return min(interval*time.Duration(ticks), maxCadence), false
@@ -105,7 +105,7 @@ func (c *cadence) rests(interval time.Duration) time.Duration {
 	if d, _ := c.of(interval); d == 0 {
 		return 0
 	}
-	if apart := min(c.apart[0], c.apart[1]); apart >= 2*interval {
+	if apart := min(c.Apart[0], c.Apart[1]); apart >= 2*interval {
 		return apart
 	}
 	return 0

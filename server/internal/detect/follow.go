@@ -31,7 +31,7 @@ func (w *watcher) turn() {
 		return
 	}
 	w.log.Info("watch is left to another replica")
-	w.order, w.replay = nil, nil
+	w.order, w.replay, w.pass = nil, nil, nil
 	clear(w.rows)
 	for key, s := range w.series {
 		w.series[key] = &series{key: key, labels: s.labels, written: s.written, subject: s.subject, known: s.known, lastAt: s.lastAt, told: s.told}

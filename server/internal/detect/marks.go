@@ -36,6 +36,8 @@ type Mark struct {
 	// Load is, of MarkShifted, how many users the subject is to have, as a multiple of those that it had before; 0 when that
 	// is not known.
 	Load float64
+	// Said is, of what was marked when it was over or was going on, when that was; zero: as it began.
+	Said time.Time
 	// Watches are, of MarkSpecial, those that it matters to; none: all. Like is the day that it resembles for model seasonal, and
 	// Judged says that other models judge it too.
 	Watches []string

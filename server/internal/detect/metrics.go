@@ -20,6 +20,9 @@ type metrics struct {
 	seconds      *prometheus.CounterVec
 	cycle        *prometheus.GaugeVec
 	behind       *prometheus.GaugeVec
+	saveErrors   *prometheus.CounterVec
+	savedAt      *prometheus.GaugeVec
+	savedBytes   *prometheus.GaugeVec
 	silent       *prometheus.GaugeVec
 }
 
@@ -52,10 +55,13 @@ func newMetrics(reg prometheus.Registerer, watches []Watch) (*metrics, error) {
 		seconds:      counter("evaluation_seconds_total", "Time spent in evaluations, write-back included."),
 		cycle:        gauge("cycle_seconds", "From the tick to the end of the latest evaluation, with the wait for its turn and the write-back."),
 		behind:       gauge("behind", "1 while the watch has not been judged for three intervals and its series are unknown."),
+		saveErrors:   counter("save_errors_total", "Failed attempts to save what the watch has learned."),
+		savedAt:      gauge("saved_timestamp_seconds", "Until when the watch had learned what was saved last; 0 when nothing was since the start."),
+		savedBytes:   gauge("saved_bytes", "Size of what was saved last of the watch."),
 		silent:       gauge("silent", "1 while the watch, which had data, has had none for five minutes and ten intervals."),
 	}
 	for _, w := range watches {
-		for _, c := range []*prometheus.CounterVec{m.evaluations, m.skipped, m.queryErrors, m.replayErrors, m.writeErrors, m.refused, m.seconds} {
+		for _, c := range []*prometheus.CounterVec{m.evaluations, m.skipped, m.queryErrors, m.replayErrors, m.writeErrors, m.refused, m.seconds, m.saveErrors} {
 			c.WithLabelValues(w.Name)
 		}
 		for _, reason := range []string{ignoredSubject, ignoredDuplicate, ignoredNotFinite, ignoredInvalid} {
@@ -65,6 +71,8 @@ func newMetrics(reg prometheus.Registerer, watches []Watch) (*metrics, error) {
 		m.anomalous.WithLabelValues(w.Name)
 		m.cycle.WithLabelValues(w.Name)
 		m.behind.WithLabelValues(w.Name)
+		m.savedAt.WithLabelValues(w.Name)
+		m.savedBytes.WithLabelValues(w.Name)
 		m.silent.WithLabelValues(w.Name)
 	}
 	if reg == nil {
@@ -72,6 +80,7 @@ func newMetrics(reg prometheus.Registerer, watches []Watch) (*metrics, error) {
 	}
 	for _, c := range []prometheus.Collector{
 		m.evaluations, m.skipped, m.queryErrors, m.replayErrors, m.writeErrors, m.refused, m.ignored, m.series, m.anomalous, m.seconds, m.cycle, m.behind, m.silent,
+		m.saveErrors, m.savedAt, m.savedBytes,
 	} {
 		if err := reg.Register(c); err != nil {
 			return nil, fmt.Errorf("register detect metrics: %w", err)

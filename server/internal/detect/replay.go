@@ -41,6 +41,9 @@ func (w *watcher) remember(ctx context.Context, tick, lost time.Time) {
 	interval := w.interval(tick)
 	until := tick.Add(-w.watch.EvalDelay - interval)
 	if w.replay == nil {
+		w.replay = w.restore(ctx, until, interval)
+	}
+	if w.replay == nil {
 		points := w.watch.training(interval) / interval
 		w.replay = &replay{series: map[string]*series{}, rows: w.watch.newRows(), from: until.Add(-points * interval), asked: map[int64]bool{}}
 	}
@@ -160,8 +163,9 @@ func (w *watcher) replaySeries(past []core.SeriesRange, marks []Mark, interval t
 		if s == nil {
 			return
 		}
+		known := s.lastAt // from before a restart
 		for j, x := range p.Values {
-			if j < len(p.Times) && !math.IsNaN(x) && !math.IsInf(x, 0) {
+			if j < len(p.Times) && p.Times[j].After(known) && !math.IsNaN(x) && !math.IsInf(x, 0) {
 				w.missUntil(s, p.Times[j], interval)
 				s.observe(w.watch, p.Times[j], x, interval, marks)
 			}

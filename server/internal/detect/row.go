@@ -362,6 +362,11 @@ func (w *watcher) replayRows(pasts []answer[core.SeriesRange], marks []Mark) {
 	for _, past := range pasts {
 		for _, x := range past.series {
 			row, key, _, _ := w.watch.place(past.name, x.Labels)
+			if r := w.rows[row]; r != nil {
+				for len(x.Times) > 0 && !x.Times[0].After(r.at) { // known from before a restart
+					x.Times, x.Values = x.Times[1:], x.Values[1:]
+				}
+			}
 			if slices.ContainsFunc(lanes[row], func(l lane) bool { return l.key == key }) {
 				w.ignore(ignoredDuplicate)
 				continue

@@ -99,7 +99,7 @@ type Watch struct {
 	Group string
 	// EvalDelay is how far behind the clock the question is asked, so that late samples are in. Zero means none.
 	EvalDelay time.Duration
-	// Training is how much history is replayed at the start. Zero means what the model needs: a week for auto and service, or 180 intervals where those are longer,
+	// Training is how much history is replayed at a start that knows nothing. Zero means what the model needs: a week for auto and service, or 180 intervals where those are longer,
 	// four weeks for seasonal, the window of trend, the longest of burn-rate, a day for absence, 2000 intervals for peers, and else
 	// 360 intervals and an hour: the window of the model before any trouble that it has not yet taken for the new
 	// level. Of all series together no more than 100 million points are read: a week of 1650 series every 10 s.

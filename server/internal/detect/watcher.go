@@ -49,6 +49,9 @@ type watcher struct {
 	slots    chan struct{}
 	replays  chan struct{}
 	progress progress
+	keeper   *keeper   // nil: what is learned is not kept
+	pass     *pass     // under way; nil: none
+	passes   time.Time // begin of the last one
 	spoiled  spoiled
 
 	ours      bool // whether it was ours at the last tick
@@ -90,6 +93,7 @@ func (w *watcher) run(ctx context.Context) {
 			w.tick(ctx, tick)
 			<-w.slots
 		}
+		w.save(ctx, tick)
 		w.countSkipped(tick)
 	}
 }
@@ -309,7 +313,7 @@ func (w *watcher) sorted() []*series {
 
 // forget begins with no series, and with nothing replayed.
 func (w *watcher) forget() {
-	w.series, w.order, w.replayed, w.again, w.replay, w.asked = map[string]*series{}, nil, false, false, nil, time.Time{}
+	w.series, w.order, w.replayed, w.again, w.replay, w.pass, w.asked = map[string]*series{}, nil, false, false, nil, nil, time.Time{}
 	w.heard = time.Time{}
 }
 
@@ -376,11 +380,16 @@ func (w *watcher) lookup(key string, written []core.Label, labels map[string]str
 	s := newSeries(w.watch, key, written, labels)
 	s.ours = w.ours
 	if w.ours && w.rows == nil {
-		zone := w.zone(s.subject.Site)
-		s.past = newPast(func() detectors.Model { return w.watch.newModel(zone) }, w.watch.learns())
+		s.past = w.newPastOf(s)
 	}
 	w.series[key], w.order = s, nil
 	return s
+}
+
+// newPastOf is that of a series of which nothing is known yet.
+func (w *watcher) newPastOf(s *series) *past {
+	zone := w.zone(s.subject.Site)
+	return newPast(func() detectors.Model { return w.watch.newModel(zone) }, w.watch.learns())
 }
 
 func (w *watcher) ignore(reason string) {

@@ -44,6 +44,9 @@ type Options struct {
 	// Marks are the times that are not like others and touch the time from from until until. It is asked at each tick, from
 	// several goroutines, and must return soon. Nil means none.
 	Marks func(from, until time.Time) []Mark
+	// Dir is where what the watches have learned is kept, for a start to go on with; it is made where it is not there. Nobody else may write
+	// there. Empty means that it is not kept.
+	Dir string
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
 	// Log may be nil.
@@ -58,6 +61,7 @@ type Options struct {
 // Watchman runs watches.
 type Watchman struct {
 	watchers []*watcher
+	keeper   *keeper // nil: what is learned is not kept
 }
 
 const (
@@ -109,6 +113,9 @@ func New(o Options) (*Watchman, error) {
 		o.Signals(s)
 	}
 	m := &Watchman{}
+	if o.Dir != "" {
+		m.keeper = newKeeper(o.Dir, o.Log, metrics)
+	}
 	for _, w := range o.Watches {
 		schedule, _, err := w.schedule()
 		if err != nil {
@@ -118,6 +125,7 @@ func New(o Options) (*Watchman, error) {
 			watch: w, schedule: schedule, querier: o.Querier, writer: o.Writer, tell: tell, now: o.Now,
 			mine: o.Mine, zone: remembered(o.Zone), marks: o.Marks, ours: o.Mine == nil,
 			log: o.Log.With(slog.String("watch", w.Name)), metrics: metrics, slots: slots, replays: replays, series: map[string]*series{}, rows: w.newRows(),
+			keeper: m.keeper,
 		})
 	}
 	return m, nil
@@ -138,9 +146,13 @@ func remembered(zone func(site string) *time.Location) func(site string) *time.L
 	}
 }
 
-// Run replays the training window of each watch and then asks at its times, until ctx is done. It returns nil
+// Run has each watch go on with what it had learned before and replays what came since, or the training window, and then asks at its times, until ctx is done. It returns nil
 // when every evaluation has ended. A Watchman runs once.
 func (m *Watchman) Run(ctx context.Context) error {
+	if m.keeper != nil {
+		m.keeper.tidy(m.watchers)
+		defer m.keeper.start(context.WithoutCancel(ctx))()
+	}
 	var wg sync.WaitGroup
 	for _, w := range m.watchers {
 		first := w.schedule.Next(w.now().UTC())

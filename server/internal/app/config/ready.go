@@ -175,6 +175,7 @@ func self() []Watch {
 		above("self-behind", `max by (site, replica, watch) (evenkeel_detect_behind)`, 0),
 		above("self-silent", `max by (site, replica, watch) (evenkeel_detect_silent)`, 0),
 		above("self-unanswered", `sum by (site, replica, watch) (rate(evenkeel_detect_query_errors_total[5m]))`, 0),
+		above("self-unsaved", `sum by (site, replica, watch) (rate(evenkeel_detect_save_errors_total[15m]))`, 0),
 		above("self-webhooks", `sum by (site, replica, target) (rate(evenkeel_act_attempts_total{result=~"refused|retry|unknown|failed"}[5m]))`, 0),
 		above("self-ledger", server+`(rate(evenkeel_ledger_commits_total{result!="ok"}[5m]))`, 0),
 	)

@@ -149,7 +149,7 @@ func TestReadyMadeWatchesAskForWhatIsThere(t *testing.T) {
 	f("http", "http-errors", "http-traffic", "http-latency", "http-latency-median", "http-probe-time", "http-together", "http-latency-of-peers", "http-budget-shop")
 	f("links", "links-lag", "links-exposure", "links-down", "links-diverged")
 	f("store", "store-disk", "store-refuses", "store-query-errors", "store-slow-inserts", "store-query-time", "store-parts", "store-merges")
-	f("self", "self-agent-queue", "self-agent-dropped", "self-agent-series", "self-refused", "self-skipped", "self-behind", "self-silent", "self-unanswered", "self-webhooks", "self-ledger")
+	f("self", "self-agent-queue", "self-agent-dropped", "self-agent-series", "self-refused", "self-skipped", "self-behind", "self-silent", "self-unanswered", "self-unsaved", "self-webhooks", "self-ledger")
 
 	for query, want := range map[string]string{
 		`sum by (site) (no_such_metric)`:                "no such name: no_such_metric",
