@@ -5,6 +5,7 @@
 # Usage: deploy/eval.sh SERVER DATA EVALTOOL OUT      SERVER: the binary; DATA: a labelled data set (manifest.csv, windows.csv,
 # series/, and anchors/ if there are any); EVALTOOL: the evaluator's source; OUT: where scores and reports go
 set -euo pipefail
+here=$(realpath "$(dirname "$0")")
 [ $# = 4 ] || { echo "usage: deploy/eval.sh SERVER DATA EVALTOOL OUT" >&2; exit 2; }
 server=$(realpath "$1") data=$2 tool=$3 out=$4
 [ -f "$data/manifest.csv" ] || { echo "eval: no data set at $data (want manifest.csv there): say where with DATA=..." >&2; exit 1; }
@@ -39,5 +40,6 @@ for model in $models; do
   echo "look-ahead of $model: $("$out/evaltool" causal -full "$out/$model" -prefix "$out/$model-60")"
 done
 echo
+cd "$here/.."
 # shellcheck disable=SC2086 # a list of words
 go run ./deploy/eval -dir "$out" -anchors "$data/anchors" -evaltool "$out/evaltool" $models
