@@ -158,8 +158,9 @@ func detectCommand() *cobra.Command {
 		Long: `Judge recorded series as the server would have, row by row, with the models and defaults of a running server.
 
 DIR holds inputs.csv (columns id, kind, file) and the files it names, plain or gzipped: unix_ms,value for one series (kind
-uni), unix_ms,m00,m01,... for the series of a service, which are judged together (kind multi, model auto only). unix_ms is
-in milliseconds since 1970; an empty value is missing.
+uni), unix_ms,m00,m01,... for the series of a service, which are judged together (kind multi; model auto, which is service
+for them, or service). What the model does not judge is left out. unix_ms is in milliseconds since 1970; an empty value is
+missing.
 
 For each the output directory gets <id>.csv with unix_ms,score,is_anomaly and a row for every row. A larger score is odder;
 -12 is that of a row that could not be judged, as while the model warms up. is_anomaly is 1 at the row at which an alarm is
@@ -174,7 +175,7 @@ models minus the decimal logarithm of the probability of a value as far out.`,
 	f := cmd.Flags()
 	f.StringVar(&in, "in", "", "directory with inputs.csv and the series")
 	f.StringVar(&out, "out", "", "directory for the scores; made where it is missing")
-	f.StringVar(&model, "model", "auto", "auto, robust-z, seasonal, local-fit or cusum")
+	f.StringVar(&model, "model", "auto", "auto, robust-z, seasonal, local-fit, cusum or service")
 	for _, name := range []string{"in", "out"} {
 		if err := cmd.MarkFlagRequired(name); err != nil {
 			panic(err) // the flag is defined above
