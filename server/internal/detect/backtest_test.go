@@ -117,7 +117,10 @@ func TestABacktestSaysWhatAServerSaid(t *testing.T) {
 func TestABacktestOfAbsenceKnowsWhenNobodyAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		there := func(at time.Time) bool { d := at.Sub(start); return d < 10*time.Minute || d > 20*time.Minute && d < 40*time.Minute || d > 50*time.Minute }
+		there := func(at time.Time) bool {
+			d := at.Sub(start)
+			return d < 10*time.Minute || d > 20*time.Minute && d < 40*time.Minute || d > 50*time.Minute
+		}
 		answers := map[string]func(time.Time) []core.SeriesValue{"q": func(at time.Time) []core.SeriesValue {
 			if !there(at) {
 				return nil
