@@ -37,8 +37,8 @@ func TestBacktest(t *testing.T) {
 	})
 	w.setSurge("fra", 12)
 	var alarms []struct {
-		Onset  time.Time
-		Series string
+		ID, Series string
+		Onset      time.Time
 	}
 	until(t, "there is an alarm", func() bool {
 		alarms = nil
@@ -94,6 +94,10 @@ func TestBacktest(t *testing.T) {
 		t.Errorf("backtest with suggestions %+v", got)
 	}
 
+	s.order("feedback", "give", "true", "--alarm", alarms[0].ID)
+	if got := backtest(text); got[0].FalseAlarms != 0 || got[0].Alarms[0].Known != "right" {
+		t.Errorf("backtest of an alarm that was right %+v", got)
+	}
 	begun := alarms[0].Onset.Add(-time.Minute).UTC().Format(time.RFC3339)
 	until(t, "what is marked is over", func() bool { return time.Since(alarms[0].Onset) > 3*time.Second })
 	s.order("change", "declare", "--incident", "--site", "fra", "--what", "the switch", "--start", begun, "--for", "62s")

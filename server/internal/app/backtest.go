@@ -119,14 +119,18 @@ func RunBacktest(ctx context.Context, o BacktestOptions) (BacktestReport, error)
 	if err != nil || (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" {
 		return out, &core.Error{Code: core.CodeInvalid, Message: "the server's address is no http or https URL", Hint: "write it like http://127.0.0.1:8450"}
 	}
-	past, err := store.Open(ctx, store.Options{URL: base.JoinPath("prometheus").String()})
+	samples, err := store.Open(ctx, store.Options{URL: base.JoinPath("prometheus").String()})
 	if err != nil {
 		return out, err
 	}
-	defer func() { _ = past.Close() }()
+	defer func() { _ = samples.Close() }()
 	out.Until = o.Now().UTC().Truncate(time.Second)
 	out.From = out.Until.Add(-span)
 	marks, err := marksOf(ctx, base, out.From.Add(-backtestMost/4), out.Until)
+	if err != nil {
+		return out, err
+	}
+	right, err := rightOf(ctx, base)
 	if err != nil {
 		return out, err
 	}
@@ -135,10 +139,11 @@ func RunBacktest(ctx context.Context, o BacktestOptions) (BacktestReport, error)
 		return out, err
 	}
 	b := detect.Backtest{
-		From: out.From, Until: out.Until, Querier: past, Zone: func(site string) *time.Location { return zoneOf(c, site) },
+		From: out.From, Until: out.Until, Querier: samples, Zone: func(site string) *time.Location { return zoneOf(c, site) },
 		Marks: func(from, until time.Time) []detect.Mark {
 			return append(special.between(from, until), touching(marks, from, until)...)
 		},
+		Right: func(watch, series string, onset time.Time) bool { return right[core.AlarmID(watch, series, onset)] },
 	}
 	for _, w := range watches {
 		b.Watch = w.Detect()
@@ -250,15 +255,15 @@ func tell(c detect.Candidate, j detect.Judged, budget float64, err error) Backte
 	return x
 }
 
-// marksOf are the times on record of a running server.
-func marksOf(ctx context.Context, base *url.URL, from, until time.Time) ([]detect.Mark, error) {
+// past asks a running server for a list.
+func past[T any](ctx context.Context, base *url.URL, path string, query url.Values) (all []T, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	u := base.JoinPath("api/v1/marks")
-	u.RawQuery = url.Values{"from": {from.Format(time.RFC3339)}, "until": {until.Format(time.RFC3339)}}.Encode()
+	u := base.JoinPath("api/v1", path)
+	u.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return nil, fmt.Errorf("ask for what is on record: %w", err)
+		return nil, fmt.Errorf("ask for %s: %w", path, err)
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
@@ -268,7 +273,6 @@ func marksOf(ctx context.Context, base *url.URL, from, until time.Time) ([]detec
 		}
 	}
 	defer func() { _ = resp.Body.Close() }()
-	var all []core.MarkedTime
 	if resp.StatusCode == http.StatusOK {
 		err = json.NewDecoder(io.LimitReader(resp.Body, 64<<20)).Decode(&all)
 	} else {
@@ -276,9 +280,18 @@ func marksOf(ctx context.Context, base *url.URL, from, until time.Time) ([]detec
 	}
 	if err != nil {
 		return nil, &core.Error{
-			Code: core.CodeUnavailable, Message: "what answers at " + base.Redacted() + " does not know what is on record",
+			Code: core.CodeUnavailable, Message: "what answers at " + base.Redacted() + " does not say what is on record (" + path + ")",
 			Hint: "give the URL of an evenkeel-server of this version with --server", Err: err,
 		}
+	}
+	return all, nil
+}
+
+// marksOf are the times on record of a running server.
+func marksOf(ctx context.Context, base *url.URL, from, until time.Time) ([]detect.Mark, error) {
+	all, err := past[core.MarkedTime](ctx, base, "marks", url.Values{"from": {from.Format(time.RFC3339)}, "until": {until.Format(time.RFC3339)}})
+	if err != nil {
+		return nil, err
 	}
 	out := make([]detect.Mark, 0, len(all))
 	for _, m := range all {
@@ -289,6 +302,21 @@ func marksOf(ctx context.Context, base *url.URL, from, until time.Time) ([]detec
 		}
 	}
 	return out, nil
+}
+
+// rightOf are the alarms that somebody said were right, and nobody that they were wrong.
+func rightOf(ctx context.Context, base *url.URL) (map[string]bool, error) {
+	all, err := past[core.Feedback](ctx, base, "feedback", url.Values{"limit": {"1000"}})
+	if err != nil {
+		return nil, err
+	}
+	right := map[string]bool{}
+	for _, f := range all {
+		if said, ok := right[f.About]; f.Label != core.SaidUnsure {
+			right[f.About] = f.Label == core.SaidTrue && (said || !ok)
+		}
+	}
+	return right, nil
 }
 
 // markKinds are the kinds of times on record, as the API has them.

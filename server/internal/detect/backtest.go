@@ -18,7 +18,9 @@ type Backtest struct {
 	Querier     Querier
 	Zone        func(site string) *time.Location   // as in Options
 	Marks       func(from, until time.Time) []Mark // as in Options, of all that time and of the training window before it
-	Progress    func(at time.Time)                 // hears at each tick how far it is; may be nil
+	// Right says of an alarm whether a person said that it was; may be nil.
+	Right    func(watch, series string, onset time.Time) bool
+	Progress func(at time.Time) // hears at each tick how far it is; may be nil
 	// MaxPoints is how many points it may take, of all series together; 0 means 100 million, some half an hour.
 	MaxPoints int
 	// Told hears what Signals of Options would have; may be nil.
@@ -45,7 +47,7 @@ type JudgedAlarm struct {
 	Subject  core.Subject
 	At, Last time.Time
 	Sentence string // of its first value
-	Known    string // what is on record of that time and subject, as incident; empty: nothing, so it counts as false
+	Known    string // what is on record of that time and subject, as incident, or right where a person said so; empty: nothing, so it counts as false
 }
 
 // JudgedTime is an incident and whether the watch saw it.
@@ -194,6 +196,11 @@ func (b Backtest) asked(ctx context.Context, w *watcher) (map[int64]bool, error)
 
 // explain says of each alarm what is on record of its time, and of each incident whether it was seen.
 func (b Backtest) explain(out *Judged, about map[core.Subject]bool) {
+	for i := range out.Alarms {
+		if a := &out.Alarms[i]; b.Right != nil && b.Right(b.Watch.Name, a.Series, a.At) {
+			a.Known = "right"
+		}
+	}
 	if b.Marks == nil {
 		return
 	}
@@ -297,7 +304,7 @@ type stretch struct {
 func (a *ahead) QueryRange(_ context.Context, expr string, from, to time.Time, step time.Duration) ([]core.SeriesRange, error) {
 	within, cancel := context.WithTimeout(a.ctx, maxQueryTime)
 	defer cancel()
-	out, err := a.querier.QueryRange(within, expr, from, to, step)
+	out, err := a.querier.QueryRange(within, expr, from, to, step) //nolint:contextcheck // see ctx
 	if err != nil && a.err == nil {
 		a.err = err
 	}
