@@ -24,7 +24,8 @@ const (
 //
 // with the interval given, or else the median and the longest of the last 256 intervals that were not gaps
 // themselves. On arrivals at random (Poisson) that is about 15 mean intervals, e^-15 = 3e-7 of them by chance; on
-// regular ones it is 5 intervals.
+// regular ones it is 5 intervals. It is the failure detector of Chen, Toueg and Aguilera, IEEE Trans. Comput. 51 (2002), which expects the
+// next heartbeat by those that came last, with a factor in place of their margin.
 //
 // No value can say that there is none, and a model has no clock. So the caller, who has one, gives ticks: points
 // with Missing set, at least one every interval in which no value came. A tick inside the limit is answered with
@@ -33,7 +34,7 @@ const (
 //
 // A series that used to move and stands exactly still is often an exporter that repeats its last value. It is flat
 // (ReasonFlat) when the present run of equal values is both in points and in time more than FlatPatience times
-// the longest run ever before, after at least 30 changes and FlatAfter of acquaintance.
+// the longest run ever before, after at least 30 changes and FlatAfter of acquaintance: a rule of this package, of no source.
 //
 // A time in which no value could have come, since nobody was there to take it, is no silence: Excuse takes it out.
 //

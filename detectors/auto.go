@@ -62,6 +62,10 @@ const (
 //
 // While a series is anomalous the short forecasters keep what they knew, for an hour and 30 points at least
 // (AdaptAfter); what stands for longer is the new level. A series costs 12 kB, one whose points are an hour apart 4 kB.
+//
+// The floors judge, and nothing is learned by them: what is usual, and when a level is the new one, is the same with them and without. They take
+// alarms away and never make one. A value within them of what the kindest forecaster expected is as expected, with a score of 0, unless it lasts and is
+// beyond them by the days.
 type Auto struct {
 	// FalseAlarmsPerWeek is how many episodes a series may raise in a week by chance. Zero means 1.
 	FalseAlarmsPerWeek float64
@@ -102,7 +106,8 @@ type autoState struct {
 	Lasting, Unseen    inRow // by the days at the level of today; the same, or as they were; negative where it is below them
 	Odd, Shown, Stands peaks
 
-	Alarm alarm
+	Alarm alarm // of the series as it is: what is learned goes by it
+	Told  alarm // the same of what is beyond the floors
 }
 
 var _ Model = (*Auto)(nil)
@@ -170,6 +175,7 @@ type oddness struct {
 	forgiven            float64
 	odd, shown, lasting float64 // the statistics that are calibrated
 	unseen              float64 // lasting, but for what a day before was like
+	days                float64 // what the kindest of the days expected
 	nearYard            float64 // of the nearest day
 	known               bool    // the chances are
 	chance              float64 // decimal logarithm of how often a week a point as odd as this is expected
@@ -357,11 +363,11 @@ func (m *Auto) adopt() {
 	}
 }
 
-// residual is how far x is from the forecast on the side that is watched, in yardsticks, 0 below the floors.
+// residual is how far x is from the forecast on the side that is watched, in yardsticks.
 func (m *Auto) residual(x, f, yard float64) float64 {
 	r := max(0, towards(m.Direction, x-f))
 	switch {
-	case r == 0, r < orFloat(m.AbsoluteFloor, 0), r < orFloat(m.RelativeFloor, 0)*math.Abs(f):
+	case r == 0:
 		return 0
 	case yard <= 0:
 		return autoCeiling
@@ -385,8 +391,9 @@ func (m *Auto) combine(o *oddness) {
 	o.shown = max(mean/2, st.Quick, autoBoost*st.Slow) // a lone spike counts half
 
 	days := o.z[byDay]
-	if o.has[byNearest] {
-		days = min(days, o.z[byNearest])
+	o.days = o.f[byDay]
+	if o.has[byNearest] && o.z[byNearest] < days {
+		days, o.days = o.z[byNearest], o.f[byNearest]
 	}
 	side := 1.0
 	if o.x < o.f[byDay] {
@@ -397,7 +404,9 @@ func (m *Auto) combine(o *oddness) {
 	// When most of the days are of a new level, the level of today is added to it once more until it has gone back.
 	if o.has[byNearest] && math.Log1p(days) > st.Stands.Level {
 		if f, ok := st.Daily.nearest(o.x, 0); ok {
-			days = min(days, m.residual(o.x, f, o.nearYard))
+			if z := m.residual(o.x, f, o.nearYard); z < days {
+				days, o.days = z, f
+			}
 		}
 	}
 	st.Unseen.take(side * math.Log1p(days))
@@ -430,66 +439,6 @@ func (r *inRow) least() float64 { return slices.Min(r.Odd[:]) }
 
 // oneSide is the least size where all have the same sign, and 0 where they have not.
 func (r *inRow) oneSide() float64 { return max(0, slices.Min(r.Odd[:]), -slices.Max(r.Odd[:])) }
-
-// judge fills in the verdict and moves the state.
-func (m *Auto) judge(v *Verdict, o *oddness) {
-	st := &m.st
-	week := m.week()
-	budget := math.Log10(m.budget())
-
-	o.chance += autoPoints
-	lasting := st.Stands.lasting(o.chanceLasting, o.unseen, budget, autoShare)
-	if o.odd <= st.Odd.Level { // of a slow series a week has fewer points than the budget has alarms
-		o.chance = max(o.chance, budget)
-	}
-	alarmOdd, alarmLasting := o.chance < budget, lasting < budget
-	v.PerWeek = perWeek(min(o.chance, lasting), o.chanceShown, budget)
-	v.Tail = min(1, v.PerWeek/week)
-	v.Score, v.HasScore = 1-v.Tail, true
-
-	reach := finite(math.Expm1(st.Odd.reach(budget-autoPoints, week)+o.forgiven)) * o.yard
-	reach = finite(max(reach, orFloat(m.AbsoluteFloor, 0), orFloat(m.RelativeFloor, 0)*math.Abs(o.expected)))
-	v.Expected, v.Lower, v.Upper = o.expected, finite(o.expected-reach), finite(o.expected+reach)
-	v.HasExpected, v.HasLower, v.HasUpper = true, true, true
-	v.Scale, v.ScaleFrom, v.Basis = o.yard, o.from, o.basis
-	if o.yard > 0 {
-		v.Deviation = clip(finite(v.Value-o.expected)/o.yard, autoCeiling)
-	}
-
-	st.Alarm.step(v.At, alarmOdd || alarmLasting, st.Interval)
-	v.Since = st.Alarm.Since.time()
-	switch {
-	case alarmOdd && v.Value < o.expected:
-		v.Reason = ReasonBelow
-	case alarmOdd:
-		v.Reason = ReasonAbove
-	case alarmLasting:
-		v.Reason = ReasonLasting
-	case st.Alarm.On:
-		v.Reason = ReasonRecovering
-	case v.Value > v.Upper || v.Value < v.Lower:
-		v.Reason = ReasonRepeated
-		if (v.Value > v.Upper && m.Direction == Below) || (v.Value < v.Lower && m.Direction == Above) {
-			v.Reason = ReasonOtherSide
-		}
-	default:
-		v.Reason = ReasonInside
-	}
-	v.State = StateNormal
-	if st.Alarm.On {
-		v.State = StateAnomalous
-	}
-}
-
-// perWeek is the figure of a verdict, of the decimal logarithms of the chance that decides and of the one that is shown
-// below an alarm: smoothed, it says more of how a trouble goes on. It goes no further than to the budget, and keeps
-// its order there.
-func perWeek(decides, shown, budget float64) float64 {
-	if shown < decides {
-		decides = min(decides, max(shown, budget+autoShown/(1+max(0, budget-shown))))
-	}
-	return math.Pow(10, min(decides, autoFrequent))
-}
 
 // Snapshot implements Model.
 func (m *Auto) Snapshot() ([]byte, error) { return seal("auto", m.st) }

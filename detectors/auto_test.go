@@ -25,8 +25,8 @@ func ExampleAuto() {
 		fmt.Println(v.State, "-", v.Explain())
 	}
 	// Output:
-	// normal - 101 is inside 93.34 to 106.9 (expected 100.1 from the recent past, 0.9433 scales of 0.9095 away, scale from the mean absolute deviation of 1000 points)
-	// anomalous - 135 is above 93.57 to 107.2 (expected 100.4 from the recent past, 38.08 scales of 0.9094 away, scale from the mean absolute deviation of 1001 points); by chance, the like is expected less than once in 100 years
+	// normal - 101 is inside 93.42 to 106.9 (expected 100.1 from the recent past, 0.9433 scales of 0.9095 away, scale from the mean absolute deviation of 1000 points)
+	// anomalous - 135 is above 93.65 to 107.1 (expected 100.4 from the recent past, 38.08 scales of 0.9094 away, scale from the mean absolute deviation of 1001 points); by chance, the like is expected less than once in 100 years
 }
 
 func TestAutoContract(t *testing.T) {

@@ -146,15 +146,15 @@ func (m *CUSUM) ready() {
 
 // inflation is how many times larger the scale of sums is than that of independent points.
 func (m *CUSUM) inflation() float64 {
-	out := 1.0
+	square := 1.0
 	if m.st.Square > 0 {
 		phi := max(0, min(maxPhi, m.st.Product/m.st.Square))
-		out = math.Sqrt((1 + phi) / (1 - phi))
+		square = (1 + phi) / (1 - phi)
 		if m.st.Batches >= minBatches {
-			out = max(out, math.Sqrt(batchPoints*m.st.Variance/m.st.Square))
+			square = max(square, batchPoints*m.st.Variance/m.st.Square)
 		}
 	}
-	return max(1, min(maxInflation, out))
+	return max(1, min(maxInflation, math.Sqrt(square)))
 }
 
 // Observe implements Model.
@@ -213,8 +213,9 @@ func (m *CUSUM) begin() {
 func (m *CUSUM) judge(v *Verdict, z float64) {
 	inflation, k := m.inflation(), m.allowance()
 	limit := m.limit - overshoot/inflation
-	m.st.High.step(v.At, z/inflation, k, limit)
-	m.st.Low.step(v.At, -z/inflation, k, limit)
+	part := z / inflation
+	m.st.High.step(m.st.Last, part, k, limit)
+	m.st.Low.step(m.st.Last, -part, k, limit)
 	switch high, low := m.st.High.Sum, m.st.Low.Sum; {
 	case !m.st.On && max(high, low) >= limit:
 		m.st.On, m.st.Below = true, low > high
@@ -224,14 +225,17 @@ func (m *CUSUM) judge(v *Verdict, z float64) {
 	}
 
 	watched := max(m.st.High.Sum, m.st.Low.Sum)
-	sides := 2.0
+	sides := math.Ln2 // as a logarithm
 	switch m.Direction {
 	case Above:
-		watched, sides = m.st.High.Sum, 1
+		watched, sides = m.st.High.Sum, 0
 	case Below:
-		watched, sides = m.st.Low.Sum, 1
+		watched, sides = m.st.Low.Sum, 0
 	}
-	v.Tail = min(1, sides*math.Exp(-2*k*watched))
+	v.Tail = 1
+	if x := sides - 2*k*watched; x < 0 { // most noise is above
+		v.Tail = math.Exp(x)
+	}
 	v.Score = 1 - v.Tail
 
 	v.State, v.Reason = StateNormal, ReasonInside
@@ -303,9 +307,9 @@ func (m *CUSUM) learn(x, scale, z float64) {
 }
 
 // step adds a deviation. The sum is held at the limit, so that a return is seen as soon as a shift.
-func (s *cusum) step(at time.Time, z, k, limit float64) {
+func (s *cusum) step(at instant, z, k, limit float64) {
 	if s.Sum <= 0 || !s.From.Set {
-		s.From, s.Total, s.Run = instantOf(at), 0, 0
+		s.From, s.Total, s.Run = at, 0, 0
 	}
 	s.Total += z
 	s.Run = min(s.Run+1, math.MaxInt32)

@@ -174,5 +174,8 @@ func accept(p Point, last instant) Reason {
 
 // finite brings an overflow back to the largest number there is.
 func finite(x float64) float64 {
+	if x-x == 0 { // not infinite, which is nearly always and quickly seen
+		return x
+	}
 	return max(-math.MaxFloat64, min(math.MaxFloat64, x))
 }

@@ -188,3 +188,24 @@ func TestAutoTellsWhatLastsFromWhatGoesToAndFro(t *testing.T) {
 		t.Error("what goes to and fro is said to last")
 	}
 }
+
+// The first points back from a trouble are on their way back and no row of their own, though they and the last of it are three; those that follow and are
+// still off are one.
+func TestAutoCallsTheFirstPointsBackRecovering(t *testing.T) {
+	m := &detectors.Auto{}
+	feed(m, 0, noise(2, 3*week, 100, 1)...)
+	i := 3 * week
+	f := func(off float64, want detectors.Reason) {
+		t.Helper()
+		if v := feed(m, i, 100+off)[0]; v.State != detectors.StateAnomalous || v.Reason != want {
+			t.Errorf("off by %v: %s, want %s: %s", off, v.Reason, want, v.Explain())
+		}
+		i++
+	}
+	for range 3 {
+		f(12, detectors.ReasonAbove)
+	}
+	f(4.2, detectors.ReasonRecovering)
+	f(4.2, detectors.ReasonRecovering)
+	f(4.2, detectors.ReasonLasting)
+}

@@ -26,7 +26,7 @@ const (
 // series have (compare the combination rules of Wilson, PNAS 116 (2019), and Vovk and Wang, Biometrika 107 (2020)). PerWeek of
 // the verdict is then that of the row, and FalseAlarmsPerWeek the budget of all series together. One series that is so odd that
 // the like is to be expected in any of them a thirtieth as often as that (Bonferroni) is enough by itself: a service whose users all
-// get errors is in trouble though nothing else moves.
+// get errors is in trouble though nothing else moves. Rows that are odd three times in a row have a tenth of the budget (ReasonLasting).
 //
 // The verdict has a score and no band and no value; Contributors says which series it comes from. Rows are those of
 // a RowModel, but the answer is one. With fewer than four series it takes as many as there are.
@@ -160,20 +160,18 @@ func (m *Service) judge(v *Verdict, interval float64) {
 	if !m.matters(&oddest) {
 		o.chance, o.chanceShown, o.chanceLasting, lasting = math.Inf(1), math.Inf(1), math.Inf(1), math.Inf(1)
 	}
-	byLasting := lasting < min(o.chance, budget)
-	o.chance = min(o.chance, lasting)
-	v.PerWeek = perWeek(o.chance, min(o.chanceShown, o.chanceLasting+autoShare), budget)
+	v.PerWeek = perWeek(min(o.chance, lasting), min(o.chanceShown, o.chanceLasting+autoShare), budget)
 	v.Tail = min(1, v.PerWeek/week)
 	v.Score, v.HasScore = 1-v.Tail, true
-	st.Alarm.step(v.At, o.chance < budget, interval)
+	st.Alarm.step(v.At, o.chance < budget, lasting < budget, interval)
 	v.State, v.Reason, v.Since = StateNormal, ReasonInside, st.Alarm.Since.time()
 	switch {
-	case st.Alarm.On && byLasting:
-		v.State, v.Reason = StateAnomalous, ReasonLasting
-	case st.Alarm.On && o.chance < budget && (n == 1 || oddest.x[1] > serviceDaily):
+	case o.chance < budget && (n == 1 || oddest.x[1] > serviceDaily):
 		v.State, v.Reason = StateAnomalous, ReasonAlone
-	case st.Alarm.On && o.chance < budget:
+	case o.chance < budget:
 		v.State, v.Reason = StateAnomalous, ReasonTogether
+	case lasting < budget && st.Alarm.lasts():
+		v.State, v.Reason = StateAnomalous, ReasonLasting
 	case st.Alarm.On:
 		v.State, v.Reason = StateAnomalous, ReasonRecovering
 	}

@@ -1,7 +1,6 @@
 package detectors_test
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -53,6 +52,13 @@ func ExampleService() {
 	// anomalous - together
 	// errors 5
 	// latency 130
+}
+
+func TestServiceContract(t *testing.T) {
+	detectortest.RunWhole(t, func() detectortest.Whole { return &detectors.Service{} })
+	detectortest.RunWhole(t, func() detectortest.Whole {
+		return &detectors.Service{FalseAlarmsPerWeek: 7, AdaptAfter: time.Minute, Floor: func(int) (absolute, relative float64) { return 1, 0.1 }}
+	})
 }
 
 // How many points are missing is true from the first row on: the series have to be known before the row can be.
@@ -126,6 +132,28 @@ func TestServiceSeesWhatLasts(t *testing.T) {
 	if v.State != detectors.StateAnomalous || v.Reason != detectors.ReasonLasting || v.PerWeek >= 1 || !strings.HasPrefix(v.Explain(), "its series are odd for the third row") {
 		t.Errorf("the third row: %s: %s", v.Reason, v.Explain())
 	}
+}
+
+// The first rows back from what was beyond doubt are no row of their own.
+func TestServiceCallsTheFirstRowsBackRecovering(t *testing.T) {
+	m := &detectors.Service{}
+	rows := serviceRows(1, 20000)
+	feedService(m, 0, rows)
+	i := len(rows)
+	f := func(k float64, want detectors.Reason) {
+		t.Helper()
+		v := m.Observe(at(i), []float64{10 + k, 20 + 2*k, 30 + 3*k, 40, 50, 30 + 3*k})
+		if v.State != detectors.StateAnomalous || v.Reason != want {
+			t.Errorf("off by %v: %s, want %s: %s", k, v.Reason, want, v.Explain())
+		}
+		i++
+	}
+	for range 3 {
+		f(9, detectors.ReasonTogether)
+	}
+	f(2.5, detectors.ReasonRecovering)
+	f(2.5, detectors.ReasonRecovering)
+	f(2.5, detectors.ReasonLasting)
 }
 
 func TestServiceNamesItsContributors(t *testing.T) {
@@ -206,32 +234,6 @@ func TestServiceForgetsASeries(t *testing.T) {
 	}
 }
 
-func TestServiceRestores(t *testing.T) {
-	a := &detectors.Service{}
-	rows := serviceRows(2, 1500)
-	feedService(a, 0, rows[:1000])
-	snap, err := a.Snapshot()
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &detectors.Service{}
-	if err := b.Restore(snap); err != nil {
-		t.Fatal(err)
-	}
-	for i, row := range rows[1000:] {
-		if va, vb := a.Observe(at(1000+i), row), b.Observe(at(1000+i), row); va != vb {
-			t.Fatalf("row %d:\n%+v\n%+v", i, va, vb)
-		}
-	}
-	for i := 0; i < len(snap); i += 1 + len(snap)/40 {
-		bad := append([]byte(nil), snap...)
-		bad[i] ^= 1
-		if err := b.Restore(bad); !errors.Is(err, detectors.ErrSnapshot) {
-			t.Fatalf("damaged at %d: %v", i, err)
-		}
-	}
-}
-
 func TestServiceKeepsItsBudgetOnNoise(t *testing.T) {
 	m := &detectors.Service{}
 	rows := serviceRows(3, 4*week)
@@ -249,18 +251,12 @@ func TestServiceKeepsItsBudgetOnNoise(t *testing.T) {
 	}
 }
 
-func TestServiceAllocatesNothing(t *testing.T) {
+func TestServiceNamesItsContributorsWithoutAllocating(t *testing.T) {
 	m := &detectors.Service{}
-	rows := serviceRows(4, 2000)
-	feedService(m, 0, rows)
+	feedService(m, 0, serviceRows(4, 2000))
 	var top [3]detectors.Contributor
-	i := 2000
-	if n := testing.AllocsPerRun(500, func() {
-		m.Observe(at(i), rows[i%len(rows)])
-		m.Contributors(top[:])
-		i++
-	}); n != 0 {
-		t.Fatalf("%v allocations a row", n)
+	if n := testing.AllocsPerRun(500, func() { m.Contributors(top[:]) }); n != 0 {
+		t.Fatalf("%v allocations", n)
 	}
 }
 

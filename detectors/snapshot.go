@@ -13,9 +13,10 @@ var ErrSnapshot = errors.New("snapshot cannot be used")
 // snapshotVersion of a model is raised when the meaning of its state changes; older ones are refused and the model warms up.
 func snapshotVersion(model string) int {
 	switch model {
-	// 2: days as long as the series needs, peaks by their distances and forgotten when the days are known; 3: levels that are raised
+	// 2: days as long as the series needs, peaks by their distances and forgotten when the days are known; 3: levels that are raised;
+	// 4: what is usual is learned without floors
 	case "auto", "service":
-		return 3
+		return 4
 	}
 	return 1
 }

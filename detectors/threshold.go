@@ -7,7 +7,8 @@ import (
 )
 
 // Threshold compares each value with fixed limits. It has nothing to learn, so it never warms up and expects
-// nothing: its verdicts have a limit and no centre, and their score is 1 beyond the limit and 0 elsewhere.
+// nothing: its verdicts have a limit and no centre, and their score is 1 beyond the limit and 0 elsewhere. Margin is the
+// hysteresis of a trigger (Schmitt, J. Sci. Instrum. 15 (1938)).
 type Threshold struct {
 	// Limit is the last value that is all right. With Direction Both the band is -|Limit| to |Limit|.
 	Limit float64

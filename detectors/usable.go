@@ -56,7 +56,14 @@ func (st *autoState) check() error {
 			return fmt.Errorf("%w: usual residual of %v after %d points", ErrSnapshot, y.V, y.N)
 		}
 	}
+	if !st.Told.usable() {
+		return fmt.Errorf("%w: alarm of %d points beyond the floors", ErrSnapshot, st.Told.Held)
+	}
 	return checkCalibrated(&st.Alarm, &st.Odd, &st.Shown, &st.Stands)
+}
+
+func (a *alarm) usable() bool {
+	return between(a.Held, 0, maxRows) && between(a.Calm, 0, maxRows) && a.Apart <= autoRow && a.On == a.Since.Set
 }
 
 func (s *spread) usable() bool {
@@ -95,7 +102,7 @@ func (d *daily) usable() bool {
 
 // checkCalibrated refuses an alarm and statistics that step and learn could not go on with.
 func checkCalibrated(a *alarm, statistics ...*peaks) error {
-	if !between(a.Held, 0, maxRows) || !between(a.Calm, 0, maxRows) || a.On != a.Since.Set {
+	if !a.usable() {
 		return fmt.Errorf("%w: alarm of %d points", ErrSnapshot, a.Held)
 	}
 	for _, k := range statistics {

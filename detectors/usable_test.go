@@ -242,8 +242,8 @@ func TestAutoRefusesAnOlderSnapshot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old := bytes.Replace(snap, []byte(`"version":3`), []byte(`"version":2`), 1)
-	if err := m.Restore(old); !errors.Is(err, detectors.ErrSnapshot) || !strings.Contains(err.Error(), "version 2, want 3") {
+	old := bytes.Replace(snap, []byte(`"version":4`), []byte(`"version":3`), 1)
+	if err := m.Restore(old); !errors.Is(err, detectors.ErrSnapshot) || !strings.Contains(err.Error(), "version 3, want 4") {
 		t.Fatalf("an older snapshot: %v", err)
 	}
 }

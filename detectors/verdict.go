@@ -123,7 +123,7 @@ type Verdict struct {
 	HasLower    bool
 	HasUpper    bool
 
-	// Score is one minus Tail, from 0 (as expected, or deviating to the side that is not watched) to 1. Tail
+	// Score is one minus Tail, from 0 (as expected, deviating to the side that is not watched, or by less than matters) to 1. Tail
 	// is the probability of a deviation of this size or more by chance, kept apart because it goes on
 	// where one minus it can no longer be told from 1. Both mean something only when HasScore.
 	Score    float64

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -41,7 +42,7 @@ func command(out, errOut io.Writer) *cobra.Command {
 	}
 	root.SetOut(out)
 	root.SetErr(errOut)
-	root.AddCommand(serveCommand(errOut), checkCommand(), configCommand(), detectCommand(), secretCommand(), restoreCommand(errOut), breakGlassCommand(errOut))
+	root.AddCommand(serveCommand(errOut), checkCommand(), configCommand(), detectCommand(), backtestCommand(), secretCommand(), restoreCommand(errOut), breakGlassCommand(errOut))
 	root.AddCommand(cli.Commands(cli.Options{Out: out, Err: errOut})...)
 	return root
 }
@@ -158,8 +159,9 @@ func detectCommand() *cobra.Command {
 		Long: `Judge recorded series as the server would have, row by row, with the models and defaults of a running server.
 
 DIR holds inputs.csv (columns id, kind, file) and the files it names, plain or gzipped: unix_ms,value for one series (kind
-uni), unix_ms,m00,m01,... for the series of a service, which are judged together (kind multi, model auto only). unix_ms is
-in milliseconds since 1970; an empty value is missing.
+uni), unix_ms,m00,m01,... for the series of a service, which are judged together (kind multi; model auto, which is service
+for them, or service). What the model does not judge is left out. unix_ms is in milliseconds since 1970; an empty value is
+missing.
 
 For each the output directory gets <id>.csv with unix_ms,score,is_anomaly and a row for every row. A larger score is odder;
 -12 is that of a row that could not be judged, as while the model warms up. is_anomaly is 1 at the row at which an alarm is
@@ -174,11 +176,56 @@ models minus the decimal logarithm of the probability of a value as far out.`,
 	f := cmd.Flags()
 	f.StringVar(&in, "in", "", "directory with inputs.csv and the series")
 	f.StringVar(&out, "out", "", "directory for the scores; made where it is missing")
-	f.StringVar(&model, "model", "auto", "auto, robust-z, seasonal, local-fit or cusum")
+	f.StringVar(&model, "model", "auto", "auto, robust-z, seasonal, local-fit, cusum or service")
 	for _, name := range []string{"in", "out"} {
 		if err := cmd.MarkFlagRequired(name); err != nil {
 			panic(err) // the flag is defined above
 		}
+	}
+	return cmd
+}
+
+func backtestCommand() *cobra.Command {
+	var o app.BacktestOptions
+	var output string
+	cmd := &cobra.Command{
+		Use:   "backtest --config FILE",
+		Short: "Say what the watches of a configuration would have said of the past",
+		Long: `Say what the watches of a configuration would have said of the past that a running server has: its samples, and the incidents,
+maintenances, changes and moved users on its record. FILE need not be the configuration that the server runs with: it is how a new watch is
+tried before it is in use. The models judge tick by tick by the code of the server, know nothing that came later, and are kept from
+learning what the server would keep from them. Nothing is changed, and the work is done here and not in the server.
+
+False alarms are those that nothing on record explains; how many a series and week may be is the watch's
+false_alarms_per_week, else 1. With --suggest the other models and a few settings are judged too, and the one that does best within that is named, with the
+lines to write. It is never applied.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if output != "table" && output != "json" {
+				return &core.Error{Code: core.CodeInvalid, Message: fmt.Sprintf("there is no output %q", output), Hint: "use table or json"}
+			}
+			o.Progress = cmd.ErrOrStderr()
+			report, err := app.RunBacktest(cmd.Context(), o)
+			if err != nil {
+				return err
+			}
+			if output == "table" {
+				return report.Write(cmd.OutOrStdout())
+			}
+			e := json.NewEncoder(cmd.OutOrStdout())
+			e.SetIndent("", "  ")
+			return e.Encode(report)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.ConfigPath, "config", "", "configuration file with the watches")
+	f.StringVar(&o.Server, "server", "http://127.0.0.1:8450", "URL of the running server whose past it is")
+	f.StringSliceVar(&o.Watches, "watch", nil, "names of the watches to judge, as `NAME,...` (default all)")
+	f.Float64Var(&o.Days, "days", 14, "how many days of the past")
+	f.BoolVar(&o.Suggest, "suggest", false, "judge other models and settings too, and name the best")
+	f.StringVar(&output, "output", "table", "table or json")
+	if err := cmd.MarkFlagRequired("config"); err != nil {
+		panic(err) // the flag is defined above
 	}
 	return cmd
 }

@@ -28,6 +28,43 @@ func RunRow(t *testing.T, build func() detectors.RowModel) {
 	t.Run("observe allocates nothing", func(t *testing.T) { rowAllocates(t, build) })
 }
 
+// Whole is a model of rows that answers each with one verdict of them together, such as detectors.Service.
+type Whole interface {
+	Observe(at time.Time, values []float64) detectors.Verdict
+	Snapshot() ([]byte, error)
+	Restore([]byte) error
+	Validate() error
+}
+
+// RunWhole checks the same promises of a model that answers a row with one verdict.
+func RunWhole(t *testing.T, build func() Whole) {
+	t.Helper()
+	rows := func() detectors.RowModel { return &wholeRows{Whole: build()} }
+	t.Run("parameters are valid", func(t *testing.T) {
+		if err := build().Validate(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Run("verdicts are finite and consistent", func(t *testing.T) { wholeFinite(t, build) })
+	t.Run("rows without a value change nothing", func(t *testing.T) { wholeEmpty(t, build) })
+	t.Run("rows out of order change nothing", func(t *testing.T) { rowOrder(t, rows) })
+	t.Run("restore goes on where snapshot stood", func(t *testing.T) { rowRestore(t, rows) })
+	t.Run("bad snapshots are refused", func(t *testing.T) { rowBadSnapshots(t, rows) })
+	t.Run("leaves the warm-up", func(t *testing.T) { rowWarms(t, rows) })
+	t.Run("observe allocates nothing", func(t *testing.T) { rowAllocates(t, rows) })
+}
+
+// wholeRows answers with the one verdict as a row of its own.
+type wholeRows struct {
+	Whole
+	said [1]detectors.Verdict
+}
+
+func (w *wholeRows) Observe(at time.Time, values []float64) []detectors.Verdict {
+	w.said[0] = w.Whole.Observe(at, values)
+	return w.said[:]
+}
+
 const rowColumns = 4
 
 // rows are four series that move together, with everything that operations metrics do to one of them.
@@ -83,6 +120,40 @@ func rowFinite(t *testing.T, build func() detectors.RowModel) {
 			if bad := math.IsNaN(row[k]) || math.IsInf(row[k], 0); bad && (v.State != detectors.StateUnknown || v.HasScore) {
 				t.Fatalf("row %d, value %v: %+v", i, row[k], v)
 			}
+		}
+	}
+}
+
+func wholeFinite(t *testing.T, build func() Whole) {
+	m := build()
+	for i, row := range rows(3000) {
+		given := slices.Clone(row)
+		v := m.Observe(rowAt(i), row)
+		for k := range row {
+			if math.Float64bits(row[k]) != math.Float64bits(given[k]) {
+				t.Fatalf("row %d: the caller's row was changed", i)
+			}
+		}
+		if s := Check(v); s != "" {
+			t.Fatalf("row %d, %v: %s: %+v", i, row, s, v)
+		}
+		if v.State == detectors.StateUnknown {
+			t.Fatalf("row %d, %v: unknown (%s) for a row with good values", i, row, v.Reason)
+		}
+	}
+}
+
+func wholeEmpty(t *testing.T, build func() Whole) {
+	a, b := build(), build()
+	for i, row := range rows(1500) {
+		want := a.Observe(rowAt(i), row)
+		for _, empty := range [][]float64{nil, {}, {math.NaN()}, {math.NaN(), math.Inf(1), math.Inf(-1), math.NaN()}} {
+			if v := b.Observe(rowAt(i), empty); v.State != detectors.StateUnknown || v.HasScore || Check(v) != "" {
+				t.Fatalf("row %d: %v answered with %+v", i, empty, v)
+			}
+		}
+		if got := b.Observe(rowAt(i), row); got != want {
+			t.Fatalf("row %d: rows without a value before it changed the verdict:\n got %+v\nwant %+v", i, got, want)
 		}
 	}
 }

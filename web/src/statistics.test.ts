@@ -40,6 +40,14 @@ test('a watch has a line only while it warms', () => {
   expect([...lines].map((l) => l.textContent)).toEqual(['http-latency: warming, 40 of 75 points, about 3 min', 'disk: warming']);
 });
 
+test('what a band rests on can be asked for', () => {
+  const lines = anomalies([
+    { id: 'al_1', class: 'symptom', sentence: 'slow', why: 'the band rests on 8640 values' }, { class: 'cause', sentence: 'of an older replica', why: 'lost' },
+  ]).at(-1)?.querySelectorAll('li') ?? [];
+  expect([...lines].map((l) => l.querySelector('details')?.textContent)).toEqual(['Whythe band rests on 8640 values', undefined]);
+  expect([...lines].map((l) => l.querySelector('details')?.id)).toEqual(['why-al_1', undefined]);
+});
+
 test('what is odd has its class and its band', () => {
   expect(anomalies(undefined)).toEqual([]);
   const lines = anomalies([

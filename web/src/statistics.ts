@@ -29,11 +29,17 @@ export function rows(c: Calibration | undefined): HTMLElement[] {
         h('td', {}, `${c.crossings} that nothing else confirmed`))))];
 }
 
+/** What the band of a detector rests on. Without an id it would close whenever its figures change. */
+function why(a: Anomaly): Child {
+  return a.why !== undefined && a.id !== undefined &&
+    h('details', { id: `why-${a.id}` }, h('summary', { id: `why-${a.id}-summary` }, 'Why'), a.why);
+}
+
 /** What detectors find odd now, with its band; nothing while that is nothing. marks are what can be said of one. */
 export function anomalies(all: Anomaly[] | undefined, marks: (a: Anomaly) => Child = () => false): HTMLElement[] {
   if (all === undefined || all.length === 0) return [];
   return [h('h3', {}, 'Odd by statistics'),
-    h('ul', { class: 'odd' }, ...all.map((a) => h('li', {}, badge(a.class), ` ${a.sentence}`, marks(a))))];
+    h('ul', { class: 'odd' }, ...all.map((a) => h('li', {}, badge(a.class), ` ${a.sentence}`, why(a), marks(a))))];
 }
 
 /** One quiet line for each special time that is on. */

@@ -79,6 +79,7 @@ export interface Anomaly {
   id?: string;
   class: string;
   sentence: string;
+  why?: string;
 }
 
 /** A time on the calendar that is not like others, while it is on. */

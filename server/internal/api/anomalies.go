@@ -20,6 +20,9 @@ func anomalies(o core.Observation) []Anomaly {
 	seen := map[shown]bool{}
 	for e := range oddIn(o) {
 		x := Anomaly{Detector: e.Source, Class: e.Class, Since: e.Onset, Sentence: odd(e)}
+		if words := basis(e); words != "" {
+			x.Why = some(words)
+		}
 		if e.Series != "" {
 			x.ID = some(core.AlarmID(e.Source, e.Series, e.Onset))
 		}
@@ -59,6 +62,27 @@ func AlarmsIn(o core.Observation) []core.Alarm {
 		}
 	}
 	return out
+}
+
+// basis is what the band of a detector rests on, empty where that is not known.
+func basis(e core.Evidence) string {
+	points, out := 0.0, 0.0
+	for _, n := range e.Numbers {
+		switch n.Name {
+		case core.NumberPoints:
+			points = n.Value
+		case core.NumberKeptOut:
+			out = n.Value
+		}
+	}
+	if points == 0 || e.Band == nil {
+		return ""
+	}
+	text := fmt.Sprintf("the band rests on %.0f values", points)
+	if out == 0 {
+		return text + "; none was kept from what is learned"
+	}
+	return text + fmt.Sprintf("; %.1f %% were kept from what is learned, as of incidents, moved users, maintenance and special times", 100*out)
 }
 
 // odd is the evidence of a detector in short where it has a band.

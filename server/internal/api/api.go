@@ -76,6 +76,12 @@ type Watches interface {
 	Warming() []core.Warming
 }
 
+// Marks says which times are not like others. It must not block.
+type Marks interface {
+	// MarkedTimes are those on record that touch the time from from until until.
+	MarkedTimes(from, until time.Time) []core.MarkedTime
+}
+
 // PartCheck is one part of the server that /readyz asks; Ready returns nil when it works.
 type PartCheck struct {
 	Name  string
@@ -97,6 +103,7 @@ type Options struct {
 	Links     Links       // what is known of replication links; nil: none is known
 	Changes   Changes     // declared changes; nil: none can be declared
 	Opinions  Opinions    // what people say of alarms; nil: nothing can be said
+	Marks     Marks       // times that are not like others; nil: none is known
 	Watches   Watches     // how far the watches are; nil: there are none
 	Control   Control     // replicas, backup, preflight and adopt; nil: they do not exist
 	Parts     []PartCheck // ledger, store, config

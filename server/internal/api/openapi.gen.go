@@ -133,6 +133,9 @@ type Anomaly struct {
 	// Sentence The series, its value and the band, or what is odd without one.
 	Sentence string    `json:"sentence"`
 	Since    time.Time `json:"since"`
+
+	// Why What the band rests on; absent where there is none, or an older replica does not say.
+	Why *string `json:"why,omitempty"`
 }
 
 // Answer Answer is what one guard says of one proposal.
@@ -287,6 +290,9 @@ type LinkState = core.LinkState
 
 // LinkView LinkView is what one end of a replication link said last: how far the target is behind its source. What is not known is absent.
 type LinkView = core.LinkView
+
+// MarkedTime MarkedTime is a time that is not like others for a subject.
+type MarkedTime = core.MarkedTime
 
 // Member Member is one member of the ledger's cluster, joined or configured.
 type Member = core.Member
@@ -601,6 +607,12 @@ type ListFeedbackParams struct {
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// ListMarksParams defines parameters for ListMarks.
+type ListMarksParams struct {
+	From  time.Time `form:"from" json:"from"`
+	Until time.Time `form:"until" json:"until"`
+}
+
 // GetPreflightParams defines parameters for GetPreflight.
 type GetPreflightParams struct {
 	// ClusterID Ask as the ledger of this cluster would; the present one when absent.
@@ -692,6 +704,9 @@ type ServerInterface interface {
 	// ListLinks The ends of replication links, each with its state and how far the target is behind.
 	// (GET /links)
 	ListLinks(c *gin.Context)
+	// ListMarks The times on record of which detectors do not learn, or that they judge otherwise, as incidents, moved users and changes.
+	// (GET /marks)
+	ListMarks(c *gin.Context, params ListMarksParams)
 	// GetPreflight What each executor says of the fencing tokens of this ledger.
 	// (GET /preflight)
 	GetPreflight(c *gin.Context, params GetPreflightParams)
@@ -1129,6 +1144,41 @@ func (siw *ServerInterfaceWrapper) ListLinks(c *gin.Context) {
 	siw.Handler.ListLinks(c)
 }
 
+// ListMarks operation middleware
+func (siw *ServerInterfaceWrapper) ListMarks(c *gin.Context) {
+
+	var err error
+	_ = err
+
+	// Parameter object where we will unmarshal all parameters from the context
+	var params ListMarksParams
+
+	// ------------- Required query parameter "from" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "from", c.Request.URL.Query(), &params.From, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter from: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	// ------------- Required query parameter "until" -------------
+
+	err = runtime.BindQueryParameterWithOptions("form", true, true, "until", c.Request.URL.Query(), &params.Until, runtime.BindQueryParameterOptions{Type: "string", Format: "date-time"})
+	if err != nil {
+		siw.ErrorHandler(c, fmt.Errorf("Invalid format for parameter until: %w", err), http.StatusBadRequest)
+		return
+	}
+
+	for _, middleware := range siw.HandlerMiddlewares {
+		middleware(c)
+		if c.IsAborted() {
+			return
+		}
+	}
+
+	siw.Handler.ListMarks(c, params)
+}
+
 // GetPreflight operation middleware
 func (siw *ServerInterfaceWrapper) GetPreflight(c *gin.Context) {
 
@@ -1353,6 +1403,7 @@ func RegisterHandlersWithOptions(router gin.IRouter, si ServerInterface, options
 	router.GET(options.BaseURL+"/changes", wrapper.ListChanges)
 	router.POST(options.BaseURL+"/changes", wrapper.DeclareChange)
 	router.POST(options.BaseURL+"/changes/end", wrapper.EndChange)
+	router.GET(options.BaseURL+"/marks", wrapper.ListMarks)
 	router.GET(options.BaseURL+"/alarms", wrapper.ListAlarms)
 	router.GET(options.BaseURL+"/feedback", wrapper.ListFeedback)
 	router.POST(options.BaseURL+"/feedback", wrapper.GiveFeedback)
@@ -2111,6 +2162,45 @@ func (response ListLinksdefaultApplicationProblemPlusJSONResponse) VisitListLink
 	return err
 }
 
+type ListMarksRequestObject struct {
+	Params ListMarksParams
+}
+
+type ListMarksResponseObject interface {
+	VisitListMarksResponse(w http.ResponseWriter) error
+}
+
+type ListMarks200JSONResponse []MarkedTime
+
+func (response ListMarks200JSONResponse) VisitListMarksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(200)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
+type ListMarksdefaultApplicationProblemPlusJSONResponse struct {
+	Body       Problem
+	StatusCode int
+}
+
+func (response ListMarksdefaultApplicationProblemPlusJSONResponse) VisitListMarksResponse(w http.ResponseWriter) error {
+
+	var buf bytes.Buffer
+	if err := json.NewEncoder(&buf).Encode(response.Body); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(response.StatusCode)
+	_, err := buf.WriteTo(w)
+	return err
+}
+
 type GetPreflightRequestObject struct {
 	Params GetPreflightParams
 }
@@ -2541,6 +2631,9 @@ type StrictServerInterface interface {
 	// ListLinks The ends of replication links, each with its state and how far the target is behind.
 	// (GET /links)
 	ListLinks(ctx context.Context, request ListLinksRequestObject) (ListLinksResponseObject, error)
+	// ListMarks The times on record of which detectors do not learn, or that they judge otherwise, as incidents, moved users and changes.
+	// (GET /marks)
+	ListMarks(ctx context.Context, request ListMarksRequestObject) (ListMarksResponseObject, error)
 	// GetPreflight What each executor says of the fencing tokens of this ledger.
 	// (GET /preflight)
 	GetPreflight(ctx context.Context, request GetPreflightRequestObject) (GetPreflightResponseObject, error)
@@ -3165,6 +3258,32 @@ func (sh *strictHandler) ListLinks(ctx *gin.Context) {
 		sh.options.HandlerErrorFunc(ctx, err)
 	} else if validResponse, ok := response.(ListLinksResponseObject); ok {
 		if err := validResponse.VisitListLinksResponse(ctx.Writer); err != nil {
+			sh.options.ResponseErrorHandlerFunc(ctx, err)
+		}
+	} else if response != nil {
+		sh.options.ResponseErrorHandlerFunc(ctx, fmt.Errorf("unexpected response type: %T", response))
+	}
+}
+
+// ListMarks operation middleware
+func (sh *strictHandler) ListMarks(ctx *gin.Context, params ListMarksParams) {
+	var request ListMarksRequestObject
+
+	request.Params = params
+
+	handler := func(ctx *gin.Context, request interface{}) (interface{}, error) {
+		return sh.ssi.ListMarks(ctx, request.(ListMarksRequestObject))
+	}
+	for _, middleware := range sh.middlewares {
+		handler = middleware(handler, "ListMarks")
+	}
+
+	response, err := handler(ctx, request)
+
+	if err != nil {
+		sh.options.HandlerErrorFunc(ctx, err)
+	} else if validResponse, ok := response.(ListMarksResponseObject); ok {
+		if err := validResponse.VisitListMarksResponse(ctx.Writer); err != nil {
 			sh.options.ResponseErrorHandlerFunc(ctx, err)
 		}
 	} else if response != nil {

@@ -266,7 +266,7 @@ func (s *Server) serve(ctx context.Context) error {
 	s.marks.relearn = s.watchman.Relearn
 	s.loop = s.newLoop() //nolint:contextcheck // what it reads later has no request that would end it
 	registerFacts(s.registry, s.eyes.counts)
-	s.registry.MustRegister(newLinkMetrics(s.eyes.Observation), newStatisticsMetrics(s.eyes.reckoning, s.calibration.Load))
+	s.registry.MustRegister(newLinkMetrics(s.eyes.Observation), newConditionMetrics(s.eyes.Observation), newStatisticsMetrics(s.eyes.reckoning, s.calibration.Load))
 	opinions := newOpinions(s.ledger, s.store, s.eyes.Observation, s.config.Watches, s.room("app"))
 	s.registry.MustRegister(newOpinionMetrics(opinions.Precision))
 	handler, err := s.handler(opinions)

@@ -22,6 +22,7 @@ func (l *loop) watch(ctx context.Context, tick <-chan time.Time) {
 	l.hand.Abandon()
 	l.static.Store(nil)
 	l.metrics.static.Set(0)
+	l.metrics.decisions.clear()
 	l.answered = nil
 	for ctx.Err() == nil && !l.leads() {
 		select {

@@ -185,6 +185,7 @@ func (l *loop) step(ctx context.Context, in input) {
 			l.hand.Notify(notice)
 		}
 		l.remember(out)
+		l.metrics.decisions.follow(out.Changes)
 		if in.reply != nil && out.Reply != nil {
 			in.reply <- *out.Reply
 		}
@@ -328,6 +329,7 @@ func (l *loop) reload(ctx context.Context) bool {
 	l.engine = decide.New(l.topology(), snapshot)
 	l.engine.Recall(l.memory.all())
 	l.brake.Store(snapshot.Brake)
+	l.metrics.decisions.begin(snapshot.Episodes)
 	intents, notices := l.engine.Pending()
 	for _, intent := range intents {
 		l.hand.Perform(intent)

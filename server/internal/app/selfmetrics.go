@@ -26,6 +26,8 @@ type loopMetrics struct {
 	changes prometheus.Counter
 	seconds prometheus.Histogram
 	static  prometheus.Gauge
+
+	decisions *decisionMetrics
 }
 
 func newLoopMetrics(registry prometheus.Registerer) *loopMetrics {
@@ -45,6 +47,7 @@ func newLoopMetrics(registry prometheus.Registerer) *loopMetrics {
 		}),
 	}
 	registry.MustRegister(m.steps, m.changes, m.seconds, m.static)
+	m.decisions = newDecisionMetrics(registry)
 	return m
 }
 

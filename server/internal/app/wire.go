@@ -183,8 +183,10 @@ func (s *Server) watching(watches []detect.Watch, signals func([]core.Signal)) d
 }
 
 // zone is the civil time of a site of the configuration.
-func (s *Server) zone(site string) *time.Location {
-	for _, x := range s.config.Sites {
+func (s *Server) zone(site string) *time.Location { return zoneOf(s.config, site) }
+
+func zoneOf(c config.Config, site string) *time.Location {
+	for _, x := range c.Sites {
 		if x.Name == site {
 			if zone, err := time.LoadLocation(x.TimeZone); err == nil { // checked when the file was read
 				return zone
@@ -240,7 +242,7 @@ func (s *Server) handler(said *opinions) (http.Handler, error) {
 			{Name: "loop", Ready: func(context.Context) error { return s.loop.ready() }, ForOrders: s.several()},
 			{Name: "detect", Ready: func(context.Context) error { return s.watchman.Behind() }, Warns: true},
 		},
-		Links: s, Changes: changes{s.ledger, s.marks.stale}, Opinions: said, Watches: s.watchman, Control: s,
+		Links: s, Changes: changes{s.ledger, s.marks.stale}, Opinions: said, Marks: &s.marks, Watches: s.watchman, Control: s,
 		Ingest: door.Handler(), Prometheus: s.store.Handler(), Web: web.Files(),
 		Metrics: promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{}),
 		Hosts:   api.HostsOf(s.config.Server.URL),

@@ -145,3 +145,13 @@ func (c DeclaredChange) Check(at time.Time) error {
 	}
 	return nil
 }
+
+// MarkedTime is a time on record that is not like others for a subject: detectors do not learn from it, or judge it otherwise.
+type MarkedTime struct {
+	Kind    string    `json:"kind"` // incident, drained, shifted, change or maintenance
+	Subject Subject   `json:"subject"`
+	From    time.Time `json:"from"`
+	Until   time.Time `json:"until,omitzero"` // zero: it is not over
+	What    string    `json:"what,omitempty"`
+	Load    float64   `json:"load,omitempty"` // of shifted, users as a multiple of before; 0: nobody knows
+}

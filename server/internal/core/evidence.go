@@ -74,6 +74,13 @@ func (e Evidence) Company() string {
 	return "; odd as well: " + strings.Join(e.Others, ", ")
 }
 
+// Numbers of evidence of detectors that have a band: how many values it rests on, and which share of the values since the model began was
+// kept from it.
+const (
+	NumberPoints  = "points"
+	NumberKeptOut = "kept_out"
+)
+
 // Band is what a detector expected and what it saw.
 type Band struct {
 	Value    float64 `json:"value"`

@@ -95,13 +95,17 @@ type Signal struct {
 	Cadence time.Duration
 	// Still says that nobody knows how long one value lasts, since the series has hardly ever moved, or that one of several values that are judged
 	// together is written more seldom: all that is said may be of one value.
-	Still     bool
-	Value     float64
-	Expected  float64
-	Lower     float64
-	Upper     float64
-	Score     float64 // 0 to 1, how odd it is: of a calibrated model one minus the chance, of another a figure of its own
-	HasBand   bool    // false while warming: Expected, Lower and Upper mean nothing
+	Still    bool
+	Value    float64
+	Expected float64
+	Lower    float64
+	Upper    float64
+	Score    float64 // 0 to 1, how odd it is: of a calibrated model one minus the chance, of another a figure of its own
+	HasBand  bool    // false while warming: Expected, Lower and Upper mean nothing
+	// Points is how many values the band rests on, 0 where that is not known, and KeptOut which share of the values since the
+	// model began it was kept from learning, as those of incidents.
+	Points    int
+	KeptOut   float64
 	Labels    map[string]string
 	Series    string // as sentences call it: the detector, the labels that tell it from others about the subject, the subject
 	Sentence  string

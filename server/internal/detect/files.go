@@ -34,12 +34,12 @@ import (
 // where the score is larger for what is odder, -12 for a row that could not be judged, and is_anomaly is 1 at the rows at
 // which an alarm is raised, not while it lasts. The score of auto is minus the decimal logarithm of how often a week the
 // like is expected by chance, and while an alarm lasts no larger than that of its budget, since it is one alarm; of the
-// other models, minus that of the tail probability. Services have no other model than auto: with another one they are
-// left out, which progress is told. A file is there when it is whole.
+// other models, minus that of the tail probability. The series of a service are judged together by service, which is what auto
+// is for them; a kind that the model does not judge is left out, which progress is told. A file is there when it is whole.
 func Files(ctx context.Context, in, out string, model Model, progress io.Writer) error {
 	w := Watch{Model: model}
-	if !w.learns() {
-		return fmt.Errorf("model %q: want one of %s; the others do not know a series from its past alone", model, listed(learners()))
+	if able := append(learners(), ModelService); !slices.Contains(able, w.model()) {
+		return fmt.Errorf("model %q: want one of %s; the others do not know a series from its past alone", model, listed(able))
 	}
 	list, err := inputs(filepath.Join(in, listFile))
 	if err != nil {
@@ -195,6 +195,9 @@ func (x input) judge(ctx context.Context, in, out string, w Watch) (note string,
 	}
 	j := judgeOf(w, rows.columns)
 	if j == nil {
+		if rows.columns == 1 {
+			return "left out: " + string(w.model()) + " judges the series of a service, not one", nil
+		}
 		return "left out: " + string(w.model()) + " judges one series, not the " + strconv.Itoa(rows.columns) + " of a service", nil
 	}
 	tmp, err := os.CreateTemp(out, ".scores-*")
@@ -220,13 +223,15 @@ func (x input) judge(ctx context.Context, in, out string, w Watch) (note string,
 // judgeOf is the model for rows of so many values; nil when there is none.
 func judgeOf(w Watch, columns int) func(time.Time, []float64) detectors.Verdict {
 	if columns > 1 {
-		if w.model() != ModelAuto {
+		if w.model() != ModelAuto && w.model() != ModelService {
 			return nil
 		}
-		m := &detectors.Service{FalseAlarmsPerWeek: w.FalseAlarms}
-		return m.Observe
+		return w.whole(nil).Observe
 	}
 	m := w.newModel(nil)
+	if m == nil {
+		return nil
+	}
 	return func(at time.Time, values []float64) detectors.Verdict {
 		return m.Observe(detectors.Point{At: at, Value: values[0], Missing: math.IsNaN(values[0])})
 	}

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -115,6 +116,31 @@ func TestFilesAreJudgedRowByRow(t *testing.T) {
 		if model == detect.ModelAuto && !strings.HasSuffix(scoresOf(t, out, "b")[1501], ",1") {
 			t.Error("the service is not anomalous where both of its series are")
 		}
+	}
+}
+
+// Service is what auto is for the series of a service, and leaves single ones out.
+func TestFilesOfAServiceByItsName(t *testing.T) {
+	whole := steady(3000, 1500, 1501, 1502)
+	in := recorded(t, map[string]string{
+		"inputs.csv": listed + "a,lab,uni,1,10,3000,0,a.csv\nb,lab,multi,2,10,3000,0,b.csv\n", "a.csv": whole, "b.csv": doubled(whole),
+	})
+	auto, service := t.TempDir(), t.TempDir()
+	var notes strings.Builder
+	if err := detect.Files(t.Context(), in, auto, detect.ModelAuto, &notes); err != nil || notes.Len() > 0 {
+		t.Fatal(notes.String(), err)
+	}
+	if err := detect.Files(t.Context(), in, service, detect.ModelService, &notes); err != nil {
+		t.Fatal(err)
+	}
+	if want := "a: left out: service judges the series of a service, not one\n"; notes.String() != want {
+		t.Errorf("notes %q, want %q", notes.String(), want)
+	}
+	if _, err := os.Stat(filepath.Join(service, "a.csv")); err == nil {
+		t.Error("a single series has scores of service")
+	}
+	if !slices.Equal(scoresOf(t, service, "b"), scoresOf(t, auto, "b")) {
+		t.Error("the scores of service are not those of auto")
 	}
 }
 

@@ -94,7 +94,7 @@ func TestNothingLearnedIsForgotten(t *testing.T) {
 	f(series{}, "labels lastAt verdict unknown note gone missed absent excused cadence still back contributors past",
 		"key written special subject known name ours band banded slow told")
 	f(past{}, "kept changed changedAt", "learns special")
-	f(kept[learner]{}, "model aside on back apart since", "fresh")
+	f(kept[learner]{}, "model aside on back apart since seen out", "fresh")
 	f(changed{}, "change model stray strayed old new", "")
 	f(row{}, "peers whole burn places names of series heard paces at", "watch values wrong")
 	f(cadence{}, "Value At Fresh Apart Changed Gaps N Next", "")

@@ -25,6 +25,8 @@ type kept[M learner] struct {
 	back  bool    // the model judges again, and may hold an alarm from before
 	apart [3]bool // users are away; come or go; people work: of what the stand-in must not keep anything when it is over
 	since time.Time
+	seen  int // values since the model began
+	out   int // of them, those that it was kept from
 }
 
 func newKept[M learner](fresh func() M) kept[M] { return kept[M]{fresh: fresh, model: fresh()} }
@@ -42,13 +44,17 @@ func (k *kept[M]) turn(at time.Time, m marked) (stays bool) {
 		over = over || was && !apart[i]
 	}
 	k.apart = apart
+	k.seen++
+	if aside {
+		k.out++
+	}
 	switch {
 	case aside && (!k.on || over):
 		k.aside, k.on, k.since, k.back = k.copy(), true, at, false
 	case !aside && k.on:
 		var none M
 		if stays = at.Sub(k.since) > asideLongest; stays {
-			k.model = k.aside
+			k.model, k.out = k.aside, 0
 		}
 		k.aside, k.on, k.back = none, false, !stays
 	}
@@ -72,6 +78,9 @@ func (k *kept[M]) heard(v detectors.Verdict) detectors.Verdict {
 func off(v detectors.Verdict) bool {
 	return v.State == detectors.StateAnomalous && v.Reason != detectors.ReasonRecovering
 }
+
+// keptOut is the share of the values that the model was kept from, 0 to 1.
+func (k *kept[M]) keptOut() float64 { return float64(k.out) / float64(max(1, k.seen)) }
 
 // judge is the model that judges now.
 func (k *kept[M]) judge() M {

@@ -94,6 +94,13 @@ func TestAnIncidentIsNotLearned(t *testing.T) {
 			if marked {
 				stateAt(t, signals, 5*time.Hour+5*time.Minute, core.DetectorAnomalous, "is above")
 			}
+			s, want := signals[5*time.Hour+5*time.Minute], 0.0
+			if marked {
+				want = 180 / 726.0 // of seven hours before the start too
+			}
+			if math.Abs(s.KeptOut-want) > 0.02 || s.Points == 0 {
+				t.Errorf("marked %t: %d points, %g kept out, want %g", marked, s.Points, s.KeptOut, want)
+			}
 		})
 	}
 }
@@ -247,6 +254,9 @@ func TestALongIncidentIsTheNewLevel(t *testing.T) {
 		incident := detect.Mark{Kind: detect.MarkIncident, Subject: checkoutAtFra, From: start.Add(time.Hour), Until: start.Add(26 * time.Hour)}
 		signals := watched(t, w, 26*time.Hour+10*time.Minute, trafficWatch(), incident)
 		stateAt(t, signals, 26*time.Hour+5*time.Minute, core.DetectorNormal, "")
+		if s := signals[26*time.Hour+5*time.Minute]; s.KeptOut != 0 {
+			t.Errorf("%g is kept out of what was learned after all", s.KeptOut)
+		}
 	})
 }
 

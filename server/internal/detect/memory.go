@@ -46,6 +46,8 @@ type keptMemory struct {
 	On, Back bool
 	Apart    [3]bool
 	Since    time.Time
+	Seen     int
+	Out      int
 }
 
 // pastMemory is a past without its models.
@@ -144,7 +146,7 @@ func (s *series) memory(zone string, live bool) seriesMemory {
 }
 
 func (k *kept[M]) memory() keptMemory {
-	return keptMemory{On: k.on, Back: k.back, Apart: k.apart, Since: k.since}
+	return keptMemory{On: k.on, Back: k.back, Apart: k.apart, Since: k.since, Seen: k.seen, Out: k.out}
 }
 
 // reader reads records.
@@ -317,7 +319,7 @@ func (w *watcher) recalled(m seriesMemory) (*series, error) {
 
 // recall takes what is known beside the models.
 func (k *kept[M]) recall(m keptMemory) {
-	k.on, k.back, k.apart, k.since = m.On, m.Back, m.Apart, m.Since
+	k.on, k.back, k.apart, k.since, k.seen, k.out = m.On, m.Back, m.Apart, m.Since, m.Seen, m.Out
 	if k.on {
 		k.aside = k.fresh()
 	}

@@ -268,6 +268,9 @@ func (s *series) signal(w Watch, interval time.Duration, at time.Time) core.Sign
 	}
 	if v.HasExpected && v.HasLower && v.HasUpper {
 		sig.Expected, sig.Lower, sig.Upper, sig.HasBand = v.Expected, v.Lower, v.Upper, true
+		if s.past != nil {
+			sig.Points, sig.KeptOut = v.Points, s.past.keptOut()
+		}
 	}
 	sig.Contributors = s.contributors
 	if v.State == detectors.StateNormal && s.note == "" && s.special == "" {

@@ -48,14 +48,19 @@ func (p *patience) text() string {
 }
 
 // listen notes when there was data last, and says once when that is long ago and once when there is some again: of the watch, and not of
-// each of its series. A watch that never had any asks for what is not there, as one about links where there are none.
+// each of its series. A watch that never had any asks for what is not there, as one about links where there are none. While nobody asked, as when
+// the server was down, nobody knows.
 func (w *watcher) listen(at time.Time, interval time.Duration) {
 	for _, s := range w.series {
 		if s.lastAt.After(w.heard) {
 			w.heard = s.lastAt
 		}
 	}
-	silent := !w.heard.IsZero() && at.Sub(w.heard) >= max(silentAfter, silentIntervals*interval)
+	if at.Sub(w.listens) > unknownAfter*interval {
+		w.listensFrom = at
+	}
+	w.listens = at
+	silent := !w.heard.IsZero() && min(at.Sub(w.heard), at.Sub(w.listensFrom)) >= max(silentAfter, silentIntervals*interval)
 	if silent == w.silent {
 		return
 	}

@@ -64,6 +64,31 @@ func TestAWatchWithoutDataSaysSo(t *testing.T) {
 			}
 		}
 	})
+	// While the server was down nobody asked: what it does not find at its start may come as late as always.
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		w := &world{at: func(at time.Time) ([]core.SeriesValue, error) {
+			if since := at.Sub(start); since > -12*time.Minute && since < 4*time.Minute {
+				return nil, nil
+			}
+			return one(1), nil
+		}}
+		if got, log := said(t, w, trafficWatch(), 3*time.Minute, time.Hour); got[0] != "" || strings.Contains(log, "no data") {
+			t.Errorf("said %q\n%s", got, log)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		w := &world{at: func(at time.Time) ([]core.SeriesValue, error) {
+			if at.Sub(start) > -12*time.Minute {
+				return nil, nil
+			}
+			return one(1), nil
+		}}
+		if got, log := said(t, w, trafficWatch(), 9*time.Minute, 12*time.Minute); got[0] != "" || got[1] != "no data since 23:48:00 UTC" {
+			t.Errorf("said %q\n%s", got, log)
+		}
+	})
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{at: func(time.Time) ([]core.SeriesValue, error) { return nil, nil }}
 		if got, log := said(t, w, trafficWatch(), 2*time.Hour); got[0] != "" || strings.Contains(log, "no data") {

@@ -54,23 +54,26 @@ type watcher struct {
 	passes   time.Time // begin of the last one
 	spoiled  spoiled
 
-	ours      bool // whether it was ours at the last tick
-	series    map[string]*series
-	order     []*series     // the series by key; nil when they changed
-	rows      rows          // nil for models of one series
-	points    []seriesPoint // of the last answer; its room is used again
-	samples   []core.Sample // of the last report; its room is used again
-	replayed  bool
-	again     bool      // the models judge, while the training window is to be read again
-	replay    *replay   // under way; nil: not begun, or done
-	asked     time.Time // the time of the last question of ours that was answered
-	heard     time.Time // the newest value of any series
-	silent    bool      // that is long ago
-	patience  patience
-	queryErr  string // the failures last logged
-	valueErr  string
-	replayErr string
-	writeErr  string
+	ours     bool // whether it was ours at the last tick
+	series   map[string]*series
+	order    []*series     // the series by key; nil when they changed
+	rows     rows          // nil for models of one series
+	points   []seriesPoint // of the last answer; its room is used again
+	samples  []core.Sample // of the last report; its room is used again
+	replayed bool
+	again    bool      // the models judge, while the training window is to be read again
+	replay   *replay   // under way; nil: not begun, or done
+	asked    time.Time // the time of the last question of ours that was answered
+	heard    time.Time // the newest value of any series
+	listens  time.Time // of the newest answer, and listensFrom of the first one of those that came at each tick until then
+
+	listensFrom time.Time
+	silent      bool // that is long ago
+	patience    patience
+	queryErr    string // the failures last logged
+	valueErr    string
+	replayErr   string
+	writeErr    string
 
 	aboutNothing, tooMany leftOut
 }
@@ -315,7 +318,7 @@ func (w *watcher) sorted() []*series {
 // forget begins with no series, and with nothing replayed.
 func (w *watcher) forget() {
 	w.series, w.order, w.replayed, w.again, w.replay, w.pass, w.asked = map[string]*series{}, nil, false, false, nil, nil, time.Time{}
-	w.heard = time.Time{}
+	w.heard, w.listens = time.Time{}, time.Time{}
 }
 
 // report tells the state of every series, and writes it back when the watch is ours. A series that is missing for a

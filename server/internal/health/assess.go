@@ -239,6 +239,10 @@ func (st objection) evidence(s core.Subject) core.Evidence {
 	}
 	if g.HasBand {
 		e.Band = &core.Band{Value: g.Value, Expected: g.Expected, Lower: g.Lower, Upper: g.Upper, Score: g.Score}
+		if g.Points > 0 {
+			e.Numbers = append(e.Numbers, core.Number{Name: core.NumberPoints, Value: float64(g.Points), Unit: "{point}"},
+				core.Number{Name: core.NumberKeptOut, Value: g.KeptOut, Unit: "1"})
+		}
 	}
 	if e.Sentence == "" {
 		e.Sentence = g.Detector + " is out of its band"

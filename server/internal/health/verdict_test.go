@@ -251,3 +251,16 @@ func TestContributorsAreNumbers(t *testing.T) {
 		t.Errorf("numbers %+v", e.Numbers)
 	}
 }
+
+// What a band rests on is told with it; of other models nobody knows.
+func TestWhatABandRestsOnIsToldInNumbers(t *testing.T) {
+	f := func(points int, want ...core.Number) {
+		t.Helper()
+		st := objection{signalState: &signalState{signal: core.Signal{Detector: "latency", HasBand: true, Points: points, KeptOut: 0.25}}}
+		if e := st.evidence(core.Subject{Site: "fra"}); !slices.Equal(e.Numbers[1:], want) {
+			t.Errorf("%d points: numbers %+v", points, e.Numbers)
+		}
+	}
+	f(0)
+	f(40, core.Number{Name: core.NumberPoints, Value: 40, Unit: "{point}"}, core.Number{Name: core.NumberKeptOut, Value: 0.25, Unit: "1"})
+}

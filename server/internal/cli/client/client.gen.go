@@ -133,6 +133,9 @@ type Anomaly struct {
 	// Sentence The series, its value and the band, or what is odd without one.
 	Sentence string    `json:"sentence"`
 	Since    time.Time `json:"since"`
+
+	// Why What the band rests on; absent where there is none, or an older replica does not say.
+	Why *string `json:"why,omitempty"`
 }
 
 // Answer Answer is what one guard says of one proposal.
@@ -287,6 +290,9 @@ type LinkState = core.LinkState
 
 // LinkView LinkView is what one end of a replication link said last: how far the target is behind its source. What is not known is absent.
 type LinkView = core.LinkView
+
+// MarkedTime MarkedTime is a time that is not like others for a subject.
+type MarkedTime = core.MarkedTime
 
 // Member Member is one member of the ledger's cluster, joined or configured.
 type Member = core.Member
@@ -601,6 +607,12 @@ type ListFeedbackParams struct {
 	Limit *Limit `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// ListMarksParams defines parameters for ListMarks.
+type ListMarksParams struct {
+	From  time.Time `form:"from" json:"from"`
+	Until time.Time `form:"until" json:"until"`
+}
+
 // GetPreflightParams defines parameters for GetPreflight.
 type GetPreflightParams struct {
 	// ClusterID Ask as the ledger of this cluster would; the present one when absent.
@@ -875,6 +887,13 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /links (the `ListLinks` operationId).
 	ListLinks(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListMarks The times on record of which detectors do not learn, or that they judge otherwise, as incidents, moved users and changes.
+	//
+	// Those that touch a time, as the detectors of this server know them. Special times are of the configuration and not among them.
+	//
+	// Corresponds with GET /marks (the `ListMarks` operationId).
+	ListMarks(ctx context.Context, params *ListMarksParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetPreflight What each executor says of the fencing tokens of this ledger.
 	//
@@ -1340,6 +1359,23 @@ func (c *Client) GiveFeedback(ctx context.Context, body GiveFeedbackJSONRequestB
 // Corresponds with GET /links (the `ListLinks` operationId).
 func (c *Client) ListLinks(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListLinksRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListMarks The times on record of which detectors do not learn, or that they judge otherwise, as incidents, moved users and changes.
+//
+// Those that touch a time, as the detectors of this server know them. Special times are of the configuration and not among them.
+//
+// Corresponds with GET /marks (the `ListMarks` operationId).
+func (c *Client) ListMarks(ctx context.Context, params *ListMarksParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListMarksRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2316,6 +2352,64 @@ func NewListLinksRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewListMarksRequest constructs an http.Request for the ListMarks method
+func NewListMarksRequest(server string, params *ListMarksParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/marks")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "from", params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", true, "until", params.Until, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewGetPreflightRequest constructs an http.Request for the GetPreflight method
 func NewGetPreflightRequest(server string, params *GetPreflightParams) (*http.Request, error) {
 	var err error
@@ -2927,6 +3021,15 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /links (the `ListLinks` operationId).
 	ListLinksWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListLinksResponse, error)
+
+	// ListMarksWithResponse The times on record of which detectors do not learn, or that they judge otherwise, as incidents, moved users and changes.
+	//
+	// Those that touch a time, as the detectors of this server know them. Special times are of the configuration and not among them.
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /marks (the `ListMarks` operationId).
+	ListMarksWithResponse(ctx context.Context, params *ListMarksParams, reqEditors ...RequestEditorFn) (*ListMarksResponse, error)
 
 	// GetPreflightWithResponse What each executor says of the fencing tokens of this ledger.
 	//
@@ -3893,6 +3996,54 @@ func (r ListLinksResponse) ContentType() string {
 	return ""
 }
 
+type ListMarksResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *[]MarkedTime
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListMarksResponse) GetJSON200() *[]MarkedTime {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListMarksResponse) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListMarksResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListMarksResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListMarksResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListMarksResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type GetPreflightResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -4689,6 +4840,21 @@ func (c *ClientWithResponses) ListLinksWithResponse(ctx context.Context, reqEdit
 	return ParseListLinksResponse(rsp)
 }
 
+// ListMarksWithResponse The times on record of which detectors do not learn, or that they judge otherwise, as incidents, moved users and changes.
+//
+// Those that touch a time, as the detectors of this server know them. Special times are of the configuration and not among them.
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /marks (the `ListMarks` operationId).
+func (c *ClientWithResponses) ListMarksWithResponse(ctx context.Context, params *ListMarksParams, reqEditors ...RequestEditorFn) (*ListMarksResponse, error) {
+	rsp, err := c.ListMarks(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListMarksResponse(rsp)
+}
+
 // GetPreflightWithResponse What each executor says of the fencing tokens of this ledger.
 //
 // This server calls every executor; it commands nothing.
@@ -5438,6 +5604,39 @@ func ParseListLinksResponse(rsp *http.Response) (*ListLinksResponse, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest []LinkView
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListMarksResponse parses an HTTP response from a ListMarksWithResponse call
+func ParseListMarksResponse(rsp *http.Response) (*ListMarksResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListMarksResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest []MarkedTime
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
