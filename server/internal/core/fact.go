@@ -88,8 +88,8 @@ type Signal struct {
 	State       DetectorState
 	At          time.Time
 	// Since is when what is anomalous became odd; zero: it is not, or whoever says so does not know.
-	Since time.Time
-	Interval    time.Duration
+	Since    time.Time
+	Interval time.Duration
 	// Cadence is how far apart the values of the series are where that is more than Interval: what is said in between repeats the last one. Zero
 	// means Interval.
 	Cadence time.Duration
