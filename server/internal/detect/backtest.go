@@ -21,7 +21,7 @@ type Backtest struct {
 	// Right says of an alarm whether a person said that it was; may be nil.
 	Right    func(watch, series string, onset time.Time) bool
 	Progress func(at time.Time) // hears at each tick how far it is; may be nil
-	// MaxPoints is how many points it may take, of all series together; 0 means 100 million, some half an hour.
+	// MaxPoints is how many points it may take, of all series together; 0 means 100 million, some seven minutes.
 	MaxPoints int
 	// Told hears what Signals of Options would have; may be nil.
 	Told func([]core.Signal)
