@@ -272,6 +272,21 @@ func TestPeersSurvivesAnything(t *testing.T) {
 	})
 }
 
+// Values as large as numbers can be, beside as many that are one and the same, have a size that is a number too: else nothing could be saved.
+func TestLargestValuesCanBeSaved(t *testing.T) {
+	m := &detectors.CUSUM{}
+	for i := range 40 {
+		x := 0.0
+		if i%3 == 0 {
+			x = math.MaxFloat64
+		}
+		m.Observe(detectors.Point{At: at(i), Value: x})
+	}
+	if _, err := m.Snapshot(); err != nil {
+		t.Error(err)
+	}
+}
+
 // The unit of all sites together does not matter, nor does a movement that they share.
 func TestPeersEquivariance(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -90,5 +90,5 @@ func (r *running) begin() (level, size float64) {
 	if len(moved) <= n/10 {
 		return level, 0
 	}
-	return level, moved[(len(moved)-1)/2] * float64(len(moved)) / float64(n)
+	return level, finite(moved[(len(moved)-1)/2] * float64(len(moved)) / float64(n))
 }
