@@ -56,6 +56,7 @@ type BacktestWatch struct {
 	Series      int                `json:"series"`
 	Ticks       int                `json:"ticks"`
 	Points      int                `json:"points"`
+	Anomalous   float64            `json:"anomalous"` // of the points
 	Warming     float64            `json:"warming"`
 	Unknown     float64            `json:"unknown"`
 	SeriesWeeks float64            `json:"series_weeks"`
@@ -130,7 +131,7 @@ func RunBacktest(ctx context.Context, o BacktestOptions) (BacktestReport, error)
 	if err != nil {
 		return out, err
 	}
-	right, err := rightOf(ctx, base)
+	said, err := saidOf(ctx, base)
 	if err != nil {
 		return out, err
 	}
@@ -143,7 +144,7 @@ func RunBacktest(ctx context.Context, o BacktestOptions) (BacktestReport, error)
 		Marks: func(from, until time.Time) []detect.Mark {
 			return append(special.between(from, until), touching(marks, from, until)...)
 		},
-		Right: func(watch, series string, onset time.Time) bool { return right[core.AlarmID(watch, series, onset)] },
+		Said: func(watch, series string, onset time.Time) core.Said { return said[core.AlarmID(watch, series, onset)] },
 	}
 	for _, w := range watches {
 		b.Watch = w.Detect()
@@ -235,6 +236,7 @@ func tell(c detect.Candidate, j detect.Judged, budget float64, err error) Backte
 	all := float64(max(1, j.Points+j.Warming+j.Unknown))
 	x.Series, x.Ticks, x.Points, x.SeriesWeeks, x.Note = j.Series, j.Ticks, j.Points, j.Weeks, j.Note
 	x.Warming, x.Unknown = float64(j.Warming)/all, float64(j.Unknown)/all
+	x.Anomalous = float64(j.Anomalous) / float64(max(1, j.Points))
 	x.FalseAlarms = j.False()
 	x.Known = len(j.Alarms) - x.FalseAlarms
 	if rate := j.Rate(); !math.IsNaN(rate) {
@@ -242,8 +244,13 @@ func tell(c detect.Candidate, j detect.Judged, budget float64, err error) Backte
 		lower, upper = lower/j.Weeks, upper/j.Weeks
 		x.Rate, x.Lower, x.Upper = &rate, &lower, &upper
 	}
-	if all := j.Points + j.Warming + j.Unknown; all == 0 {
-		x.Note = "no series: the store has nothing of that time that the query finds and that is about a site"
+	switch {
+	case j.Series == 0:
+		x.Note = "no series: the store has nothing of that time that the query finds, or its series do not say which site they are about"
+	case j.Points == 0 && j.Warming > 0:
+		x.Note = "nothing was judged: there are too few values so far, so give more days or wait"
+	case j.Points == 0:
+		x.Note = "nothing was judged: it was unknown all the time"
 	}
 	for _, i := range j.Incidents {
 		x.Incidents = append(x.Incidents, BacktestIncident{Subject: i.Subject, From: i.From, Until: i.Until, Met: i.Met, AfterS: i.After.Seconds()})
@@ -304,19 +311,23 @@ func marksOf(ctx context.Context, base *url.URL, from, until time.Time) ([]detec
 	return out, nil
 }
 
-// rightOf are the alarms that somebody said were right, and nobody that they were wrong.
-func rightOf(ctx context.Context, base *url.URL) (map[string]bool, error) {
+// saidOf is what people said of alarms; of one of which they are not of one mind nothing.
+func saidOf(ctx context.Context, base *url.URL) (map[string]core.Said, error) {
 	all, err := past[core.Feedback](ctx, base, "feedback", url.Values{"limit": {"1000"}})
 	if err != nil {
 		return nil, err
 	}
-	right := map[string]bool{}
+	out := map[string]core.Said{}
 	for _, f := range all {
-		if said, ok := right[f.About]; f.Label != core.SaidUnsure {
-			right[f.About] = f.Label == core.SaidTrue && (said || !ok)
+		switch said, ok := out[f.About]; {
+		case f.Label == core.SaidUnsure:
+		case !ok:
+			out[f.About] = f.Label
+		case said != f.Label:
+			out[f.About] = core.SaidUnsure
 		}
 	}
-	return right, nil
+	return out, nil
 }
 
 // markKinds are the kinds of times on record, as the API has them.
@@ -355,7 +366,11 @@ func (x BacktestWatch) write(b *strings.Builder) {
 		fmt.Fprintf(b, ": %s\n", x.Error)
 		return
 	}
-	fmt.Fprintf(b, ": %d series, %d ticks; %.1f %% warming, %.1f %% unknown\n", x.Series, x.Ticks, 100*x.Warming, 100*x.Unknown)
+	fmt.Fprintf(b, ": %d series, %d ticks; %.1f %% warming, %.1f %% unknown", x.Series, x.Ticks, 100*x.Warming, 100*x.Unknown)
+	if x.Points > 0 {
+		fmt.Fprintf(b, ", of the rest %.2g %% anomalous", 100*x.Anomalous)
+	}
+	b.WriteByte('\n')
 	if x.Note != "" {
 		fmt.Fprintf(b, "  %s\n", x.Note)
 	}

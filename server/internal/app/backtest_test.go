@@ -92,7 +92,7 @@ func TestABacktestOfARealPast(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"level (auto): 1 series, 1440 ticks; 0.0 % warming, 0.0 % unknown\n",
+		"level (auto): 1 series, 1440 ticks; 0.0 % warming, 0.0 % unknown, of the rest 4.",
 		"false alarms: 1, 42 a series and week (95 %: 2.15 to 199), where 1 may be; 0 more in what is on record\n  incidents on record: none\n",
 		"level of fra: 300 is above ",
 		"as it is: auto", "model: seasonal, threshold: 15 ", "model: cusum",

@@ -79,7 +79,7 @@ func (s *specials) now(at time.Time) []core.SpecialTime {
 		i := slices.IndexFunc(out, func(x core.SpecialTime) bool { return x.Name == m.What })
 		if i < 0 {
 			i = len(out)
-			out = append(out, core.SpecialTime{Name: m.What, Sentence: "nothing is learned, and only models seasonal and peers judge"})
+			out = append(out, core.SpecialTime{Name: m.What, Sentence: "nothing is learned, and of the models that learn only seasonal and peers judge"})
 			if m.Judged {
 				out[i].Sentence = "judged, and nothing is learned"
 			}

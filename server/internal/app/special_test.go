@@ -101,7 +101,7 @@ func TestSpecialTimesAreSaid(t *testing.T) {
 	c, s := specialsOf(t, specialFile)
 	at := time.Date(2026, 12, 25, 13, 0, 0, 0, time.UTC)
 	on := s.now(at)
-	if len(on) != 2 || on[0].Sentence != "special time at fra, nyc until 2026-12-26 05:00 UTC: nothing is learned, and only models seasonal and peers judge" ||
+	if len(on) != 2 || on[0].Sentence != "special time at fra, nyc until 2026-12-26 05:00 UTC: nothing is learned, and of the models that learn only seasonal and peers judge" ||
 		on[1].Sentence != "special time at fra until 2026-12-25 18:00 UTC: judged, and nothing is learned, by errors" {
 		t.Errorf("%+v", on)
 	}

@@ -18,8 +18,8 @@ type Backtest struct {
 	Querier     Querier
 	Zone        func(site string) *time.Location   // as in Options
 	Marks       func(from, until time.Time) []Mark // as in Options, of all that time and of the training window before it
-	// Right says of an alarm whether a person said that it was; may be nil.
-	Right    func(watch, series string, onset time.Time) bool
+	// Said is what people said of an alarm; empty: nothing. It may be nil.
+	Said     func(watch, series string, onset time.Time) core.Said
 	Progress func(at time.Time) // hears at each tick how far it is; may be nil
 	// MaxPoints is how many points it may take, of all series together; 0 means 100 million, some seven minutes.
 	MaxPoints int
@@ -29,9 +29,10 @@ type Backtest struct {
 
 // Judged is what the watch would have said. Points, Warming and Unknown are of series and ticks.
 type Judged struct {
-	Series    int           // that were judged
+	Series    int           // that were there, judged or not
 	Ticks     int           // that there were
 	Points    int           // normal or anomalous
+	Anomalous int           // of them
 	Warming   int           // too few values so far
 	Unknown   int           // missing, or not judged
 	Nominal   float64       // false alarms a series and week, as set; 0: the model has no such setting, or it is not set
@@ -98,7 +99,7 @@ func (b Backtest) Run(ctx context.Context) (out Judged, err error) {
 	defer cancel()
 	past := &ahead{ctx: ctx, querier: b.Querier, until: b.Until, known: map[string]*stretch{}}
 	now := b.From
-	book := &alarmBook{out: &out, on: map[string]int{}, subjects: map[core.Subject]bool{}, series: map[string]bool{}}
+	book := &alarmBook{out: &out, on: map[string]int{}, subjects: map[core.Subject]time.Time{}, series: map[string]bool{}}
 	m, err := New(Options{
 		Watches: []Watch{b.Watch}, Querier: past, Writer: nowhere{}, Zone: b.Zone, Marks: b.Marks, Now: func() time.Time { return now }, Parallel: 1,
 		Signals: func(told []core.Signal) {
@@ -194,11 +195,24 @@ func (b Backtest) asked(ctx context.Context, w *watcher) (map[int64]bool, error)
 	return out, nil
 }
 
-// explain says of each alarm what is on record of its time, and of each incident whether it was seen.
-func (b Backtest) explain(out *Judged, about map[core.Subject]bool) {
+const (
+	// knownBefore is how long before what is on record an alarm may have begun that belongs to it: what is on record begins with the evidence of
+	// others. One that was on for longer saw something else, or nothing.
+	knownBefore = 2 * time.Minute
+	// saidRight is what is known of an alarm that a person said was right.
+	saidRight = "right"
+)
+
+// explain says of each alarm what is on record of its time, and of each incident whether it was seen. What a person said of an alarm stands.
+func (b Backtest) explain(out *Judged, judged map[core.Subject]time.Time) {
+	said := make([]core.Said, len(out.Alarms))
 	for i := range out.Alarms {
-		if a := &out.Alarms[i]; b.Right != nil && b.Right(b.Watch.Name, a.Series, a.At) {
-			a.Known = "right"
+		a := &out.Alarms[i]
+		if b.Said != nil {
+			said[i] = b.Said(b.Watch.Name, a.Series, a.At)
+		}
+		if said[i] == core.SaidTrue {
+			a.Known = saidRight
 		}
 	}
 	if b.Marks == nil {
@@ -206,9 +220,6 @@ func (b Backtest) explain(out *Judged, about map[core.Subject]bool) {
 	}
 	kinds := map[MarkKind]string{MarkIncident: "incident", MarkDrained: "drained", MarkShifted: "shifted", MarkMaintenance: "maintenance"}
 	for _, m := range b.Marks(b.From, b.Until) {
-		touches := func(a *JudgedAlarm) bool {
-			return m.Subject.Overlaps(a.Subject) && !a.Last.Before(m.From) && (m.Until.IsZero() || !a.At.After(m.Until))
-		}
 		kind := kinds[m.Kind]
 		if kind == "" {
 			continue
@@ -216,21 +227,21 @@ func (b Backtest) explain(out *Judged, about map[core.Subject]bool) {
 		t := JudgedTime{Subject: m.Subject, From: m.From, Until: m.Until}
 		for i := range out.Alarms {
 			a := &out.Alarms[i]
-			if !touches(a) {
+			if !m.Subject.Overlaps(a.Subject) || a.At.Before(m.From.Add(-knownBefore)) || (!m.Until.IsZero() && a.At.After(m.Until)) || said[i] == core.SaidFalse {
 				continue
 			}
-			if a.Known == "" || m.Kind == MarkIncident {
+			if a.Known == "" || (m.Kind == MarkIncident && a.Known != saidRight) {
 				a.Known = kind
 			}
 			if after := max(0, a.At.Sub(m.From)); !t.Met || after < t.After {
 				t.Met, t.After = true, after
 			}
 		}
-		concerned := false
-		for s := range about {
-			concerned = concerned || m.Subject.Overlaps(s)
+		there := false
+		for s, first := range judged {
+			there = there || m.Subject.Overlaps(s) && !first.After(m.From)
 		}
-		if m.Kind == MarkIncident && concerned && !m.From.Before(b.From) {
+		if m.Kind == MarkIncident && there {
 			out.Incidents = append(out.Incidents, t)
 		}
 	}
@@ -243,7 +254,7 @@ type alarmBook struct {
 	interval time.Duration
 	on       map[string]int // alarms that are on, by series
 	series   map[string]bool
-	subjects map[core.Subject]bool
+	subjects map[core.Subject]time.Time // judged, since when
 }
 
 // hear counts alarms as the server counts them: one is over when the series is normal again.
@@ -252,6 +263,7 @@ func (k *alarmBook) hear(told []core.Signal) {
 		s := &told[i]
 		id := s.Subject.String() + "\xff" + s.Series
 		i, on := k.on[id]
+		k.series[id] = true
 		switch s.State {
 		case core.DetectorUnknown:
 			k.out.Unknown++
@@ -262,6 +274,7 @@ func (k *alarmBook) hear(told []core.Signal) {
 		case core.DetectorNormal:
 			delete(k.on, id)
 		case core.DetectorAnomalous:
+			k.out.Anomalous++
 			if on {
 				k.out.Alarms[i].Last = s.At
 				break
@@ -271,7 +284,9 @@ func (k *alarmBook) hear(told []core.Signal) {
 				Series: s.Series, Subject: s.Subject, At: s.At, Last: s.At, Sentence: strings.TrimPrefix(s.Sentence, s.Series+": "),
 			})
 		}
-		k.series[id], k.subjects[s.Subject] = true, true
+		if _, ok := k.subjects[s.Subject]; !ok {
+			k.subjects[s.Subject] = s.At
+		}
 		k.out.Points++
 		k.out.Weeks += s.Interval.Hours() / (7 * 24)
 	}

@@ -113,6 +113,67 @@ func TestABacktestSaysWhatAServerSaid(t *testing.T) {
 	f("service", w)
 }
 
+// An alarm that is on all the time has seen no incident, and is explained by none; what a person said of an alarm stands; and an incident from before there
+// was anything to judge says nothing.
+func TestAlarmsOfABacktestAreOfWhatTheyBeganIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		limit := 150.0
+		by := func(level func(d time.Duration) float64) *questions {
+			return ask(map[string]func(time.Time) []core.SeriesValue{"q": func(at time.Time) []core.SeriesValue {
+				return sites(at, func(site string, at time.Time) float64 {
+					if site != "fra" {
+						return math.NaN()
+					}
+					return level(at.Sub(start))
+				})
+			}})
+		}
+		incident := func(from, until time.Duration) detect.Mark {
+			return detect.Mark{Kind: detect.MarkIncident, Subject: core.Subject{Site: "fra"}, From: start.Add(from), Until: start.Add(until)}
+		}
+		run := func(q *questions, said core.Said, marks ...detect.Mark) detect.Judged {
+			t.Helper()
+			got, err := detect.Backtest{
+				Watch: detect.Watch{Name: "w", Query: "q", About: detect.AboutTargetSite, Every: 10 * time.Second, Model: detect.ModelThreshold, Threshold: &limit, Direction: detect.DirectionAbove},
+				From:  start, Until: start.Add(time.Hour), Querier: q, Marks: func(_, _ time.Time) []detect.Mark { return marks },
+				Said: func(string, string, time.Time) core.Said { return said },
+			}.Run(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return got
+		}
+		f := func(name string, got detect.Judged, falses, incidents, met int, known string) {
+			t.Helper()
+			n, _ := got.Met()
+			if got.False() != falses || len(got.Incidents) != incidents || n != met || len(got.Alarms) != 2 || got.Alarms[0].Known != known {
+				t.Errorf("%s: %d false, %d of %d met, %+v", name, got.False(), n, len(got.Incidents), got.Alarms)
+			}
+		}
+		always := by(func(time.Duration) float64 { return 300 })
+		got := run(always, "", incident(30*time.Minute, 40*time.Minute))
+		f("always", got, 2, 1, 0, "")
+		if got.Anomalous != got.Points {
+			t.Errorf("%d of %d anomalous", got.Anomalous, got.Points)
+		}
+		then := by(func(d time.Duration) float64 {
+			if d > 30*time.Minute && d < 35*time.Minute {
+				return 300
+			}
+			if d < 10*time.Minute {
+				return math.NaN()
+			}
+			return 100
+		})
+		f("then", run(then, "", incident(31*time.Minute, 40*time.Minute)), 0, 1, 1, "incident")
+		f("too late", run(then, "", incident(33*time.Minute, 40*time.Minute)), 2, 1, 0, "")
+		f("before there was anything", run(then, "", incident(31*time.Minute, 40*time.Minute), incident(time.Minute, 2*time.Minute)), 0, 1, 1, "incident")
+		f("said to be wrong", run(then, core.SaidFalse, incident(31*time.Minute, 40*time.Minute)), 2, 1, 0, "")
+		f("said to be right", run(then, core.SaidTrue), 0, 0, 0, "right")
+	})
+}
+
 // What was missing while nobody judged is not absent, as for a server that was not there.
 func TestABacktestOfAbsenceKnowsWhenNobodyAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

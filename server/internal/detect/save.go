@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/evenkeel/evenkeel/server/internal/core"
 )
 
 const (
@@ -147,8 +149,8 @@ func (w *watcher) recordAt(r *recorder, p *pass) (models int) {
 func (w *watcher) head(p *pass) (stateHead, error) {
 	own, err := w.watch.fingerprint()
 	return stateHead{
-		Format: stateFormat, Watch: w.watch.Name, Fingerprint: own, Asked: p.asked, Series: p.size, Special: w.specialUntil(p.asked),
-		Incidents: w.incidentsUntil(p.asked),
+		Format: stateFormat, Watch: w.watch.Name, Fingerprint: own, Asked: p.asked, Series: p.size, Special: w.specialUntil(p.asked, w.series),
+		Incidents: w.incidentsUntil(p.asked, w.series),
 	}, err
 }
 
@@ -210,6 +212,9 @@ func (w *watcher) restore(ctx context.Context, until time.Time, interval time.Du
 		if err = w.fits(head, until, interval); err == nil {
 			known, all, err = w.recall(records, until.Add(unknownAfter*interval))
 		}
+		if err == nil {
+			err = w.marked(head, known)
+		}
 	}
 	if err != nil {
 		w.log.Warn("what the watch had learned before cannot be used; it reads the past again", slog.Any("reason", err))
@@ -234,44 +239,54 @@ func (w *watcher) fits(head stateHead, until time.Time, interval time.Duration) 
 		return errors.New("the watch was defined otherwise")
 	case gap < -unknownAfter*interval:
 		return errFuture
-	case head.Special != w.specialUntil(head.Asked):
-		return errors.New("other times of its past are special now")
-	case head.Incidents != w.incidentsUntil(head.Asked), w.toldLater(head.Asked):
-		return errors.New("a time of its past was marked as an incident since, or is none any more")
 	case gap >= w.watch.training(interval), gap/interval > time.Duration(maxReplay/max(1, head.Series)):
 		return errors.New("it is too old: what came since is as much as the watch reads at a start")
 	}
 	return nil
 }
 
-// specialUntil is in one text what was special in the training window of a time.
-func (w *watcher) specialUntil(at time.Time) string {
-	return w.markedUntil(at, func(m Mark) bool { return m.Kind == MarkSpecial })
+// marked says why a state has other times behind it than are marked now, as after a change of the configuration or what was said while the
+// server was down. What is marked while it runs is told by Relearn.
+func (w *watcher) marked(head stateHead, known map[string]*series) error {
+	switch {
+	case head.Special != w.specialUntil(head.Asked, known):
+		return errors.New("other times of its past are special now")
+	case head.Incidents != w.incidentsUntil(head.Asked, known):
+		return errors.New("a time of its past was marked as an incident since, or is none any more")
+	}
+	return nil
 }
 
-// incidentsUntil is in one text what people marked as incidents in it.
-func (w *watcher) incidentsUntil(at time.Time) string {
-	return w.markedUntil(at, func(m Mark) bool { return m.Kind == MarkIncident && !m.Said.IsZero() })
+// specialUntil is in one text what was special to series in the training window of a time.
+func (w *watcher) specialUntil(at time.Time, of map[string]*series) string {
+	return w.markedUntil(at, of, func(m Mark) bool { return m.Kind == MarkSpecial })
 }
 
-func (w *watcher) markedUntil(at time.Time, which func(Mark) bool) string {
+// incidentsUntil is in one text what people marked as incidents of them in it.
+func (w *watcher) incidentsUntil(at time.Time, of map[string]*series) string {
+	return w.markedUntil(at, of, func(m Mark) bool { return m.Kind == MarkIncident && !m.Said.IsZero() })
+}
+
+func (w *watcher) markedUntil(at time.Time, of map[string]*series, which func(Mark) bool) string {
+	about := map[core.Subject]bool{}
+	for _, s := range of {
+		if s.known {
+			about[s.subject] = true
+		}
+	}
 	var out []string
 	for _, m := range w.marksFor(at.Add(-w.watch.training(w.interval(at))), at) {
-		if which(m) {
-			out = append(out, fmt.Sprintln(m.Subject, m.From.UTC(), m.Until.UTC(), m.What, m.Like, m.Judged))
+		if !which(m) {
+			continue
+		}
+		for s := range about {
+			if m.Subject.Overlaps(s) {
+				out = append(out, fmt.Sprintln(m.Subject, m.From.UTC(), m.Until.UTC(), m.What, m.Like, m.Judged))
+				break
+			}
 		}
 	}
 	slices.Sort(out)
 	sum := sha256.Sum256([]byte(strings.Join(out, "")))
 	return hex.EncodeToString(sum[:16])
-}
-
-// toldAfter is how much later than it was said everybody knows of a mark.
-const toldAfter = time.Minute
-
-// toldLater reports whether a time that the models have learned was marked since, such as while the server was not running.
-func (w *watcher) toldLater(at time.Time) bool {
-	return slices.ContainsFunc(w.marksFor(at.Add(-w.watch.training(w.interval(at))), at), func(m Mark) bool {
-		return m.Kind == MarkIncident && m.Said.After(at.Add(-toldAfter))
-	})
 }

@@ -381,7 +381,7 @@ func TestAStateOfAnotherWatchOrTimeIsNotUsed(t *testing.T) {
 	})
 	// A time of its past that is special only now, is no longer, or was found to have been an incident.
 	sale := func(l *life) detect.Mark {
-		return detect.Mark{Kind: detect.MarkSpecial, What: "sale", From: time.Now().Add(-time.Hour), Until: time.Now().Add(-time.Minute), Watches: []string{l.watch.Name}}
+		return detect.Mark{Kind: detect.MarkSpecial, Subject: core.Subject{Site: "fra"}, What: "sale", From: time.Now().Add(-time.Hour), Until: time.Now().Add(-time.Minute), Watches: []string{l.watch.Name}}
 	}
 	f("other times of its past are special now", func(t *testing.T, l *life) {
 		t.Helper()
@@ -410,6 +410,20 @@ func TestAStateOfAnotherWatchOrTimeIsNotUsed(t *testing.T) {
 			l.live(t, 15*time.Second, false)
 		})
 	}
+	f("", func(t *testing.T, l *life) {
+		t.Helper() // of a site that the watch is not about
+		l.marks = []detect.Mark{
+			{Kind: detect.MarkIncident, Subject: core.Subject{Site: "lon"}, From: time.Now().Add(-2 * time.Hour), Until: time.Now().Add(-90 * time.Minute), Said: time.Now()}, sale(l),
+		}
+		l.marks[1].Subject.Site = "lon"
+		l.live(t, 15*time.Second, false)
+	})
+	f("", func(t *testing.T, l *life) {
+		t.Helper() // marked while it ran, and learned anew
+		l.marks = []detect.Mark{{Kind: detect.MarkIncident, Subject: core.Subject{Site: "fra"}, From: time.Now().Add(-2 * time.Hour), Until: time.Now().Add(-90 * time.Minute), Said: time.Now()}}
+		l.live(t, 35*time.Second, true)
+		l.live(t, 15*time.Second, false)
+	})
 	f("too old", func(t *testing.T, l *life) {
 		t.Helper()
 		time.Sleep(3 * time.Hour)

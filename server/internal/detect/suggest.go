@@ -89,18 +89,23 @@ const (
 )
 
 // Best is the one of several judgements of the same past that does best by a budget of false alarms a series and week: of those within it the one that met
-// most incidents, then the soonest, then the quietest; where none is within it the quietest. The first, which is the watch as it is, gives way only where it is
-// beyond doubt over the budget, or met fewer of enough incidents. Why says so in words, and on how little that rests.
+// most incidents, then the soonest, then the quietest; where none is within it the quietest. The first is the watch as it is. It gives way only where it is
+// beyond doubt over the budget, or met fewer of enough incidents, and never to one that met fewer than it. Why says so in words, and on how little that rests.
 func Best(all []Judged, budget float64) (best int, why string) {
+	now := all[0]
+	if now.Weeks == 0 {
+		return 0, "nothing was judged, so nothing can be compared; give more days, or look at what it asks"
+	}
+	metNow, _ := now.Met()
 	within := func(j Judged) bool { return j.Rate() <= budget }
 	for i := 1; i < len(all); i++ {
 		a, b := all[i], all[best]
 		metA, afterA := a.Met()
 		metB, afterB := b.Met()
 		switch {
-		case a.Weeks == 0:
+		case a.Weeks == 0, metA < metNow:
 			continue
-		case b.Weeks == 0, within(a) && !within(b):
+		case within(a) && !within(b):
 			best = i
 		case within(b) && !within(a):
 		case !within(a):
@@ -111,20 +116,12 @@ func Best(all []Judged, budget float64) (best int, why string) {
 			best = i
 		}
 	}
-	kept := ""
-	if now, other := all[0], all[best]; best > 0 && now.Weeks > 0 {
-		least, _ := detectors.CountInterval(now.False(), 0.95)
-		metNow, _ := now.Met()
-		met, _ := other.Met()
-		if least/now.Weeks <= budget && (met <= metNow || len(now.Incidents) < enoughIncidents) {
-			best, kept = 0, "nothing is better beyond doubt; "
-		}
+	least, _ := detectors.CountInterval(now.False(), 0.95)
+	met, _ := all[best].Met()
+	if best > 0 && least/now.Weeks <= budget && (met <= metNow || len(now.Incidents) < enoughIncidents) {
+		return 0, "nothing is better beyond doubt; " + now.worth(budget)
 	}
-	j := all[best]
-	if j.Weeks == 0 {
-		return best, "nothing was judged, so nothing can be told"
-	}
-	return best, kept + j.worth(budget)
+	return best, all[best].worth(budget)
 }
 
 // worth says in words how a judgement does by a budget, and on how little that rests.

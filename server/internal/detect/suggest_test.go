@@ -65,13 +65,13 @@ func TestBestGoesByTheBudget(t *testing.T) {
 			t.Errorf("best is %d, %s; want %d, %s", got, text, best, why)
 		}
 	}
-	f(1, "0.5 false alarms a series and week where 1 may be; 2 of 3 incidents met, half of them within 10s", judged(40, 20, 5, 5, 5), judged(10, 20, 10*time.Second, 12*time.Second, missed), judged(5, 20, missed, missed, missed))
+	f(1, "0.5 false alarms a series and week where 1 may be; 2 of 3 incidents met, half of them within 10s", judged(40, 20, 5, 5, missed), judged(10, 20, 10*time.Second, 12*time.Second, missed), judged(5, 20, missed, missed, missed))
 	f(0, "nothing is better beyond doubt", judged(21, 20, 5, 5, 5), judged(0, 20, 5, 5, 5))
 	f(0, "nothing is better beyond doubt", judged(10, 20, time.Minute, time.Minute, missed), judged(0, 20, 5, 5, missed))
 	f(1, "3 of 3", judged(10, 20, time.Minute, time.Minute, missed), judged(12, 20, 5, 5, 5))
 	f(0, "incidents on record are 2", judged(10, 20, time.Minute, missed), judged(12, 20, 5, 5))
 	f(2, "5 false alarms", judged(400, 20), judged(200, 20), judged(100, 20))
 	f(1, "hardly known: 0.5 false alarms were to be expected", judged(4, .5, 1, 1, 1), judged(0, .5, 1, 1, 1))
-	f(0, "nothing was judged", judged(0, 0), judged(0, 0))
-	f(1, "0 false alarms", judged(0, 0), judged(0, 20))
+	f(0, "nothing was judged", judged(0, 0), judged(0, 20))
+	f(0, "30 false alarms a series and week where 1 may be; 1 of 1", judged(600, 20, 5), judged(0, 20, missed))
 }

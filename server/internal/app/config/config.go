@@ -192,13 +192,13 @@ type Freeze struct {
 
 // Target is what a step talks to.
 type Target struct {
-	Name         string      `yaml:"name"`          // its name, for plans
-	Type         string      `yaml:"type"`          // how it is spoken to
-	URL          string      `yaml:"url"`           // where webhooks are sent
-	Secret       core.Secret `yaml:"secret"`        // signs the webhooks; `evenkeel-server secret` makes one
-	OldSecret    core.Secret `yaml:"old_secret"`    // signs as well, while the secret is being changed
-	AllowPrivate bool        `yaml:"allow_private"` // the address may be one of our own network
-	Timeout      Duration    `yaml:"timeout"`       // of one attempt
+	Name         string      `yaml:"name"`                 // its name, for plans
+	Type         string      `yaml:"type"`                 // how it is spoken to
+	URL          string      `yaml:"url"`                  // where webhooks are sent
+	Secret       core.Secret `yaml:"secret"`               // signs the webhooks; `evenkeel-server secret` makes one
+	OldSecret    core.Secret `yaml:"old_secret,omitempty"` // signs as well, while the secret is being changed
+	AllowPrivate bool        `yaml:"allow_private"`        // the address may be one of our own network
+	Timeout      Duration    `yaml:"timeout"`              // of one attempt
 }
 
 // PlanStep is one entry of a plan; each weight becomes a step of its own.
