@@ -31,7 +31,10 @@ func (w *watcher) warming(interval time.Duration) *core.Warming {
 	}
 	cold, left := 0, 0
 	for _, s := range w.sorted() {
-		if s.state() != core.DetectorWarming {
+		if state := s.state(); state != core.DetectorWarming {
+			if state != core.DetectorUnknown {
+				out.Warm++
+			}
 			continue
 		}
 		cold++
@@ -43,9 +46,8 @@ func (w *watcher) warming(interval time.Duration) *core.Warming {
 	if cold == 0 {
 		return nil
 	}
-	out.Warm = out.Series - cold
 	out.Sentence = "warming"
-	if out.Warm > 0 {
+	if cold < out.Series {
 		out.Sentence = fmt.Sprintf("%d of %d series warming", cold, out.Series)
 	}
 	if left > 0 {

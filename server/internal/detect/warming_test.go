@@ -67,3 +67,28 @@ func TestWarming(t *testing.T) {
 		}
 	})
 }
+
+// A series of which nothing is known is none of those that are judged.
+func TestWhatIsUnknownIsNotWarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		w := &world{at: func(at time.Time) ([]core.SeriesValue, error) {
+			if at.Before(start.Add(10 * time.Minute)) {
+				return one(1), nil
+			}
+			return []core.SeriesValue{{Labels: map[string]string{"target_site": "fra", "site": "lb2"}, Value: 1}}, nil
+		}}
+		m, err := detect.New(detect.Options{Watches: []detect.Watch{errorsWatch()}, Querier: w, Writer: w, Signals: w.signal})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 11*time.Minute+time.Second)
+		defer cancel()
+		if err := m.Run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.Warming(); len(got) != 1 || got[0].Series != 2 || got[0].Warm != 0 || got[0].Sentence != "1 of 2 series warming, 6 of 30 points, about 4 min" {
+			t.Errorf("%+v", got)
+		}
+	})
+}
