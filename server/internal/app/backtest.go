@@ -63,7 +63,7 @@ type BacktestWatch struct {
 	Budget      float64            `json:"budget"`          // false alarms a series and week
 	FalseAlarms int                `json:"false_alarms"`    // that nothing on record explains
 	Rate        *float64           `json:"rate,omitempty"`  // of those, a series and week
-	Lower       *float64           `json:"lower,omitempty"` // its interval of 95 %
+	Lower       *float64           `json:"lower,omitempty"` // its interval of 90 %
 	Upper       *float64           `json:"upper,omitempty"`
 	Known       int                `json:"known_alarms"`     // in incidents, maintenance, or while users were moved
 	Incidents   []BacktestIncident `json:"incidents"`        // on record about what it is about
@@ -375,8 +375,8 @@ func (x BacktestWatch) write(b *strings.Builder) {
 		fmt.Fprintf(b, "  %s\n", x.Note)
 	}
 	if x.Rate != nil {
-		fmt.Fprintf(b, "  false alarms: %d, %.3g a series and week (95 %%: %.3g to %.3g), where %.3g may be; %d more in what is on record\n",
-			x.FalseAlarms, *x.Rate, *x.Lower, *x.Upper, x.Budget, x.Known)
+		fmt.Fprintf(b, "  false alarms: %d, %.3g a series and week (%.0f %%: %.3g to %.3g), where %.3g may be; %d more in what is on record\n",
+			x.FalseAlarms, *x.Rate, 100*calibrationConfidence, *x.Lower, *x.Upper, x.Budget, x.Known)
 		fmt.Fprintf(b, "  incidents on record: %s\n", x.incidents())
 	}
 	for i, a := range x.Alarms {

@@ -93,7 +93,7 @@ func TestABacktestOfARealPast(t *testing.T) {
 	}
 	for _, want := range []string{
 		"level (auto): 1 series, 1440 ticks; 0.0 % warming, 0.0 % unknown, of the rest 4.",
-		"false alarms: 1, 42 a series and week (95 %: 2.15 to 199), where 1 may be; 0 more in what is on record\n  incidents on record: none\n",
+		"false alarms: 1, 42 a series and week (90 %: 2.15 to 199), where 1 may be; 0 more in what is on record\n  incidents on record: none\n",
 		"level of fra: 300 is above ",
 		"as it is: auto", "model: seasonal, threshold: 15 ", "model: cusum",
 		"How often it errs is hardly known: 0.02381 false alarms were to be expected",
