@@ -71,6 +71,9 @@ type BacktestWatch struct {
 	Note        string             `json:"note,omitempty"`
 	Others      []BacktestWatch    `json:"others,omitempty"`     // candidates
 	Suggestion  *BacktestAdvice    `json:"suggestion,omitempty"` // with --suggest
+
+	met   int // of the incidents, and half of them within
+	after time.Duration
 }
 
 // BacktestAdvice is which candidate does best; no settings: the watch as it is.
@@ -252,6 +255,7 @@ func tell(c detect.Candidate, j detect.Judged, budget float64, err error) Backte
 	case j.Points == 0:
 		x.Note = "nothing was judged: it was unknown all the time"
 	}
+	x.met, x.after = j.Met()
 	for _, i := range j.Incidents {
 		x.Incidents = append(x.Incidents, BacktestIncident{Subject: i.Subject, From: i.From, Until: i.Until, Met: i.Met, AfterS: i.After.Seconds()})
 	}
@@ -302,10 +306,9 @@ func marksOf(ctx context.Context, base *url.URL, from, until time.Time) ([]detec
 	}
 	out := make([]detect.Mark, 0, len(all))
 	for _, m := range all {
-		for kind, name := range markKinds() {
-			if name == m.Kind {
-				out = append(out, detect.Mark{Kind: kind, Subject: m.Subject, From: m.From, Until: m.Until, What: m.What, Load: m.Load})
-			}
+		kinds := detect.OnRecord()
+		if i := slices.IndexFunc(kinds, func(k detect.MarkKind) bool { return k.String() == m.Kind }); i >= 0 {
+			out = append(out, detect.Mark{Kind: kinds[i], Subject: m.Subject, From: m.From, Until: m.Until, What: m.What, Load: m.Load})
 		}
 	}
 	return out, nil
@@ -330,19 +333,11 @@ func saidOf(ctx context.Context, base *url.URL) (map[string]core.Said, error) {
 	return out, nil
 }
 
-// markKinds are the kinds of times on record, as the API has them.
-func markKinds() map[detect.MarkKind]string {
-	return map[detect.MarkKind]string{
-		detect.MarkIncident: "incident", detect.MarkDrained: "drained", detect.MarkShifted: "shifted", detect.MarkChange: "change",
-		detect.MarkMaintenance: "maintenance",
-	}
-}
-
 // MarkedTimes implements api.Marks.
 func (m *marks) MarkedTimes(from, until time.Time) []core.MarkedTime {
 	var out []core.MarkedTime
 	for _, x := range m.between(from, until) {
-		out = append(out, core.MarkedTime{Kind: markKinds()[x.Kind], Subject: x.Subject, From: x.From, Until: x.Until, What: x.What, Load: x.Load})
+		out = append(out, core.MarkedTime{Kind: x.Kind.String(), Subject: x.Subject, From: x.From, Until: x.Until, What: x.What, Load: x.Load})
 	}
 	return out
 }
@@ -422,16 +417,9 @@ func (x BacktestWatch) incidents() string {
 	if len(x.Incidents) == 0 {
 		return "none"
 	}
-	var after []float64
-	for _, i := range x.Incidents {
-		if i.Met {
-			after = append(after, i.AfterS)
-		}
-	}
-	text := fmt.Sprintf("%d of %d met", len(after), len(x.Incidents))
-	if len(after) > 0 {
-		slices.Sort(after)
-		text += fmt.Sprintf(", half within %.0f s", after[(len(after)-1)/2])
+	text := fmt.Sprintf("%d of %d met", x.met, len(x.Incidents))
+	if x.met > 0 {
+		text += fmt.Sprintf(", half within %.0f s", x.after.Seconds())
 	}
 	return text
 }

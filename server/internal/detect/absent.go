@@ -104,10 +104,15 @@ func (w *watcher) learnAsked(ctx context.Context, from, to time.Time, interval t
 	if w.watch.model() != ModelAbsence {
 		return nil
 	}
-	answer, err := w.querier.QueryRange(ctx, askedOf(w.watch.Name, interval), from, to, interval)
+	return w.watch.askedIn(ctx, w.querier, from, to, interval, w.replay.asked)
+}
+
+// askedIn adds when the watch was judged in a part of the past, in ms.
+func (w Watch) askedIn(ctx context.Context, q Querier, from, to time.Time, interval time.Duration, times map[int64]bool) error {
+	answer, err := q.QueryRange(ctx, askedOf(w.Name, interval), from, to, interval)
 	for _, x := range answer {
 		for _, at := range x.Times {
-			w.replay.asked[at.UnixMilli()] = true
+			times[at.UnixMilli()] = true
 		}
 	}
 	return err //nolint:wrapcheck // as that of the questions of the watch

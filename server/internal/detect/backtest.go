@@ -35,7 +35,6 @@ type Judged struct {
 	Anomalous int           // of them
 	Warming   int           // too few values so far
 	Unknown   int           // missing, or not judged
-	Nominal   float64       // false alarms a series and week, as set; 0: the model has no such setting, or it is not set
 	Weeks     float64       // that series were judged, all together
 	Alarms    []JudgedAlarm // the oldest first
 	Incidents []JudgedTime  // on record about what the watch is about, the oldest first
@@ -113,10 +112,6 @@ func (b Backtest) Run(ctx context.Context) (out Judged, err error) {
 		return out, err
 	}
 	w := m.watchers[0]
-	out.Nominal = b.Watch.FalseAlarms
-	if b.Watch.falseAlarms() > 0 {
-		out.Nominal = b.Watch.falseAlarms()
-	}
 	asked, err := b.asked(ctx, w)
 	if err != nil {
 		return out, err
@@ -148,7 +143,6 @@ func (b Backtest) Run(ctx context.Context) (out Judged, err error) {
 				return out, &TooMuchError{Series: len(w.series), Points: len(w.series) * ticks, Most: most}
 			}
 		}
-		book.interval = w.interval(tick)
 		if b.Progress != nil {
 			b.Progress(tick)
 		}
@@ -178,15 +172,10 @@ func (b Backtest) asked(ctx context.Context, w *watcher) (map[int64]bool, error)
 			to = b.Until
 		}
 		within, cancel := context.WithTimeout(ctx, maxQueryTime)
-		answer, err := b.Querier.QueryRange(within, askedOf(b.Watch.Name, b.Watch.Every), from, to, b.Watch.Every)
+		err := b.Watch.askedIn(within, b.Querier, from, to, b.Watch.Every, out)
 		cancel()
 		if err != nil {
-			return nil, err //nolint:wrapcheck // as that of the questions of the watch
-		}
-		for _, x := range answer {
-			for _, at := range x.Times {
-				out[at.UnixMilli()] = true
-			}
+			return nil, err
 		}
 	}
 	if len(out) == 0 {
@@ -218,10 +207,8 @@ func (b Backtest) explain(out *Judged, judged map[core.Subject]time.Time) {
 	if b.Marks == nil {
 		return
 	}
-	kinds := map[MarkKind]string{MarkIncident: "incident", MarkDrained: "drained", MarkShifted: "shifted", MarkMaintenance: "maintenance"}
 	for _, m := range b.Marks(b.From, b.Until) {
-		kind := kinds[m.Kind]
-		if kind == "" {
+		if m.Kind == MarkChange || m.Kind == MarkSpecial { // which explain no trouble
 			continue
 		}
 		t := JudgedTime{Subject: m.Subject, From: m.From, Until: m.Until}
@@ -231,7 +218,7 @@ func (b Backtest) explain(out *Judged, judged map[core.Subject]time.Time) {
 				continue
 			}
 			if a.Known == "" || (m.Kind == MarkIncident && a.Known != saidRight) {
-				a.Known = kind
+				a.Known = m.Kind.String()
 			}
 			if after := max(0, a.At.Sub(m.From)); !t.Met || after < t.After {
 				t.Met, t.After = true, after
@@ -251,7 +238,6 @@ func (b Backtest) explain(out *Judged, judged map[core.Subject]time.Time) {
 // alarmBook counts what is told.
 type alarmBook struct {
 	out      *Judged
-	interval time.Duration
 	on       map[string]int // alarms that are on, by series
 	series   map[string]bool
 	subjects map[core.Subject]time.Time // judged, since when
@@ -288,7 +274,7 @@ func (k *alarmBook) hear(told []core.Signal) {
 			k.subjects[s.Subject] = s.At
 		}
 		k.out.Points++
-		k.out.Weeks += s.Interval.Hours() / (7 * 24)
+		k.out.Weeks += float64(s.Interval) / float64(week)
 	}
 }
 

@@ -26,6 +26,30 @@ const (
 	MarkSpecial
 )
 
+// OnRecord are the kinds of times that a ledger knows of, which are all but those on the calendar.
+func OnRecord() []MarkKind {
+	return []MarkKind{MarkIncident, MarkDrained, MarkShifted, MarkChange, MarkMaintenance}
+}
+
+// String is what the API and people call the kind.
+func (k MarkKind) String() string {
+	switch k {
+	case MarkIncident:
+		return "incident"
+	case MarkDrained:
+		return "drained"
+	case MarkShifted:
+		return "shifted"
+	case MarkChange:
+		return "change"
+	case MarkMaintenance:
+		return "maintenance"
+	case MarkSpecial:
+		return "special"
+	}
+	return "unknown"
+}
+
 // Mark is a time that is not like others for a subject. A site's mark is one of all its services.
 type Mark struct {
 	Kind    MarkKind
