@@ -134,10 +134,11 @@ func RunBacktest(ctx context.Context, o BacktestOptions) (BacktestReport, error)
 	if err != nil {
 		return out, err
 	}
-	said, err := saidOf(ctx, base)
+	words, err := past[core.Feedback](ctx, base, "feedback", url.Values{"limit": {"1000"}})
 	if err != nil {
 		return out, err
 	}
+	said := core.Verdicts(words)
 	special, err := newSpecials(c)
 	if err != nil {
 		return out, err
@@ -309,25 +310,6 @@ func marksOf(ctx context.Context, base *url.URL, from, until time.Time) ([]detec
 		kinds := detect.OnRecord()
 		if i := slices.IndexFunc(kinds, func(k detect.MarkKind) bool { return k.String() == m.Kind }); i >= 0 {
 			out = append(out, detect.Mark{Kind: kinds[i], Subject: m.Subject, From: m.From, Until: m.Until, What: m.What, Load: m.Load})
-		}
-	}
-	return out, nil
-}
-
-// saidOf is what people said of alarms; of one of which they are not of one mind nothing.
-func saidOf(ctx context.Context, base *url.URL) (map[string]core.Said, error) {
-	all, err := past[core.Feedback](ctx, base, "feedback", url.Values{"limit": {"1000"}})
-	if err != nil {
-		return nil, err
-	}
-	out := map[string]core.Said{}
-	for _, f := range all {
-		switch said, ok := out[f.About]; {
-		case f.Label == core.SaidUnsure:
-		case !ok:
-			out[f.About] = f.Label
-		case said != f.Label:
-			out[f.About] = core.SaidUnsure
 		}
 	}
 	return out, nil

@@ -127,41 +127,58 @@ type Precision struct {
 	Upper     *float64 `json:"upper,omitempty"`
 }
 
+// Verdicts are what most of those say who are sure, by the id of the alarm or episode; SaidUnsure of those of which as many say the one as the other.
+func Verdicts(all []Feedback) map[string]Said { return verdicts(LastWords(all)) }
+
+func verdicts(last []Feedback) map[string]Said {
+	sure := map[string]int{} // those who say true without those who say false
+	for _, f := range last {
+		switch f.Label {
+		case SaidTrue:
+			sure[f.About]++
+		case SaidFalse:
+			sure[f.About]--
+		case SaidUnsure:
+			sure[f.About] += 0
+		}
+	}
+	out := make(map[string]Said, len(sure))
+	for about, n := range sure {
+		switch {
+		case n > 0:
+			out[about] = SaidTrue
+		case n < 0:
+			out[about] = SaidFalse
+		default:
+			out[about] = SaidUnsure
+		}
+	}
+	return out
+}
+
 // Precisions count what people say: one for each of the watches and each other that words are about, by name, and one of
 // episodes, which comes first. The shares are left to the caller.
 func Precisions(all []Feedback, watches []string) []Precision {
-	type alarm struct {
-		watch string
-		sure  int // those who say true without those who say false
-	}
-	alarms := map[string]*alarm{}
+	last := LastWords(all)
+	watch := map[string]string{} // of each alarm
 	by := map[string]*Precision{"": {}}
 	for _, w := range watches {
 		by[w] = &Precision{Watch: w}
 	}
-	for _, f := range LastWords(all) {
+	for _, f := range last {
 		if by[f.Watch] == nil {
 			by[f.Watch] = &Precision{Watch: f.Watch}
 		}
 		by[f.Watch].Labels++
-		a := alarms[f.About]
-		if a == nil {
-			a = &alarm{watch: f.Watch}
-			alarms[f.About] = a
-		}
-		switch f.Label {
-		case SaidTrue:
-			a.sure++
-		case SaidFalse:
-			a.sure--
-		case SaidUnsure:
+		if _, ok := watch[f.About]; !ok {
+			watch[f.About] = f.Watch
 		}
 	}
-	for _, a := range alarms {
-		switch p := by[a.watch]; {
-		case a.sure > 0:
+	for about, said := range verdicts(last) {
+		switch p := by[watch[about]]; said {
+		case SaidTrue:
 			p.True++
-		case a.sure < 0:
+		case SaidFalse:
 			p.False++
 		default:
 			p.Unsure++
