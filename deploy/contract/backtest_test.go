@@ -18,23 +18,7 @@ func TestBacktest(t *testing.T) {
 	if *update {
 		return
 	}
-	x := newExecutor(t)
-	s := newServer(t)
-	s.start(config(x))
-	w := newWorld(t, s)
-	x.of(w)
-	w.past("fra", "ams")
-	until(t, "the past can be read", func() bool {
-		got := s.query(`sum(count_over_time(evenkeel_edge_requests_total[70m]))`)
-		return len(got) == 1 && got[0].value() >= 1442
-	})
-	s.stop()
-	text := config(x, watches)
-	s.start(text)
-	w.run()
-	until(t, "the watch judges", func() bool {
-		return len(s.query(`evenkeel_detector_state{detector="edge-requests",target_site=~"fra|ams"} == 2`)) == 2
-	})
+	s, w, text := watched(t, watches)
 	w.setSurge("fra", 12)
 	var alarms []struct {
 		ID, Series string

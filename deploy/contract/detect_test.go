@@ -56,14 +56,14 @@ func (w *world) past(sites ...string) {
 	}
 }
 
-// detects is the story of statistics over a real store: an hour of the past before the watch exists, a site that takes
-// much more than usual, which is shown with its band at once, and the same figures in the store.
-func detects(t *testing.T, storage string) *server {
+// watched is a server of a configuration with an hour of the past of two sites, which was there before its watches were and is enough for
+// them to judge. Text is its configuration.
+func watched(t *testing.T, watches string, parts ...string) (s *server, w *world, text string) {
 	t.Helper()
 	x := newExecutor(t)
-	s := newServer(t)
-	s.start(config(x, storage))
-	w := newWorld(t, s)
+	s = newServer(t)
+	s.start(config(x, parts...))
+	w = newWorld(t, s)
 	x.of(w)
 	w.past("fra", "ams")
 	until(t, "the past can be read", func() bool {
@@ -71,11 +71,20 @@ func detects(t *testing.T, storage string) *server {
 		return len(got) == 1 && got[0].value() >= 1442
 	})
 	s.stop()
-	s.start(config(x, storage, watches+hopeless))
+	text = config(x, append(parts, watches)...)
+	s.start(text)
 	w.run()
 	until(t, "the past of two sites is enough for a band", func() bool {
 		return len(s.query(`evenkeel_detector_state{detector="edge-requests",target_site=~"fra|ams"} == 2`)) == 2
 	})
+	return s, w, text
+}
+
+// detects is the story of statistics over a real store: an hour of the past before the watch exists, a site that takes
+// much more than usual, which is shown with its band at once, and the same figures in the store.
+func detects(t *testing.T, storage string) *server {
+	t.Helper()
+	s, w, _ := watched(t, watches+hopeless, storage)
 	if got := s.query(`evenkeel_anomaly_score{detector="edge-requests",target_site="fra"} > 0.999`); len(got) > 0 {
 		t.Errorf("a usual level scores %v", got)
 	}
